@@ -1,0 +1,33 @@
+// Package layout says, as data, what enichain wants in the kernel: the state of a node, of an ENI and of a container.
+// Its functions are pure; package netstate compares what they return with the kernel, and applies it.
+package layout
+
+import "net/netip"
+
+// The numbers that we put into the kernel, each chosen not to meet those of the neighbours.
+const (
+	// Protocol is the rtnetlink protocol (rtm_protocol, FRA_PROTOCOL) of every route and rule that enichain adds, so
+	// that ours can be listed and removed without guessing. It is free in iproute2's rt_protos.
+	Protocol = 101
+
+	// PrefToContainer is the preference of `to IP lookup main`: a container of this node is always reached by its veth.
+	PrefToContainer = 512
+	// PrefMark is the preference of `fwmark Mark/Mark lookup main`: marked traffic leaves by the primary ENI.
+	PrefMark = 1024
+	// PrefFromContainer is the preference of `from IP lookup T`: the rest leaves by the ENI that owns the source address.
+	PrefFromContainer = 1536
+
+	// TableBase is added to an ENI's device index to give its routing table, where the configuration says nothing else.
+	TableBase = 1
+
+	// Mark is the one bit of fwmark and ct mark that enichain sets and reads. kube-proxy has 0x4000 and 0x8000, portmap
+	// 0x2000, Calico 0xffff0000, Cilium 0x0f00; it is the bit of amazon-vpc-cni-k8s, which never shares a node with us.
+	Mark = 0x80
+
+	// VethPrefix begins the name of a container's host veth, where the configuration says nothing else.
+	VethPrefix = "pod"
+)
+
+// Gateway4 is every container's next hop: a link-local address that no interface holds (amazon-vpc-cni-k8s, Calico and
+// Terway do the same); the host's veth answers for it.
+func Gateway4() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 1, 1}) }

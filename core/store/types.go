@@ -1,0 +1,73 @@
+// Package store is the node's memory: which ENIs and addresses it has, and which container owns which address.
+// It is a bbolt file in a data directory, opened for each transaction under a lock of our own; it never calls a cloud
+// or the kernel's network, and so its lock is never held for longer than a transaction.
+package store
+
+import (
+	"net/netip"
+	"time"
+)
+
+// State is what an address may be used for.
+type State string
+
+// The states of an address. Only Free ones are given to containers.
+const (
+	Free      State = "free"
+	Assigned  State = "assigned"
+	Cooling   State = "cooling"   // released by its owner; not given to another before Until
+	Releasing State = "releasing" // on its way back to the cloud
+)
+
+// Owner is the key of an attachment (CNI specification, "Section 2: Execution Protocol").
+type Owner struct {
+	Network     string `json:"network"`
+	ContainerID string `json:"containerID"`
+	IfName      string `json:"ifname"`
+}
+
+// Sandbox is what is known of an owner beyond its key, for people and for proof of death.
+type Sandbox struct {
+	Netns        string `json:"netns,omitempty"`
+	NetnsInode   uint64 `json:"netnsInode,omitempty"`
+	PodNamespace string `json:"podNamespace,omitempty"`
+	PodName      string `json:"podName,omitempty"`
+}
+
+// Address is one address of an ENI. Owner and Sandbox are set only while it is Assigned.
+type Address struct {
+	IP      netip.Addr `json:"ip"`
+	ENI     string     `json:"eni"`
+	State   State      `json:"state"`
+	Owner   *Owner     `json:"owner,omitempty"`
+	Sandbox *Sandbox   `json:"sandbox,omitempty"`
+	// Since is when the state began and Until when a Cooling one ends, both in time since boot (CLOCK_BOOTTIME): the
+	// store does not outlive a boot, and the wall clock jumps.
+	Since time.Duration `json:"since"`
+	Until time.Duration `json:"until,omitempty"`
+}
+
+// ENI is an elastic network interface of this node.
+type ENI struct {
+	ID          string       `json:"id"`
+	MAC         string       `json:"mac,omitempty"`  // lower case; empty only where Link names the interface
+	Link        string       `json:"link,omitempty"` // interface name, for "cloud": "static" without a MAC
+	DeviceIndex int          `json:"deviceIndex"`
+	Primary     bool         `json:"primary,omitempty"`
+	Table       int          `json:"table"` // routing table; kept for the ENI's life, main (254) for the primary
+	Subnet      netip.Prefix `json:"subnet"`
+	Gateway     netip.Addr   `json:"gateway"`
+	PrimaryIP   netip.Addr   `json:"primaryIP"`
+	MTU         int          `json:"mtu,omitempty"`     // 0 leaves the link's
+	Limit       int          `json:"limit,omitempty"`   // addresses it may hold, the primary counted; 0 is unknown
+	IfIndex     int          `json:"ifindex,omitempty"` // where the link was last seen: a hint, to be verified by MAC
+}
+
+// Node is what the cloud says of this machine.
+type Node struct {
+	InstanceID   string         `json:"instanceID"`
+	InstanceType string         `json:"instanceType,omitempty"`
+	Region       string         `json:"region,omitempty"`
+	PrimaryENI   string         `json:"primaryENI"`
+	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs"`
+}
