@@ -2,59 +2,186 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"net/netip"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
 	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
-// ErrNoStore says that the data directory holds no store: nothing was ever allocated on this node since it booted.
-var ErrNoStore = errors.New("no store")
+// Version is the format of the store that this code writes. An older one it could read too; a newer one it refuses.
+const Version = 1
 
-// ErrExhausted says that no address is free.
-var ErrExhausted = errors.New("no free address")
+var (
+	// ErrNoStore says that the data directory holds no store: nothing was allocated on this node since it booted.
+	ErrNoStore = errors.New("no store")
+	// ErrNewer says that a newer enichain wrote the store.
+	ErrNewer = errors.New("written by a newer enichain")
+	// ErrCorrupt says that the store cannot be read. It is never taken for an empty one: that would give addresses twice.
+	ErrCorrupt = errors.New("corrupt")
+)
 
 // Store is a store's place. It holds nothing open between transactions and may be used by several goroutines.
 type Store struct {
 	dir string
+	now func() time.Duration
 }
 
 // At returns the store in dir, which need not exist yet.
-func At(dir string) *Store { return &Store{dir: dir} }
+func At(dir string) *Store { return &Store{dir: dir, now: SinceBoot} }
 
-// View runs fn in a read-only transaction, under the shared lock. It returns ErrNoStore where there is no store.
-func (s *Store) View(ctx context.Context, fn func(*Tx) error) error { panic("soon") }
+// Path returns the store's file.
+func (s *Store) Path() string { return filepath.Join(s.dir, "state.db") }
+
+// View runs fn in a read-only transaction, under the shared lock. It returns ErrNoStore where there is no store of this
+// boot, and makes none.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	l, err := acquire(ctx, s.lockPath(), unix.LOCK_SH)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNoStore
+	}
+	if err != nil {
+		return fmt.Errorf("read store: %w", err)
+	}
+	defer l.release()
+	return s.inDB(true, func(db *bbolt.DB) error {
+		return db.View(func(b *bbolt.Tx) error {
+			tx := &Tx{b: b, now: s.now()}
+			if fresh, err := tx.ofThisBoot(); err != nil || !fresh {
+				return errors.Join(err, ErrNoStore)
+			}
+			return fn(tx)
+		})
+	})
+}
 
 // Update runs fn in a read-write transaction under the exclusive lock, and makes what it did durable; an error of fn
-// undoes it. It creates the store where there is none.
-func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error { panic("soon") }
+// undoes it all. It makes the store where there is none, and begins anew with one of an earlier boot.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	l, err := acquire(ctx, s.lockPath(), unix.LOCK_EX)
+	if err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
+	defer l.release()
+	if err := s.create(); err != nil {
+		return fmt.Errorf("create store %s: %w", s.Path(), err)
+	}
+	return s.inDB(false, func(db *bbolt.DB) error {
+		return db.Update(func(b *bbolt.Tx) error {
+			tx := &Tx{b: b, now: s.now()}
+			fresh, err := tx.ofThisBoot()
+			if err != nil {
+				return err
+			}
+			if !fresh {
+				if err := tx.reset(); err != nil {
+					return err
+				}
+			}
+			return fn(tx)
+		})
+	})
+}
 
-// Tx is a transaction. It is valid only until the function that it was given to returns.
-type Tx struct{}
+// LockGrowth takes the lock of the one process that grows the pool, and returns what releases it. It is apart from the
+// store's own lock, so that others allocate while the cloud is asked.
+func (s *Store) LockGrowth(ctx context.Context) (release func(), err error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	l, err := acquire(ctx, filepath.Join(s.dir, "growth.lock"), unix.LOCK_EX)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the pool to grow: %w", err)
+	}
+	return l.release, nil
+}
 
-// Node returns what is known of this machine; false where nothing is.
-func (tx *Tx) Node() (Node, bool, error) { panic("soon") }
+func (s *Store) lockPath() string { return filepath.Join(s.dir, "lock") }
 
-// ENIs returns all ENIs, by device index.
-func (tx *Tx) ENIs() ([]ENI, error) { panic("soon") }
+// create makes an empty store where there is none. It is renamed into place whole, so that a file which is there but
+// short was damaged, and not left by a process that died while making it.
+func (s *Store) create() error {
+	if _, err := os.Stat(s.Path()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	tmp := s.Path() + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := bbolt.Open(tmp, 0o600, options(false))
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(b *bbolt.Tx) error { return (&Tx{b: b}).reset() })
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, s.Path())
+}
 
-// ENI returns one ENI; false where it is not known.
-func (tx *Tx) ENI(id string) (ENI, bool, error) { panic("soon") }
+// inDB opens the file for fn. What a damaged file makes bbolt do (panic, or touch a page past the end) becomes ErrCorrupt.
+func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("store %s: %w: %v", s.Path(), ErrCorrupt, r)
+		}
+	}()
+	info, err := os.Stat(s.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNoStore
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 { // bbolt would take it for a new one
+		return fmt.Errorf("store %s: %w: the file is empty", s.Path(), ErrCorrupt)
+	}
+	db, err := bbolt.Open(s.Path(), 0o600, options(readOnly))
+	if err != nil {
+		return openError(s.Path(), err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.View(func(b *bbolt.Tx) error { return checkSize(b, info.Size()) }); err != nil {
+		return fmt.Errorf("store %s: %w", s.Path(), err)
+	}
+	return fn(db)
+}
 
-// PutENI adds an ENI or replaces what is known of it. A Table of 0 takes the old one.
-func (tx *Tx) PutENI(ENI) error { panic("soon") }
+// options are bbolt's. Its own lock is never contended under ours, except by a foreign tool, which has a second to go.
+func options(readOnly bool) *bbolt.Options {
+	return &bbolt.Options{ReadOnly: readOnly, Timeout: time.Second, FreelistType: bbolt.FreelistMapType}
+}
 
-// Address returns one address; false where the store does not have it.
-func (tx *Tx) Address(ip netip.Addr) (Address, bool, error) { panic("soon") }
+// openError tells a file that is damaged from one that cannot be opened.
+func openError(path string, err error) error {
+	if errors.As(err, new(*fs.PathError)) {
+		return fmt.Errorf("open store: %w", err)
+	}
+	return fmt.Errorf("open store %s: %w: %w", path, ErrCorrupt, err)
+}
 
-// AddressesOf returns the addresses that the owner holds.
-func (tx *Tx) AddressesOf(Owner) ([]Address, error) { panic("soon") }
+// checkSize compares the file's size with the one that its own header claims.
+func checkSize(b *bbolt.Tx, size int64) error {
+	if b.Size() > size {
+		return fmt.Errorf("%w: the file has %d bytes of %d", ErrCorrupt, size, b.Size())
+	}
+	return nil
+}
 
-// OwnedIn returns the assigned addresses of a network.
-func (tx *Tx) OwnedIn(network string) ([]Address, error) { panic("soon") }
-
-// Take gives the owner a free address: of the fullest ENI, the one that has been free for longest. An owner that holds
-// one already gets that again. It returns ErrExhausted where none is free.
-func (tx *Tx) Take(Owner, Sandbox) (Address, error) { panic("soon") }
-
-// Release ends the owner's hold: its addresses cool down for the time given. It returns them; none is no error.
-func (tx *Tx) Release(owner Owner, cooldown time.Duration) ([]Address, error) { panic("soon") }
+// decode reads a record; what cannot be read is ErrCorrupt.
+func decode(what string, data []byte, into any) error {
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, what, err)
+	}
+	return nil
+}

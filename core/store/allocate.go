@@ -1,0 +1,251 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+var (
+	// ErrExhausted says that no address is free.
+	ErrExhausted = errors.New("no free address")
+	// ErrUnknownAddress says that an address was asked for which no ENI of this node has.
+	ErrUnknownAddress = errors.New("no ENI of this node has it")
+	// ErrNotFree says that an address was asked for which is not free.
+	ErrNotFree = errors.New("it is not free")
+)
+
+// thawBatch bounds how many cooled addresses one Take makes free, so that none pays for a thousand.
+const thawBatch = 64
+
+// counts are how many addresses an ENI has in all, and how many of them are Assigned.
+type counts struct {
+	Total    int `json:"total"`
+	Assigned int `json:"assigned"`
+}
+
+// AddAddresses makes the ENI's new addresses free. One that is known already stays as it is: whoever lists addresses may
+// add, never take.
+func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
+	for _, ip := range ips {
+		_, known, err := tx.Address(ip)
+		if err != nil {
+			return err
+		}
+		if known {
+			continue
+		}
+		if err := tx.put(Address{IP: ip, ENI: eni, State: Free, Since: tx.now}); err != nil {
+			return fmt.Errorf("add address %s: %w", ip, err)
+		}
+	}
+	return nil
+}
+
+// Take gives the owner a free address: of the fullest of the ENIs that allowed admits, so that the others empty out, and
+// there the one that has been free for longest. An owner that holds one already gets that again. It returns
+// ErrExhausted where none is free.
+func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Address, error) {
+	if held, err := tx.AddressesOf(owner); err != nil || len(held) > 0 {
+		return first(held), err
+	}
+	if err := tx.thaw(); err != nil {
+		return Address{}, err
+	}
+	enis, err := tx.ENIs()
+	if err != nil {
+		return Address{}, err
+	}
+	best, fullest := netip.Addr{}, -1
+	for _, e := range enis {
+		ip, ok := tx.oldestFree(e.ID)
+		if !ok || !allowed(e) {
+			continue
+		}
+		var n counts
+		if _, err := tx.get(bucketCounts, []byte(e.ID), &n); err != nil {
+			return Address{}, err
+		}
+		if n.Assigned > fullest {
+			best, fullest = ip, n.Assigned
+		}
+	}
+	if !best.IsValid() {
+		return Address{}, ErrExhausted
+	}
+	return tx.assign(best, owner, sandbox)
+}
+
+// TakeThis gives the owner the address that it asks for, which must be free, or cooling after the same owner had it. It
+// returns ErrUnknownAddress or ErrNotFree where it cannot, and no other address.
+func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, error) {
+	held, err := tx.AddressesOf(owner)
+	if err != nil {
+		return Address{}, err
+	}
+	if len(held) > 0 && first(held).IP != ip {
+		return Address{}, fmt.Errorf("%w: %s has %s already", ErrNotFree, owner, first(held).IP)
+	}
+	if len(held) > 0 {
+		return first(held), nil
+	}
+	if err := tx.thaw(); err != nil {
+		return Address{}, err
+	}
+	a, known, err := tx.Address(ip)
+	switch {
+	case err != nil:
+		return Address{}, err
+	case !known:
+		return Address{}, ErrUnknownAddress
+	case a.State == Free, a.State == Cooling && a.Owner != nil && *a.Owner == owner:
+		return tx.assign(ip, owner, sandbox)
+	case a.Owner != nil:
+		return Address{}, fmt.Errorf("%w: %s, %s", ErrNotFree, a.State, *a.Owner)
+	}
+	return Address{}, fmt.Errorf("%w: %s", ErrNotFree, a.State)
+}
+
+// Release ends the owner's hold: its addresses cool down for the time given. It returns them; none is no error.
+func (tx *Tx) Release(owner Owner, cooldown time.Duration) ([]Address, error) {
+	held, err := tx.AddressesOf(owner)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range held {
+		a.State, a.Since, a.Until, a.Sandbox = Cooling, tx.now, tx.now+cooldown, nil
+		if err := tx.put(a); err != nil {
+			return nil, fmt.Errorf("release %s: %w", a.IP, err)
+		}
+	}
+	if err := tx.b.Bucket(bucketOwners).Delete(owner.key()); err != nil {
+		return nil, err
+	}
+	return held, tx.b.Bucket(bucketWaiting).Delete(owner.key())
+}
+
+// assign makes the owner the address's only one.
+func (tx *Tx) assign(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, error) {
+	a := Address{IP: ip, State: Assigned, Owner: &owner, Sandbox: &sandbox, Since: tx.now}
+	old, known, err := tx.Address(ip)
+	if err != nil || !known {
+		return Address{}, errors.Join(err, ErrUnknownAddress)
+	}
+	a.ENI = old.ENI
+	if err := tx.put(a); err != nil {
+		return Address{}, fmt.Errorf("assign %s: %w", ip, err)
+	}
+	if err := tx.set(bucketOwners, owner.key(), []netip.Addr{ip}); err != nil {
+		return Address{}, fmt.Errorf("record owner of %s: %w", ip, err)
+	}
+	return a, tx.b.Bucket(bucketWaiting).Delete(owner.key())
+}
+
+// thaw frees the addresses whose cool-down is over.
+func (tx *Tx) thaw() error {
+	var over []netip.Addr
+	c := tx.b.Bucket(bucketCooling).Cursor()
+	for k, _ := c.First(); k != nil && len(over) < thawBatch; k, _ = c.Next() {
+		until, ip, err := splitCooling(k)
+		if err != nil {
+			return err
+		}
+		if until > tx.now {
+			break
+		}
+		over = append(over, ip)
+	}
+	for _, ip := range over {
+		a, _, err := tx.Address(ip)
+		if err != nil {
+			return err
+		}
+		a.State, a.Since, a.Until, a.Owner = Free, a.Until, 0, nil
+		if err := tx.put(a); err != nil {
+			return fmt.Errorf("free %s after its cool-down: %w", ip, err)
+		}
+	}
+	return nil
+}
+
+// oldestFree returns the ENI's address that has been free for longest.
+func (tx *Tx) oldestFree(eni string) (netip.Addr, bool) {
+	prefix := append([]byte(eni), 0)
+	k, _ := tx.b.Bucket(bucketFree).Cursor().Seek(prefix)
+	if !bytes.HasPrefix(k, prefix) || len(k) < len(prefix)+8 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(k[len(prefix)+8:])
+}
+
+// put writes an address and keeps the indexes and counts: all changes of an address go through it.
+func (tx *Tx) put(a Address) error {
+	old, known, err := tx.Address(a.IP)
+	if err != nil {
+		return err
+	}
+	var n counts
+	if _, err := tx.get(bucketCounts, []byte(a.ENI), &n); err != nil {
+		return err
+	}
+	if known {
+		n.add(old.State, -1)
+		if bucket, key := old.index(); key != nil {
+			if err := tx.b.Bucket(bucket).Delete(key); err != nil {
+				return err
+			}
+		}
+	}
+	n.add(a.State, 1)
+	if bucket, key := a.index(); key != nil {
+		if err := tx.b.Bucket(bucket).Put(key, nil); err != nil {
+			return err
+		}
+	}
+	if err := tx.set(bucketCounts, []byte(a.ENI), n); err != nil {
+		return err
+	}
+	return tx.set(bucketAddresses, a.IP.AsSlice(), a)
+}
+
+// add counts an address of the state in (1) or out (-1).
+func (n *counts) add(s State, by int) {
+	n.Total += by
+	if s == Assigned {
+		n.Assigned += by
+	}
+}
+
+// index is the address's place in the index of its state; none where the state has no index.
+func (a Address) index() (bucket, key []byte) {
+	switch a.State {
+	case Free:
+		key = binary.BigEndian.AppendUint64(append([]byte(a.ENI), 0), uint64(a.Since))
+		return bucketFree, append(key, a.IP.AsSlice()...)
+	case Cooling:
+		return bucketCooling, slices.Concat(binary.BigEndian.AppendUint64(nil, uint64(a.Until)), a.IP.AsSlice())
+	}
+	return nil, nil
+}
+
+// splitCooling reads a key of the index of cooling addresses.
+func splitCooling(key []byte) (until time.Duration, ip netip.Addr, err error) {
+	if len(key) > 8 {
+		if ip, ok := netip.AddrFromSlice(key[8:]); ok {
+			return time.Duration(binary.BigEndian.Uint64(key)), ip, nil
+		}
+	}
+	return 0, netip.Addr{}, fmt.Errorf("%w: cooling address %x", ErrCorrupt, key)
+}
+
+// first is the first of the addresses, or none.
+func first(all []Address) Address {
+	if len(all) == 0 {
+		return Address{}
+	}
+	return all[0]
+}

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Intent is a change of the cloud that was begun: it is written before the call and dropped when the outcome is in the
+// store. One that is still there belongs to a process that died, or that had no answer.
+type Intent struct {
+	Number  uint64       `json:"number"`
+	Op      string       `json:"op"` // assign
+	ENI     string       `json:"eni"`
+	Count   int          `json:"count"`
+	PID     int          `json:"pid"`
+	Started time.Time    `json:"started"`
+	Before  []netip.Addr `json:"before,omitempty"`
+}
+
+// Failure is why the pool could not grow, for all who waited for that attempt.
+type Failure struct {
+	At      time.Duration `json:"at"` // since boot
+	Class   string        `json:"class"`
+	Message string        `json:"message"`
+}
+
+// Wait records that the owner waits for an address until the time given (since boot).
+func (tx *Tx) Wait(owner Owner, until time.Duration) error {
+	return tx.b.Bucket(bucketWaiting).Put(owner.key(), binary.BigEndian.AppendUint64(nil, uint64(until)))
+}
+
+// EndWait drops the owner from those who wait.
+func (tx *Tx) EndWait(owner Owner) error { return tx.b.Bucket(bucketWaiting).Delete(owner.key()) }
+
+// Waiting counts the owners who wait, and forgets those whose time is over.
+func (tx *Tx) Waiting() (int, error) {
+	n, over := 0, [][]byte{}
+	waiting := tx.b.Bucket(bucketWaiting)
+	err := waiting.ForEach(func(k, v []byte) error {
+		if len(v) != 8 {
+			return fmt.Errorf("%w: waiting owner %q", ErrCorrupt, k)
+		}
+		if time.Duration(binary.BigEndian.Uint64(v)) < tx.now {
+			over = append(over, k)
+		} else {
+			n++
+		}
+		return nil
+	})
+	for _, k := range over {
+		if err := waiting.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// Begin journals an intent and returns its number.
+func (tx *Tx) Begin(i Intent) (uint64, error) {
+	number, err := tx.b.Bucket(bucketIntents).NextSequence()
+	if err != nil {
+		return 0, err
+	}
+	i.Number = number
+	return number, tx.set(bucketIntents, intentKey(number), i)
+}
+
+// Settle drops an intent whose outcome is in the store.
+func (tx *Tx) Settle(number uint64) error {
+	return tx.b.Bucket(bucketIntents).Delete(intentKey(number))
+}
+
+// Intents returns the open intents, oldest first.
+func (tx *Tx) Intents() ([]Intent, error) {
+	var open []Intent
+	err := tx.b.Bucket(bucketIntents).ForEach(func(k, v []byte) error {
+		open = append(open, Intent{})
+		return decode(fmt.Sprintf("intent %x", k), v, &open[len(open)-1])
+	})
+	return open, err
+}
+
+// Fail records why the pool could not grow, as of now.
+func (tx *Tx) Fail(class, message string) error {
+	return tx.set(bucketMeta, keyFailure, Failure{At: tx.now, Class: class, Message: message})
+}
+
+// LastFailure returns why the pool could last not grow; false where it never failed.
+func (tx *Tx) LastFailure() (Failure, bool, error) {
+	var f Failure
+	ok, err := tx.get(bucketMeta, keyFailure, &f)
+	return f, ok, err
+}
+
+func intentKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }

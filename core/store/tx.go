@@ -1,0 +1,216 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Tx is a transaction. It is valid only until the function that it was given to returns.
+type Tx struct {
+	b   *bbolt.Tx
+	now time.Duration
+}
+
+// The buckets. Records are JSON. free and cooling are indexes of addresses, kept by Tx.put alone.
+var (
+	bucketMeta      = []byte("meta")      // version, boot, node, failure
+	bucketENIs      = []byte("enis")      // ENI ID -> ENI
+	bucketAddresses = []byte("addresses") // IP -> Address
+	bucketOwners    = []byte("owners")    // network 0 container 0 ifname -> []IP
+	bucketFree      = []byte("free")      // ENI ID 0 since IP -> nothing
+	bucketCooling   = []byte("cooling")   // until IP -> nothing
+	bucketCounts    = []byte("counts")    // ENI ID -> counts
+	bucketWaiting   = []byte("waiting")   // owner -> deadline
+	bucketIntents   = []byte("intents")   // number -> Intent
+
+	keyVersion = []byte("version")
+	keyBoot    = []byte("boot")
+	keyNode    = []byte("node")
+	keyFailure = []byte("failure")
+)
+
+func allBuckets() [][]byte {
+	return [][]byte{
+		bucketMeta, bucketENIs, bucketAddresses, bucketOwners, bucketFree, bucketCooling, bucketCounts, bucketWaiting,
+		bucketIntents,
+	}
+}
+
+// ofThisBoot says whether the store was written since the machine booted. A version that we do not know is an error.
+func (tx *Tx) ofThisBoot() (bool, error) {
+	meta := tx.b.Bucket(bucketMeta)
+	if meta == nil {
+		return false, fmt.Errorf("%w: it has no header", ErrCorrupt)
+	}
+	version, err := strconv.Atoi(string(meta.Get(keyVersion)))
+	if err != nil {
+		return false, fmt.Errorf("%w: version: %w", ErrCorrupt, err)
+	}
+	if version > Version {
+		return false, fmt.Errorf("store has format %d, this enichain knows %d: %w", version, Version, ErrNewer)
+	}
+	boot, err := bootID()
+	return string(meta.Get(keyBoot)) == boot, err
+}
+
+// reset empties the store and stamps it with this boot.
+func (tx *Tx) reset() error {
+	for _, name := range allBuckets() {
+		if tx.b.Bucket(name) != nil {
+			if err := tx.b.DeleteBucket(name); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.b.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	meta := tx.b.Bucket(bucketMeta)
+	if err := meta.Put(keyVersion, strconv.AppendInt(nil, Version, 10)); err != nil {
+		return err
+	}
+	return meta.Put(keyBoot, []byte(boot))
+}
+
+// get reads a record; false where there is none.
+func (tx *Tx) get(bucket, key []byte, into any) (bool, error) {
+	data := tx.b.Bucket(bucket).Get(key)
+	if data == nil {
+		return false, nil
+	}
+	return true, decode(fmt.Sprintf("%s %q", bucket, key), data, into)
+}
+
+// set writes a record.
+func (tx *Tx) set(bucket, key []byte, record any) error {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return tx.b.Bucket(bucket).Put(key, data)
+}
+
+// Node returns what is known of this machine; false where nothing is.
+func (tx *Tx) Node() (Node, bool, error) {
+	var n Node
+	ok, err := tx.get(bucketMeta, keyNode, &n)
+	return n, ok, err
+}
+
+// SetNode records what is known of this machine.
+func (tx *Tx) SetNode(n Node) error { return tx.set(bucketMeta, keyNode, n) }
+
+// ENIs returns all ENIs, by device index.
+func (tx *Tx) ENIs() ([]ENI, error) {
+	var enis []ENI
+	err := tx.b.Bucket(bucketENIs).ForEach(func(k, v []byte) error {
+		var e ENI
+		enis = append(enis, e)
+		return decode(fmt.Sprintf("ENI %q", k), v, &enis[len(enis)-1])
+	})
+	slices.SortFunc(enis, func(a, b ENI) int { return cmp.Compare(a.DeviceIndex, b.DeviceIndex) })
+	return enis, err
+}
+
+// ENI returns one ENI; false where it is not known.
+func (tx *Tx) ENI(id string) (ENI, bool, error) {
+	var e ENI
+	ok, err := tx.get(bucketENIs, []byte(id), &e)
+	return e, ok, err
+}
+
+// PutENI adds an ENI or replaces what is known of it. Its table is for life: one that is known keeps the one it has.
+func (tx *Tx) PutENI(e ENI) error {
+	old, known, err := tx.ENI(e.ID)
+	if err != nil {
+		return err
+	}
+	if known {
+		e.Table = old.Table
+	}
+	return tx.set(bucketENIs, []byte(e.ID), e)
+}
+
+// Address returns one address; false where the store does not have it.
+func (tx *Tx) Address(ip netip.Addr) (Address, bool, error) {
+	var a Address
+	ok, err := tx.get(bucketAddresses, ip.AsSlice(), &a)
+	return a, ok, err
+}
+
+// Addresses returns all addresses, in their order.
+func (tx *Tx) Addresses() ([]Address, error) {
+	var all []Address
+	err := tx.b.Bucket(bucketAddresses).ForEach(func(k, v []byte) error {
+		all = append(all, Address{})
+		return decode(fmt.Sprintf("address %x", k), v, &all[len(all)-1])
+	})
+	return all, err
+}
+
+// AddressesOf returns the addresses that the owner holds.
+func (tx *Tx) AddressesOf(owner Owner) ([]Address, error) {
+	var ips []netip.Addr
+	if _, err := tx.get(bucketOwners, owner.key(), &ips); err != nil {
+		return nil, err
+	}
+	return tx.addresses(ips)
+}
+
+// OwnedIn returns the assigned addresses of a network.
+func (tx *Tx) OwnedIn(network string) ([]Address, error) {
+	var owned []Address
+	prefix := Owner{Network: network}.key()
+	prefix = prefix[:len(network)+1]
+	c := tx.b.Bucket(bucketOwners).Cursor()
+	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		var ips []netip.Addr
+		if err := decode(fmt.Sprintf("owner %q", k), v, &ips); err != nil {
+			return nil, err
+		}
+		some, err := tx.addresses(ips)
+		if err != nil {
+			return nil, err
+		}
+		owned = append(owned, some...)
+	}
+	return owned, nil
+}
+
+// addresses returns the records of the addresses that an owner's record names.
+func (tx *Tx) addresses(ips []netip.Addr) ([]Address, error) {
+	var all []Address
+	for _, ip := range ips {
+		a, ok, err := tx.Address(ip)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: an owner holds %s, which is not in the store", ErrCorrupt, ip)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// key is an owner's key in the store. CNI's names have no zero byte.
+func (o Owner) key() []byte {
+	return fmt.Appendf(nil, "%s\x00%s\x00%s", o.Network, o.ContainerID, o.IfName)
+}
+
+// String names the owner for people.
+func (o Owner) String() string {
+	return fmt.Sprintf("%s of %s in %s", o.IfName, o.ContainerID, o.Network)
+}
