@@ -1,0 +1,129 @@
+package vpcsim
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// lookUp answers a path: a value, or a folder's children one a line, those that are folders with a '/'.
+func lookUp(tree map[string]string, path string) (string, bool) {
+	if value, ok := tree[path]; ok {
+		return value, true
+	}
+	prefix := path + "/"
+	if path == "" {
+		prefix = ""
+	}
+	children := map[string]bool{}
+	for key := range tree {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			name, _, folder := strings.Cut(rest, "/")
+			if folder {
+				name += "/"
+			}
+			children[name] = true
+		}
+	}
+	var lines []string
+	for name := range children {
+		lines = append(lines, name)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), len(lines) > 0
+}
+
+// metadata is everything that an instance's metadata service knows, by path.
+func (v *VPC) metadata(instanceID string) (map[string]string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	i, err := v.instanceByID(instanceID)
+	if err != nil {
+		return nil, err
+	}
+	enis := v.enisOf(instanceID)
+	if v.stale != nil {
+		enis = v.stale[instanceID]
+	}
+	tree := map[string]string{}
+	set := func(path, value string) { tree["latest/meta-data/"+path] = value }
+	set("instance-id", i.ID)
+	set("instance-type", i.Type)
+	set("placement/region", v.region)
+	set("placement/availability-zone", v.zone)
+	set("services/domain", "amazonaws.com")
+	set("services/partition", "aws")
+	for _, e := range enis {
+		if e.DeviceIndex == 0 {
+			set("mac", e.MAC.String())
+			set("local-ipv4", e.PrimaryIP.String())
+			set("local-hostname", hostname(e.PrimaryIP))
+		}
+		v.describeMAC(e, set)
+	}
+	if v.roleName != "" {
+		set("iam/security-credentials/"+v.roleName, v.roleCredentials())
+	}
+	tree["latest/dynamic/instance-identity/document"] = v.document(i, tree["latest/meta-data/local-ipv4"])
+	return tree, nil
+}
+
+func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
+	var cidrs, addresses []string
+	for _, p := range v.cidrs {
+		cidrs = append(cidrs, p.String())
+	}
+	for _, ip := range append([]netip.Addr{e.PrimaryIP}, e.Secondary...) {
+		addresses = append(addresses, ip.String())
+	}
+	for key, value := range map[string]string{
+		"device-number":          strconv.Itoa(e.DeviceIndex),
+		"interface-id":           e.ID,
+		"mac":                    e.MAC.String(),
+		"local-hostname":         hostname(e.PrimaryIP),
+		"local-ipv4s":            strings.Join(addresses, "\n"),
+		"owner-id":               ownerID,
+		"security-group-ids":     groupID,
+		"security-groups":        "default",
+		"subnet-id":              e.SubnetID,
+		"subnet-ipv4-cidr-block": e.Subnet.String(),
+		"vpc-id":                 v.vpcID,
+		"vpc-ipv4-cidr-block":    cidrs[0],
+		"vpc-ipv4-cidr-blocks":   strings.Join(cidrs, "\n"),
+	} {
+		set("network/interfaces/macs/"+e.MAC.String()+"/"+key, value)
+	}
+}
+
+func hostname(ip netip.Addr) string {
+	return "ip-" + strings.ReplaceAll(ip.String(), ".", "-") + ".ec2.internal"
+}
+
+func (v *VPC) roleCredentials() string {
+	now := time.Now().UTC()
+	return jsonText(map[string]string{
+		"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": now.Format(time.RFC3339),
+		"AccessKeyId": v.role.AccessKeyID, "SecretAccessKey": v.role.SecretAccessKey, "Token": v.role.Token,
+		"Expiration": now.Add(6 * time.Hour).Format(time.RFC3339),
+	})
+}
+
+func (v *VPC) document(i *instance, ip string) string {
+	return jsonText(map[string]string{
+		"accountId": ownerID, "architecture": "x86_64", "availabilityZone": v.zone, "imageId": "ami-0123456789abcdef0",
+		"instanceId": i.ID, "instanceType": i.Type, "pendingTime": v.started.UTC().Format(time.RFC3339),
+		"privateIp": ip, "region": v.region, "version": "2017-09-30",
+	})
+}
+
+func jsonText(fields map[string]string) string {
+	text, err := json.MarshalIndent(fields, "", "  ")
+	if err != nil {
+		panic(fmt.Sprintf("vpcsim: %v", err)) // a map of strings always marshals
+	}
+	return string(text)
+}

@@ -1,0 +1,217 @@
+// Package vpcsim is a VPC in memory that speaks AWS's wire protocols: EC2's query API (signed requests, XML answers,
+// EC2's own error codes and limits) and the instance metadata service IMDSv2. A Fabric, where one is set, carries each
+// change out in a network; without one the VPC is a model only. Nothing in it listens: EC2 and IMDS are http.Handlers.
+//
+// What it answers follows the EC2 API Reference (version 2016-11-15) and the EC2 User Guide, "Instance metadata".
+package vpcsim
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config is what a VPC consists of before anything is launched into it.
+type Config struct {
+	Region           string // us-east-1 where empty
+	AvailabilityZone string // the region's zone a where empty
+	CIDRs            []netip.Prefix
+	Subnets          []Subnet
+	// FabricDelay is how long the fabric lags behind the API; with 0 the API answers when the fabric has done the work.
+	FabricDelay time.Duration
+}
+
+// Subnet is a range of a VPC. AWS keeps its first four addresses and the last.
+type Subnet struct {
+	ID   string
+	CIDR netip.Prefix
+}
+
+// Instance is a virtual machine.
+type Instance struct {
+	ID   string
+	Type string // one that DescribeInstanceTypes knows, such as "m5.large"
+}
+
+// ENI is an elastic network interface that is attached to an instance.
+type ENI struct {
+	ID           string
+	AttachmentID string
+	MAC          net.HardwareAddr
+	InstanceID   string
+	DeviceIndex  int // 0 is the instance's primary ENI
+	SubnetID     string
+	Subnet       netip.Prefix
+	PrimaryIP    netip.Addr
+	Secondary    []netip.Addr // oldest first
+	AttachedAt   time.Time
+}
+
+// Gateway returns the address of the VPC's router in the ENI's subnet: the subnet's first.
+func (e ENI) Gateway() netip.Addr { return e.Subnet.Masked().Addr().Next() }
+
+func (e ENI) clone() ENI {
+	e.MAC = slices.Clone(e.MAC)
+	e.Secondary = slices.Clone(e.Secondary)
+	return e
+}
+
+// Fabric carries out in the network what the API changed. Each method is called after the model accepted the change and
+// before the API answers, or Config.FabricDelay later; calls come one at a time and in the order of the changes. An
+// error takes the change back and makes the API answer InternalError; with a delay it is only kept for FabricErrors.
+type Fabric interface {
+	Attach(eni ENI) error // the link appears in the instance
+	Detach(eni ENI) error
+	Assign(eni ENI, ip netip.Addr) error // also called for the primary address, right after Attach
+	Unassign(eni ENI, ip netip.Addr) error
+}
+
+// VPC is a simulated VPC. Its methods and handlers may be used concurrently.
+type VPC struct {
+	region, zone, vpcID string
+	cidrs               []netip.Prefix
+	started             time.Time
+	keys                Credentials
+	fabric              fabricQueue
+
+	// change is held across a whole change with its fabric work, so that changes are carried out in order.
+	change sync.Mutex
+
+	// mu guards what follows; it is never held across a call of the fabric.
+	mu        sync.Mutex
+	subnets   []*subnet
+	instances []*instance
+	enis      []*ENI // in the order of their creation
+	serial    uint64
+	pageSize  int
+	calls     map[string]int
+	faults    []*Fault
+	stale     map[string][]ENI // what the metadata service answers while it is frozen; nil when it is not
+	tokens    map[string]token
+	roleName  string
+	role      Credentials
+}
+
+type instance struct {
+	Instance
+	limits typeLimits
+}
+
+// New returns a VPC without instances. It panics where the configuration makes no sense: the caller is a test.
+func New(c Config) *VPC {
+	v := &VPC{
+		region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
+		cidrs: slices.Clone(c.CIDRs), started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
+		keys:     newCredentials("AKIA", ""),
+		roleName: "enichain-node",
+		role:     newCredentials("ASIA", rand.Text()+rand.Text()+rand.Text()),
+	}
+	if v.region == "" {
+		v.region = "us-east-1"
+	}
+	if v.zone == "" {
+		v.zone = v.region + "a"
+	}
+	for _, s := range c.Subnets {
+		if !s.CIDR.Addr().Is4() || s.CIDR.Bits() > 28 {
+			panic(fmt.Sprintf("vpcsim: subnet %s %s is not an IPv4 range of at least 16 addresses", s.ID, s.CIDR))
+		}
+		if !slices.ContainsFunc(c.CIDRs, func(p netip.Prefix) bool { return p.Overlaps(s.CIDR) && p.Bits() <= s.CIDR.Bits() }) {
+			panic(fmt.Sprintf("vpcsim: subnet %s %s lies in none of the VPC's ranges %v", s.ID, s.CIDR, c.CIDRs))
+		}
+		v.subnets = append(v.subnets, newSubnet(s))
+	}
+	v.fabric.delay = c.FabricDelay
+	return v
+}
+
+// SetFabric sets what carries changes out; it is to be called before the first AddENI.
+func (v *VPC) SetFabric(f Fabric) { v.fabric.set(f) }
+
+// Close waits for the fabric work that is still to be done. It is needed only with a FabricDelay.
+func (v *VPC) Close() { v.fabric.wait() }
+
+// FabricErrors returns what the fabric could not carry out after the API had answered.
+func (v *VPC) FabricErrors() []error { return v.fabric.failed() }
+
+// AddInstance launches an instance, without an ENI yet.
+func (v *VPC) AddInstance(instanceType string) (Instance, error) {
+	limits, ok := limitsOf(instanceType)
+	if !ok {
+		return Instance{}, errorf("InvalidInstanceType", "The following supplied instance types do not exist: [%s]", instanceType)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	i := Instance{ID: v.id("i"), Type: instanceType}
+	v.instances = append(v.instances, &instance{Instance: i, limits: limits})
+	return i, nil
+}
+
+// AddENI creates an ENI and attaches it at once. Its primary address is the one given, or the subnet's next free one
+// where that is zero.
+func (v *VPC) AddENI(instanceID, subnetID string, deviceIndex int, primary netip.Addr) (ENI, error) {
+	v.change.Lock()
+	defer v.change.Unlock()
+	e, err := v.attach(instanceID, subnetID, deviceIndex, primary)
+	if err != nil {
+		return ENI{}, err
+	}
+	err = v.fabric.do(
+		step{func(f Fabric) error { return f.Attach(e) }, func(f Fabric) error { return f.Detach(e) }},
+		step{func(f Fabric) error { return f.Assign(e, e.PrimaryIP) }, nil},
+	)
+	if err != nil {
+		v.remove(e.ID)
+		return ENI{}, fmt.Errorf("attach %s to %s: %w", e.ID, instanceID, err)
+	}
+	return e, nil
+}
+
+// ENIs returns the instance's ENIs in the order of their device indexes: a snapshot that the caller may keep.
+func (v *VPC) ENIs(instanceID string) []ENI {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.enisOf(instanceID)
+}
+
+// SetPageSize makes DescribeNetworkInterfaces answer at most n ENIs a page, as EC2 may answer fewer than were asked
+// for; 0 is no limit but the caller's.
+func (v *VPC) SetPageSize(n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.pageSize = n
+}
+
+// Calls returns how often an EC2 action was called, failed calls included; "" counts all that change something.
+func (v *VPC) Calls(action string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if action != "" {
+		return v.calls[action]
+	}
+	n := 0
+	for name, count := range v.calls {
+		if a, ok := actions()[name]; ok && a.changes {
+			n += count
+		}
+	}
+	return n
+}
+
+// StaleMetadata freezes what the metadata service says of ENIs as of now, or lets it follow the API again.
+func (v *VPC) StaleMetadata(frozen bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stale = nil
+	if !frozen {
+		return
+	}
+	v.stale = map[string][]ENI{}
+	for _, i := range v.instances {
+		v.stale[i.ID] = v.enisOf(i.ID)
+	}
+}
