@@ -1,0 +1,79 @@
+package layout
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Attachment is a container's attachment, as far as the kernel's state depends on it.
+type Attachment struct {
+	Veth      Device           // the host's end of the veth pair
+	VethMAC   net.HardwareAddr // its MAC, the next hop of all that the container sends
+	Loopback  Device           // the container's lo
+	Interface Device           // the container's end
+	Addresses []Address
+}
+
+// Address is one address of a container.
+type Address struct {
+	IP netip.Addr
+	// Table is that of the ENI which owns the address: TableMain for the primary ENI and where no ENI is known.
+	Table int
+	// Src is the source address of what the host sends to the container; the zero Addr leaves the choice to the kernel.
+	Src netip.Addr
+}
+
+// OnHost returns what the host holds for a container (recipes 3.2 and 4.2). The veth has no address: it would be the
+// source of all that the host sends to the container. It answers ARP for the gateway instead, because the container's
+// permanent neighbour is lost when a chained plugin changes its MAC; without delay, which is up to 0.8 s otherwise.
+func OnHost(c Attachment) State {
+	s := State{
+		Sysctls: []Sysctl{
+			{Key: "net/ipv4/conf/" + c.Veth.Name + "/proxy_arp", Value: "1"},
+			{Key: "net/ipv4/neigh/" + c.Veth.Name + "/proxy_delay", Value: "0"},
+		},
+		Links: []Link{{Device: c.Veth}},
+	}
+	for _, a := range c.Addresses {
+		s.Routes = append(s.Routes, Route{Dst: Host(a.IP), Dev: c.Veth, Table: TableMain, Src: a.Src})
+		s.Rules = append(s.Rules, AddressRules(a)...)
+	}
+	return s
+}
+
+// AddressRules returns a container's rules for one address: to it by main, from it by its ENI's table.
+func AddressRules(a Address) []Rule {
+	rules := []Rule{{Pref: PrefToContainer, To: Host(a.IP), Table: TableMain}}
+	if a.Table != TableMain {
+		rules = append(rules, Rule{Pref: PrefFromContainer, From: Host(a.IP), Table: a.Table})
+	}
+	return rules
+}
+
+// Inside returns what the container's own namespace holds: every packet, be it to the same subnet, goes to the host.
+func Inside(c Attachment) State {
+	s := State{Links: []Link{{Device: c.Loopback}, {Device: c.Interface}}}
+	for _, a := range c.Addresses {
+		s.Addrs = append(s.Addrs, Addr{Dev: c.Interface, Prefix: Host(a.IP)})
+	}
+	if len(c.Addresses) == 0 {
+		return s
+	}
+	gw := Gateway4()
+	s.Neighs = []Neigh{{Dev: c.Interface, IP: gw, MAC: c.VethMAC}}
+	s.Routes = []Route{
+		{Dst: Host(gw), Dev: c.Interface, Table: TableMain},
+		{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: TableMain},
+	}
+	return s
+}
+
+// Reach returns the questions that show that Inside's routes work for packets from ip, in whatever table they are:
+// chained sbr moves them out of main.
+func Reach(c Attachment, ip netip.Addr) []Lookup {
+	gw := Gateway4()
+	return []Lookup{
+		{From: ip, To: gw, Want: Route{Dst: Host(gw), Dev: c.Interface}},
+		{From: ip, To: Elsewhere(ip), Want: Route{Dst: Default(gw), Via: gw, Dev: c.Interface}},
+	}
+}

@@ -1,0 +1,75 @@
+package layout
+
+import (
+	"net/netip"
+
+	"github.com/enichain/enichain/core/store"
+)
+
+// Forwarding returns what any node with containers needs.
+func Forwarding() State {
+	return State{Sysctls: []Sysctl{{Key: "net/ipv4/ip_forward", Value: "1"}}}
+}
+
+// Node returns what a node needs once: forwarding, and loose reverse path filtering on the primary interface, by which
+// the internet's replies to containers of other ENIs come in.
+func Node(primary Device) State {
+	s := Forwarding()
+	s.Sysctls = append(s.Sysctls, looseReversePath(primary))
+	return s
+}
+
+// ENI returns what the ENI needs on the host, where dev is its link (recipes 3.1 and 4.1). The primary ENI is the
+// host's own: nothing of it is changed but the reverse path filter.
+//
+// The rule from its primary address comes last, so that a lookup which finds it proves that the rest is there (Ready).
+func ENI(eni store.ENI, dev Device) State {
+	if eni.Primary {
+		return State{Sysctls: []Sysctl{looseReversePath(dev)}}
+	}
+	self := Host(eni.PrimaryIP)
+	return State{
+		Sysctls: []Sysctl{looseReversePath(dev)},
+		Links:   []Link{{Device: dev, MTU: eni.MTU}},
+		Addrs:   []Addr{{Dev: dev, Prefix: self, Sole: true}},
+		Routes: []Route{
+			{Dst: self, Dev: dev, Table: TableMain},
+			{Dst: Host(eni.Gateway), Dev: dev, Table: eni.Table},
+			defaultOf(eni, dev),
+		},
+		// The kernel adds the subnet's route with an address that has the subnet's mask, a DHCP client with a lease. It
+		// would take the host's own traffic to the subnet, with the primary ENI's address, out of this ENI.
+		Absent: []Route{{Dst: eni.Subnet.Masked(), Dev: dev, Table: TableMain}},
+		Rules: []Rule{
+			{Pref: PrefToContainer, To: self, Table: TableMain},
+			{Pref: PrefFromContainer, From: self, Table: eni.Table},
+		},
+	}
+}
+
+// Ready returns the one question whose answer shows that ENI was applied and has not been damaged since.
+func Ready(eni store.ENI, dev Device) Lookup {
+	return Lookup{From: eni.PrimaryIP, To: Elsewhere(eni.PrimaryIP), Want: defaultOf(eni, dev)}
+}
+
+// MarkRule returns the rule by which traffic that carries our mark leaves by the primary ENI.
+func MarkRule() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain} }
+
+// Elsewhere returns an address of ip's family that only a default route reaches: of RFC 5737's TEST-NET-1, or of
+// RFC 3849's documentation prefix.
+func Elsewhere(ip netip.Addr) netip.Addr {
+	if ip.Is4() {
+		return netip.AddrFrom4([4]byte{192, 0, 2, 1})
+	}
+	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: 1})
+}
+
+func defaultOf(eni store.ENI, dev Device) Route {
+	return Route{Dst: Default(eni.Gateway), Via: eni.Gateway, Dev: dev, Table: eni.Table}
+}
+
+// looseReversePath returns rp_filter 2. The kernel uses the greater of this and conf/all (Documentation/networking/
+// ip-sysctl.rst), so that 2 here is 2 whatever "all" says.
+func looseReversePath(dev Device) Sysctl {
+	return Sysctl{Key: "net/ipv4/conf/" + dev.Name + "/rp_filter", Value: "2"}
+}
