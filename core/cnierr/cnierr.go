@@ -43,10 +43,13 @@ func New(code uint, err error, hint string) error {
 			hint = inner.Details
 		}
 		// types.Error prints "msg; details": the details have a field of their own here.
-		return &types.Error{Code: code, Msg: strings.Replace(err.Error(), inner.Error(), inner.Msg, 1), Details: hint}
+		return &types.Error{Code: code, Msg: oneLine(strings.Replace(err.Error(), inner.Error(), inner.Msg, 1)), Details: hint}
 	}
-	return &types.Error{Code: code, Msg: err.Error(), Details: hint}
+	return &types.Error{Code: code, Msg: oneLine(err.Error()), Details: hint}
 }
+
+// oneLine puts joined errors, which errors.Join writes one a line, behind one another: runtimes show messages in a line.
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 
 // ForDel returns err for a DEL. go-cni reads "not found" and "no such file or directory" in a DEL's error as success
 // and forgets the container, so those words are put differently.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -52,26 +51,11 @@ type IPAM struct {
 	Cooldown *Duration `json:"cooldown,omitempty"`
 	// Timeout bounds an ADD: the waiting for locks and for the cloud together.
 	Timeout Duration `json:"timeout,omitempty"`
+	// FirstDeviceIndex keeps the ENIs before it out of use: 1 leaves the primary ENI to the host.
+	FirstDeviceIndex int `json:"firstDeviceIndex,omitempty"`
 	// TableBase is added to an ENI's device index to give its routing table.
-	TableBase *int `json:"tableBase,omitempty"`
-}
-
-// Static is a pool without a cloud: the addresses are routed to this node by other means.
-type Static struct {
-	VPCCIDRs []netip.Prefix `json:"vpcCIDRs"`
-	ENIs     []StaticENI    `json:"enis"`
-}
-
-// StaticENI is one interface of a Static pool, found by MAC or else by name.
-type StaticENI struct {
-	Name      string       `json:"name,omitempty"`
-	MAC       string       `json:"mac,omitempty"`
-	Primary   bool         `json:"primary,omitempty"`
-	Subnet    netip.Prefix `json:"subnet"`
-	Gateway   netip.Addr   `json:"gateway"`
-	PrimaryIP netip.Addr   `json:"primaryIP"`
-	// Addresses are ranges: "10.0.1.16-10.0.1.31", or "10.0.1.40" for one.
-	Addresses []string `json:"addresses"`
+	TableBase int `json:"tableBase,omitempty"`
+	Log       Log `json:"log,omitzero"`
 }
 
 // PTP is the configuration of eni-ptp.
@@ -129,9 +113,3 @@ type Log struct {
 	File  string `json:"file,omitempty"`
 	Level string `json:"level,omitempty"` // debug, info, warn or error; info where empty
 }
-
-// Driver returns the name of the binary of a cloud's driver, to be found along CNI_PATH.
-func DriverBinary(cloud string) string { return "eni-cloud-" + cloud }
-
-// trimWildcard splits an interface pattern into its fixed part and whether a '*' follows.
-func trimWildcard(pattern string) (string, bool) { return strings.CutSuffix(pattern, "*") }

@@ -3,20 +3,18 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"time"
 )
 
 // Intent is a change of the cloud that was begun: it is written before the call and dropped when the outcome is in the
 // store. One that is still there belongs to a process that died, or that had no answer.
 type Intent struct {
-	Number  uint64       `json:"number"`
-	Op      string       `json:"op"` // assign
-	ENI     string       `json:"eni"`
-	Count   int          `json:"count"`
-	PID     int          `json:"pid"`
-	Started time.Time    `json:"started"`
-	Before  []netip.Addr `json:"before,omitempty"`
+	Number  uint64    `json:"number"`
+	Op      string    `json:"op"` // assign
+	ENI     string    `json:"eni"`
+	Count   int       `json:"count"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
 }
 
 // Failure is why the pool could not grow, for all who waited for that attempt.

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,17 +81,66 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return db.Update(func(b *bbolt.Tx) error {
 			tx := &Tx{b: b, now: s.now()}
 			fresh, err := tx.ofThisBoot()
+			if err == nil && !fresh {
+				err = tx.reset()
+			}
 			if err != nil {
 				return err
-			}
-			if !fresh {
-				if err := tx.reset(); err != nil {
-					return err
-				}
 			}
 			return fn(tx)
 		})
 	})
+}
+
+// UpdateExisting is Update where there is a store, and ErrNoStore, with nothing made, where there is none.
+func (s *Store) UpdateExisting(ctx context.Context, fn func(*Tx) error) error {
+	if _, err := os.Stat(s.Path()); errors.Is(err, fs.ErrNotExist) {
+		return ErrNoStore
+	}
+	return s.Update(ctx, fn)
+}
+
+// Usable says, without a lock and without changing anything, whether the store could be written: the data directory, or
+// where it is to be made, and the form of the file.
+func (s *Store) Usable() error {
+	dir := s.dir
+	for {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("data directory: %s is not a directory", dir)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return fmt.Errorf("data directory: %w", &fs.PathError{Op: "write", Path: dir, Err: err})
+	}
+	head, err := readHead(s.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read store: %w", err)
+	}
+	if len(head) < 20 || binary.NativeEndian.Uint32(head[16:]) != boltMagic {
+		return fmt.Errorf("store %s: %w: it does not begin as one", s.Path(), ErrCorrupt)
+	}
+	return nil
+}
+
+// boltMagic follows the page header in the first page of a bbolt file (bbolt, internal/common/meta.go).
+const boltMagic = 0xED0CDAED
+
+// readHead returns the beginning of a file, its first header page at the least.
+func readHead(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return io.ReadAll(io.LimitReader(file, 64))
 }
 
 // LockGrowth takes the lock of the one process that grows the pool, and returns what releases it. It is apart from the

@@ -131,7 +131,8 @@ func (tx *Tx) ENI(id string) (ENI, bool, error) {
 	return e, ok, err
 }
 
-// PutENI adds an ENI or replaces what is known of it. Its table is for life: one that is known keeps the one it has.
+// PutENI adds an ENI or replaces what is known of it. Its table is for life, and a known
+// interface index stays where the new one is 0.
 func (tx *Tx) PutENI(e ENI) error {
 	old, known, err := tx.ENI(e.ID)
 	if err != nil {
@@ -139,6 +140,7 @@ func (tx *Tx) PutENI(e ENI) error {
 	}
 	if known {
 		e.Table = old.Table
+		e.IfIndex = cmp.Or(e.IfIndex, old.IfIndex)
 	}
 	return tx.set(bucketENIs, []byte(e.ID), e)
 }

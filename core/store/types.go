@@ -71,3 +71,11 @@ type Node struct {
 	PrimaryENI   string         `json:"primaryENI"`
 	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs"`
 }
+
+// String names the node for people.
+func (n Node) String() string {
+	if n.InstanceType == "" {
+		return n.InstanceID
+	}
+	return n.InstanceID + " (" + n.InstanceType + ")"
+}

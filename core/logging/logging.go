@@ -1,0 +1,30 @@
+// Package logging opens a plugin's log: structured, off by default, and never on stdout, which belongs to the result.
+package logging
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/enichain/enichain/core/netconf"
+)
+
+// Open returns the log that the configuration asks for, and what closes it. Without a file nothing is logged.
+func Open(conf netconf.Log) (*slog.Logger, io.Closer, error) {
+	if conf.File == "" {
+		return slog.New(slog.DiscardHandler), io.NopCloser(nil), nil
+	}
+	level := slog.LevelInfo
+	if conf.Level != "" {
+		if err := level.UnmarshalText([]byte(conf.Level)); err != nil {
+			return nil, nil, fmt.Errorf("log level: %w", err)
+		}
+	}
+	file, err := os.OpenFile(conf.File, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open log: %w", err)
+	}
+	handler := slog.NewJSONHandler(file, &slog.HandlerOptions{Level: level})
+	return slog.New(handler).With("pid", os.Getpid()), file, nil
+}

@@ -1,0 +1,120 @@
+package netconf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// The ways in which eni-ipam words an address.
+const (
+	Routed = "routed" // IP/32 and the gateway 169.254.1.1
+	Subnet = "subnet" // the subnet's mask and gateway
+)
+
+// Defaults of the "ipam" section.
+const (
+	DefaultBatch    = 8
+	DefaultCooldown = 30 * time.Second
+	DefaultTimeout  = 60 * time.Second
+)
+
+// IPAMRequest is what eni-ipam reads from stdin: the whole network configuration, of which "ipam" is its own.
+type IPAMRequest struct {
+	types.NetConf
+	IPAM          IPAM `json:"ipam"`
+	RuntimeConfig struct {
+		IPs []string `json:"ips,omitempty"`
+	} `json:"runtimeConfig,omitempty"`
+	Args struct {
+		CNI struct {
+			IPs []string `json:"ips,omitempty"`
+		} `json:"cni"`
+	} `json:"args"`
+}
+
+// ParseIPAM reads a network configuration for eni-ipam, fills in the defaults and checks it.
+func ParseIPAM(stdin []byte) (*IPAMRequest, error) {
+	r := &IPAMRequest{}
+	if err := json.Unmarshal(stdin, r); err != nil {
+		return nil, fmt.Errorf("read network configuration: %w", err)
+	}
+	if err := r.IPAM.complete(); err != nil {
+		return nil, fmt.Errorf("ipam: %w", err)
+	}
+	return r, nil
+}
+
+// RequestedIP returns the address that the caller asks for: by runtimeConfig.ips, else args.cni.ips, else CNI_ARGS'
+// IP, with or without a prefix length (CONVENTIONS.md, "ips"); zero where it asks for none.
+func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
+	ips := r.RuntimeConfig.IPs
+	if len(ips) == 0 {
+		ips = r.Args.CNI.IPs
+	}
+	if ip := Arg(cniArgs, "IP"); len(ips) == 0 && ip != "" {
+		ips = []string{ip}
+	}
+	if len(ips) == 0 {
+		return netip.Addr{}, nil
+	}
+	if len(ips) > 1 {
+		return netip.Addr{}, fmt.Errorf("%d addresses were asked for (%s), one can be given", len(ips), strings.Join(ips, ", "))
+	}
+	bare, _, _ := strings.Cut(ips[0], "/")
+	ip, err := netip.ParseAddr(bare)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("requested address: %w", err)
+	}
+	return ip.Unmap(), nil
+}
+
+var driverName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
+// complete fills in the defaults and checks what needs nothing but the configuration.
+func (c *IPAM) complete() error {
+	if c.DataDir == "" {
+		c.DataDir = DefaultDataDir
+	}
+	if c.Addressing == "" {
+		c.Addressing = Routed
+	}
+	if c.Batch == 0 {
+		c.Batch = DefaultBatch
+	}
+	if c.Cooldown == nil {
+		c.Cooldown = new(Duration(DefaultCooldown))
+	}
+	if c.Timeout == 0 {
+		c.Timeout = Duration(DefaultTimeout)
+	}
+	switch {
+	case !filepath.IsAbs(c.DataDir):
+		return fmt.Errorf(`"dataDir" %q is not an absolute path`, c.DataDir)
+	case c.Addressing != Routed && c.Addressing != Subnet:
+		return fmt.Errorf(`"addressing" is %q: "routed" or "subnet" is wanted`, c.Addressing)
+	case c.Batch < 1 || c.Batch > 256:
+		return fmt.Errorf(`"batch" is %d: 1 to 256 is wanted`, c.Batch)
+	case c.FirstDeviceIndex < 0:
+		return fmt.Errorf(`"firstDeviceIndex" is %d: 0 (with the primary ENI) or more is wanted`, c.FirstDeviceIndex)
+	case c.TableBase < 0 || c.TableBase > 1<<31-1000:
+		return fmt.Errorf(`"tableBase" is %d: 1 or more is wanted`, c.TableBase)
+	case c.Cloud == "":
+		return errors.New(`"cloud" is missing: "aws", or "static" for a pool without a cloud`)
+	case !driverName.MatchString(c.Cloud):
+		return fmt.Errorf(`"cloud" is %q: a name such as "aws" is wanted`, c.Cloud)
+	case (c.Cloud == StaticCloud) != (c.Static != nil):
+		return errors.New(`the section "static" goes with "cloud": "static", and only with it`)
+	}
+	if c.Static != nil {
+		return c.Static.check()
+	}
+	return nil
+}

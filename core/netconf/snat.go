@@ -1,0 +1,103 @@
+package netconf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+)
+
+// NFTables is the only backend of eni-snat so far.
+const NFTables = "nftables"
+
+// maxIfName is the longest name of an interface (IFNAMSIZ, include/uapi/linux/if.h, less the final 0).
+const maxIfName = 15
+
+// ParseSNAT reads a network configuration for eni-snat, fills in the defaults and checks it.
+func ParseSNAT(stdin []byte) (*SNAT, error) {
+	c := &SNAT{}
+	if err := json.Unmarshal(stdin, c); err != nil {
+		return nil, fmt.Errorf("read network configuration: %w", err)
+	}
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// complete fills in the defaults and checks what needs nothing but the configuration.
+func (c *SNAT) complete() error {
+	if c.DataDir == "" {
+		c.DataDir = DefaultDataDir
+	}
+	if c.Backend == "" {
+		c.Backend = NFTables
+	}
+	if c.SNAT == nil {
+		c.SNAT = new(true)
+	}
+	if c.NodePort == nil {
+		c.NodePort = new(true)
+	}
+	switch {
+	case c.Backend == "iptables":
+		return errors.New(`"backend" is "iptables", which this version does not have: leave it out, or say "nftables"`)
+	case c.Backend != NFTables:
+		return fmt.Errorf(`"backend" is %q: "nftables" is wanted`, c.Backend)
+	case !filepath.IsAbs(c.DataDir):
+		return fmt.Errorf(`"dataDir" %q is not an absolute path`, c.DataDir)
+	case c.PrimaryIP.IsValid() && !usableIPv4(c.PrimaryIP):
+		return fmt.Errorf(`"primaryIP" is %s: an IPv4 address of the primary interface is wanted`, c.PrimaryIP)
+	}
+	return errors.Join(
+		checkCIDRs("vpcCIDRs", c.VPCCIDRs),
+		checkCIDRs("excludeCIDRs", c.ExcludeCIDRs),
+		checkCIDRs("includeCIDRs", c.IncludeCIDRs),
+		c.checkInterfaces(),
+	)
+}
+
+// checkInterfaces says what is wrong with the names of interfaces, if anything.
+func (c *SNAT) checkInterfaces() error {
+	if c.Primary != "" && !ifName(c.Primary) {
+		return fmt.Errorf(`"primary" is %q: the name of an interface is wanted`, c.Primary)
+	}
+	for _, pattern := range c.ContainerInterfaces {
+		fixed, wild := strings.CutSuffix(pattern, "*")
+		if !ifName(fixed) || wild && len(pattern) > maxIfName {
+			return fmt.Errorf(`"containerInterfaces" has %q: a name is wanted, or the beginning of one with a '*' behind`, pattern)
+		}
+		if pattern == c.Primary || wild && c.Primary != "" && strings.HasPrefix(c.Primary, fixed) {
+			return fmt.Errorf(`"containerInterfaces" has %q, which is the primary interface %s too`, pattern, c.Primary)
+		}
+	}
+	return nil
+}
+
+// ifName says whether an interface may have the name (dev_valid_name, net/core/dev.c), and a pattern may begin so.
+func ifName(s string) bool {
+	if s == "" || s == "." || s == ".." || len(s) > maxIfName {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/:*"\`, r) })
+}
+
+// usableIPv4 says whether a host may have the address.
+func usableIPv4(ip netip.Addr) bool { return ip.Is4() && !ip.IsUnspecified() && !ip.IsMulticast() }
+
+// checkCIDRs says what is wrong with a list of destinations.
+func checkCIDRs(field string, list []netip.Prefix) error {
+	for _, p := range list {
+		switch {
+		case !p.IsValid():
+			return fmt.Errorf(`%q has an empty entry`, field)
+		case !p.Addr().Is4():
+			return fmt.Errorf(`%q has %s: only IPv4 is translated`, field, p)
+		case p != p.Masked():
+			return fmt.Errorf(`%q has %s, which has bits beyond its length: is %s meant?`, field, p, p.Masked())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package netconf
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseSNAT(t *testing.T) {
+	c, err := ParseSNAT([]byte(`{"cniVersion":"1.0.0","name":"n","type":"eni-snat","snat":false,"cni.dev/x":[1]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *c.SNAT || !*c.NodePort || c.DataDir != DefaultDataDir || c.Backend != NFTables {
+		t.Errorf("defaults are wrong: %+v", c)
+	}
+}
+
+func TestParseSNATRefuses(t *testing.T) {
+	tests := []struct{ conf, want string }{
+		{`{`, "read network configuration"},
+		{`{"backend":"iptables"}`, "which this version does not have"},
+		{`{"backend":"ebpf"}`, `"nftables" is wanted`},
+		{`{"dataDir":"state"}`, "not an absolute path"},
+		{`{"primaryIP":"fd00::1"}`, "IPv4 address"},
+		{`{"primaryIP":"0.0.0.0"}`, "IPv4 address"},
+		{`{"vpcCIDRs":["fd00::/8"]}`, `"vpcCIDRs" has fd00::/8: only IPv4`},
+		{`{"excludeCIDRs":["10.0.5.0/16"]}`, "is 10.0.0.0/16 meant?"},
+		{`{"includeCIDRs":[""]}`, "empty entry"},
+		{`{"includeCIDRs":["10.0.0.0/99"]}`, "read network configuration"},
+		{`{"primary":"a name"}`, "name of an interface"},
+		{`{"primary":"longer-than-fifteen"}`, "name of an interface"},
+		{`{"containerInterfaces":["*"]}`, "beginning of one"},
+		{`{"containerInterfaces":["po*d"]}`, "beginning of one"},
+		{`{"containerInterfaces":["pod\""]}`, "beginning of one"},
+		{`{"primary":"eth0","containerInterfaces":["eth*"]}`, "the primary interface eth0 too"},
+		{`{"primary":"eth0","containerInterfaces":["eth0"]}`, "the primary interface eth0 too"},
+	}
+	for _, tt := range tests {
+		if _, err := ParseSNAT([]byte(tt.conf)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want ...%s...", tt.conf, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/logging"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
+)
+
+// call is one run of the plugin.
+type call struct {
+	ctx     context.Context // ends when "timeout" is over
+	began   time.Duration   // since boot
+	request *netconf.IPAMRequest
+	cniPath string
+	store   *store.Store
+	owner   store.Owner
+	sandbox store.Sandbox
+	log     *slog.Logger
+}
+
+// begin reads a call's input. What it returns second ends the call.
+func begin(args *skel.CmdArgs) (*call, func(), error) {
+	request, err := netconf.ParseIPAM(args.StdinData)
+	if err != nil {
+		return nil, nil, cnierr.New(cnierr.Config, err, "correct the network's conflist: docs/eni-ipam.md lists the fields")
+	}
+	log, file, err := logging.Open(request.IPAM.Log)
+	if err != nil {
+		return nil, nil, cnierr.New(cnierr.Config, err, `correct "log" in the "ipam" section`)
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Duration(request.IPAM.Timeout), errTimeout)
+	c := &call{
+		ctx:     ctx,
+		began:   store.SinceBoot(),
+		request: request,
+		cniPath: args.Path,
+		store:   store.At(request.IPAM.DataDir),
+		owner:   store.Owner{Network: request.Name, ContainerID: args.ContainerID, IfName: args.IfName},
+		sandbox: store.Sandbox{
+			Netns:        args.Netns,
+			NetnsInode:   netnsInode(args.Netns),
+			PodNamespace: netconf.Arg(args.Args, "K8S_POD_NAMESPACE"),
+			PodName:      netconf.Arg(args.Args, "K8S_POD_NAME"),
+		},
+		log: log.With("network", request.Name, "container", args.ContainerID, "ifname", args.IfName),
+	}
+	return c, func() { cancel(); _ = file.Close() }, nil
+}
+
+// cooldown is how long a released address rests.
+func (c *call) cooldown() time.Duration { return time.Duration(*c.request.IPAM.Cooldown) }
+
+// timeout bounds the call.
+func (c *call) timeout() time.Duration { return time.Duration(c.request.IPAM.Timeout) }
+
+// usable says whether containers may have addresses of the ENI.
+func (c *call) usable(e store.ENI) bool { return e.DeviceIndex >= c.request.IPAM.FirstDeviceIndex }
+
+// driver returns the cloud's driver.
+func (c *call) driver() (cloud.Driver, error) {
+	if c.request.IPAM.Cloud == netconf.StaticCloud {
+		return static{c.request.IPAM.Static}, nil
+	}
+	path, err := cloud.FindDriver(c.request.IPAM.Cloud, c.cniPath)
+	if err != nil {
+		return nil, err
+	}
+	return &cloud.Exec{Path: path, Config: c.request.IPAM.Driver}, nil
+}
+
+// hostNet is a prefix as the CNI types have it: an address with its network's mask.
+func hostNet(p netip.Prefix) net.IPNet {
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// gateway4 is every container's next hop.
+func gateway4() net.IP { return layout.Gateway4().AsSlice() }

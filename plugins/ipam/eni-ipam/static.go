@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/netconf"
+)
+
+// static is the driver of "cloud": "static": what a cloud would say stands in the configuration, and nothing grows.
+type static struct{ conf *netconf.Static }
+
+var _ cloud.Driver = static{}
+
+// Node returns the configured interfaces.
+func (s static) Node(ctx context.Context) (*cloud.Node, error) {
+	enis, err := s.ENIs(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	n := &cloud.Node{InstanceID: "static", InstanceType: "static", VPCCIDRs: s.conf.VPCCIDRs, ENIs: enis}
+	return n, nil
+}
+
+// ENIs returns the configured interfaces. The primary one is device 0, the others follow in their order.
+func (s static) ENIs(context.Context, string) ([]cloud.ENI, error) {
+	var enis []cloud.ENI
+	next := 1
+	for _, e := range s.conf.ENIs {
+		addresses, err := e.Expand()
+		if err != nil {
+			return nil, &cloud.Error{Class: cloud.Invalid, Message: err.Error()}
+		}
+		eni := cloud.ENI{
+			ID: e.Name, MAC: strings.ToLower(e.MAC), Link: e.Name, Primary: e.Primary,
+			Subnet: e.Subnet, Gateway: e.Gateway, PrimaryIP: e.PrimaryIP, Addresses: addresses,
+		}
+		if eni.ID == "" {
+			eni.ID = eni.MAC
+		}
+		if !e.Primary {
+			eni.DeviceIndex = next
+			next++
+		}
+		enis = append(enis, eni)
+	}
+	return enis, nil
+}
+
+// Limits says that each interface holds what is configured, which pool.Plan reads as no room.
+func (s static) Limits(context.Context, string) (cloud.Limits, error) {
+	return cloud.Limits{ENIs: len(s.conf.ENIs), AddressesPerENI: 1}, nil
+}
+
+// Assign refuses: the configured addresses are all there are.
+func (s static) Assign(_ context.Context, eni string, count int) ([]netip.Addr, error) {
+	return nil, &cloud.Error{
+		Class:   cloud.Quota,
+		Message: fmt.Sprintf("%d more addresses on %s: a static pool does not grow", count, eni),
+	}
+}
+
+// Unassign has nothing to give back to.
+func (s static) Unassign(context.Context, string, []netip.Addr) error { return nil }

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
+)
+
+func cmdAdd(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	want, err := c.request.RequestedIP(args.Args)
+	if err != nil {
+		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address, such as 10.0.1.20")
+	}
+	got, err := c.allocate(want)
+	if err != nil {
+		return diagnose(fmt.Errorf("allocate an address to %s: %w", c.owner, err))
+	}
+	return types.PrintResult(c.result(got), c.request.CNIVersion)
+}
+
+func cmdDel(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = c.store.UpdateExisting(c.ctx, func(tx *store.Tx) error {
+		_, err := tx.Release(c.owner, c.cooldown())
+		return err
+	})
+	if errors.Is(err, store.ErrNoStore) {
+		return nil
+	}
+	if err != nil {
+		return cnierr.ForDel(codeOf(err), fmt.Errorf("release the address of %s: %w", c.owner, err), hintOf(err))
+	}
+	return nil
+}
+
+func cmdCheck(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	reported, err := addressesOf(&c.request.NetConf)
+	if err != nil {
+		return cnierr.New(cnierr.Config, err, "CHECK needs the result of ADD as prevResult")
+	}
+	held, err := c.held()
+	if err != nil {
+		return diagnose(fmt.Errorf("look up the address of %s: %w", c.owner, err))
+	}
+	if len(held) == 0 {
+		return cnierr.New(cnierr.Check, fmt.Errorf("%s holds no address", c.owner),
+			"the store has no owner of this name: the container must be made anew")
+	}
+	for _, a := range held {
+		if !slices.Contains(reported, a.IP) {
+			return cnierr.New(cnierr.Check, fmt.Errorf("%s holds %s, which is not in prevResult %v", c.owner, a.IP, reported),
+				"the container's address is another one's, or none's: it must be made anew")
+		}
+	}
+	return nil
+}
+
+func cmdGC(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	valid, given, err := netconf.ValidAttachments(args.StdinData)
+	if err != nil {
+		return cnierr.New(cnierr.Decode, err, "the runtime's list of valid attachments is not a list")
+	}
+	err = c.store.UpdateExisting(c.ctx, func(tx *store.Tx) error { return collect(tx, c, valid, given) })
+	if err != nil && !errors.Is(err, store.ErrNoStore) {
+		return diagnose(fmt.Errorf("release what no container of %s holds: %w", c.request.Name, err))
+	}
+	return nil
+}
+
+func cmdStatus(args *skel.CmdArgs) error {
+	request, err := netconf.ParseIPAM(args.StdinData)
+	if err != nil {
+		return cnierr.New(cnierr.Config, err, "correct the network's conflist")
+	}
+	if err := store.At(request.IPAM.DataDir).Usable(); err != nil {
+		return cnierr.New(cnierr.NotAvailable, err, `"dataDir" must be a folder that root can write to`)
+	}
+	if request.IPAM.Cloud == netconf.StaticCloud {
+		return nil
+	}
+	if _, err := cloud.FindDriver(request.IPAM.Cloud, args.Path); err != nil {
+		return cnierr.New(cnierr.NotAvailable, err, "put the driver beside the plugins, in /opt/cni/bin")
+	}
+	return nil
+}
+
+// collect releases the attachments of the network that are not valid; where no list is given, only those whose network
+// namespace is provably gone.
+func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given bool) error {
+	owned, err := tx.OwnedIn(c.request.Name)
+	if err != nil {
+		return err
+	}
+	for _, a := range owned {
+		live := valid[netconf.Attachment{ContainerID: a.Owner.ContainerID, IfName: a.Owner.IfName}]
+		if !given {
+			live = a.Sandbox == nil || !provablyDead(*a.Sandbox)
+		}
+		if live {
+			continue
+		}
+		if _, err := tx.Release(*a.Owner, c.cooldown()); err != nil {
+			return err
+		}
+		c.log.Info("released", "address", a.IP, "owner", a.Owner)
+	}
+	return nil
+}
+
+// result is what ADD prints: an IPAM result has addresses and routes, and no interfaces.
+func (c *call) result(g grant) *types100.Result {
+	ip := &types100.IPConfig{Address: hostNet(netip.PrefixFrom(g.address.IP, g.address.IP.BitLen())), Gateway: gateway4()}
+	if c.request.IPAM.Addressing == netconf.Subnet {
+		ip.Address = hostNet(netip.PrefixFrom(g.address.IP, g.eni.Subnet.Bits()))
+		ip.Gateway = g.eni.Gateway.AsSlice()
+	}
+	everything := hostNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+	return &types100.Result{
+		CNIVersion: types100.ImplementedSpecVersion,
+		IPs:        []*types100.IPConfig{ip},
+		Routes:     []*types.Route{{Dst: everything, GW: ip.Gateway}},
+	}
+}
+
+// addressesOf returns the addresses in the prevResult.
+func addressesOf(conf *types.NetConf) ([]netip.Addr, error) {
+	if err := version.ParsePrevResult(conf); err != nil {
+		return nil, err
+	}
+	if conf.PrevResult == nil {
+		return nil, errors.New("prevResult is missing")
+	}
+	result, err := types100.NewResultFromResult(conf.PrevResult)
+	if err != nil {
+		return nil, fmt.Errorf("read prevResult: %w", err)
+	}
+	var ips []netip.Addr
+	for _, ip := range result.IPs {
+		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
+			ips = append(ips, a.Unmap())
+		}
+	}
+	return ips, nil
+}
+
+// held returns the addresses that the call's owner holds.
+func (c *call) held() (held []store.Address, err error) {
+	err = c.store.View(c.ctx, func(tx *store.Tx) error {
+		held, err = tx.AddressesOf(c.owner)
+		return err
+	})
+	if errors.Is(err, store.ErrNoStore) {
+		return nil, nil
+	}
+	return held, err
+}
