@@ -1,0 +1,49 @@
+# Bare `make` lists the targets.
+SHELL    := /bin/bash
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+GOARCH   ?= $(shell go env GOARCH)
+DESTDIR  ?=
+CLOUD    ?= aws
+PLUGINS  := ./plugins/... ./cmd/...
+RELEASE  := enichain-$(VERSION)-linux-$(GOARCH)
+GOBUILD  := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/enichain/enichain/core/about.Version=$(VERSION)"
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the plugins, the drivers and the lab into bin/
+	$(GOBUILD) -o bin/ $(PLUGINS) ./test/enilab
+	CGO_ENABLED=0 go -C test/outside build -trimpath -buildvcs=false -o ../../bin/ github.com/containernetworking/cni/cnitool
+
+demo: setup build ## bring the lab up, prove every walk of a packet, clean up
+	bin/enilab demo -cloud $(CLOUD)
+
+test: setup lint ## run all tests, as root, in namespaces of their own
+	go test -race -count=1 -timeout 15m ./...
+
+bench: setup ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: ## gofumpt, go vet, staticcheck, tidy modules
+	test/lint
+
+install: build ## install the binaries and a sample conflist below DESTDIR
+	install -d $(DESTDIR)/opt/cni/bin $(DESTDIR)/etc/cni/net.d
+	install -m 0755 bin/eni-ipam bin/eni-ptp bin/eni-snat bin/eni-cloud-* $(DESTDIR)/opt/cni/bin/
+	test -e $(DESTDIR)/etc/cni/net.d/10-enichain.conflist || install -m 0600 conflist/10-enichain-aws.conflist $(DESTDIR)/etc/cni/net.d/10-enichain.conflist
+
+dist: ## make a tarball of static binaries, with checksums
+	rm -rf dist/$(RELEASE) && mkdir -p dist/$(RELEASE)
+	$(GOBUILD) -o dist/$(RELEASE)/ $(PLUGINS)
+	cp -r LICENSE README.md CHANGELOG.md conflist dist/$(RELEASE)/
+	cd dist/$(RELEASE) && sha256sum eni-* > SHA256SUMS
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C dist -czf dist/$(RELEASE).tar.gz $(RELEASE)
+	cd dist && sha256sum $(RELEASE).tar.gz > $(RELEASE).tar.gz.sha256
+
+setup:
+	@test/setup
+
+clean: ## remove what was built
+	rm -rf bin dist
+
+.PHONY: help build demo test bench lint install dist setup clean
