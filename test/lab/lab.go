@@ -1,0 +1,172 @@
+// Package lab builds a VPC out of network namespaces, with netlink alone: a router that forwards as a cloud's fabric does
+// and drops what a cloud drops, an internet behind it, nodes with elastic network interfaces (ENIs), and the cloud's API
+// and metadata service at their real addresses (package vpcsim). Nothing of the machine's own network, mounts or files is
+// touched, and nothing has a name outside: namespaces live by open files, so the lab is gone with the process that made it.
+// docs/lab.md shows the picture.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// The main thread must not become one of those that Host.Do throws away: the Go runtime keeps it, and /proc/self would
+// then show a node's namespaces for ever.
+func init() { runtime.LockOSThread() }
+
+// Options say what to build. The zero value is a lab of two nodes as the recipes have them.
+type Options struct {
+	Name         string        // for messages; "lab" where empty
+	Cloud        string        // "aws", also where empty
+	Nodes        int           // 2 where 0; at most 50
+	ENIs         int           // how many each node has from the start, the primary counted; 3 where 0
+	InstanceType string        // "m5.large" where empty
+	Delay        time.Duration // how long the network lags behind the API
+	RPFilter     int           // the nodes' rp_filter: 1 (strict) where 0, 2 is loose, -1 is off
+}
+
+// Lab is a VPC that is up. Its methods may be used concurrently, apart from Down.
+type Lab struct {
+	Name     string
+	Nodes    []*Node
+	Router   *Host // the VPC's fabric
+	Internet *Host // 198.51.100.10, which knows only addresses with a public association
+	VPC      *vpcsim.VPC
+
+	fabric  *fabric
+	servers []*http.Server
+}
+
+// Up builds a lab. Root is needed, and Linux 5.10 or newer.
+func Up(ctx context.Context, o Options) (*Lab, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
+	}
+	l := &Lab{Name: o.Name}
+	if err := l.build(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("lab %s: %w", o.Name, err), l.Down())
+	}
+	return l, nil
+}
+
+func (o Options) withDefaults() (Options, error) {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&o.Nodes, 2)
+	set(&o.ENIs, 3)
+	set(&o.RPFilter, 1)
+	for v, d := range map[*string]string{&o.Name: "lab", &o.Cloud: "aws", &o.InstanceType: "m5.large"} {
+		if *v == "" {
+			*v = d
+		}
+	}
+	switch {
+	case o.Cloud != "aws":
+		return o, fmt.Errorf("cloud %q is not simulated; \"aws\" is", o.Cloud)
+	case o.Nodes < 1 || o.Nodes > maxNodes:
+		return o, fmt.Errorf("%d nodes; 1 to %d are possible", o.Nodes, maxNodes)
+	case o.ENIs < 1:
+		return o, fmt.Errorf("%d ENIs a node; the primary one is needed", o.ENIs)
+	case o.RPFilter < -1 || o.RPFilter > 2:
+		return o, fmt.Errorf("rp_filter %d; 1, 2 and -1 for off are possible", o.RPFilter)
+	}
+	return o, nil
+}
+
+func (l *Lab) build(ctx context.Context, o Options) error {
+	l.VPC = vpcsim.New(vpcsim.Config{Region: region, CIDRs: vpcCIDRs(), Subnets: subnets(), FabricDelay: o.Delay})
+	var err error
+	if l.Router, err = newRouter(); err != nil {
+		return fmt.Errorf("make the router: %w", err)
+	}
+	if l.Internet, err = newInternet(); err != nil {
+		return fmt.Errorf("make the internet: %w", err)
+	}
+	if l.fabric, err = newFabric(l.Router, l.Internet); err != nil {
+		return fmt.Errorf("join the router and the internet: %w", err)
+	}
+	l.VPC.SetFabric(l.fabric)
+	if err := l.serve(ctx); err != nil {
+		return fmt.Errorf("serve the cloud: %w", err)
+	}
+	for number := 1; number <= o.Nodes; number++ {
+		if err := l.addNode(o, number); err != nil {
+			return fmt.Errorf("make node%d: %w", number, err)
+		}
+	}
+	l.VPC.Close() // waits for what the delay holds back
+	return errors.Join(l.VPC.FabricErrors()...)
+}
+
+// addNode launches an instance with its ENIs.
+func (l *Lab) addNode(o Options, number int) error {
+	instance, err := l.VPC.AddInstance(o.InstanceType)
+	if err != nil {
+		return err
+	}
+	n, err := newNode(fmt.Sprintf("node%d", number), instance.ID, max(o.RPFilter, 0))
+	if err != nil {
+		return err
+	}
+	l.Nodes = append(l.Nodes, n)
+	l.fabric.addNode(n)
+	for index := range o.ENIs {
+		subnet, primary := place(number, index)
+		if _, err := l.VPC.AddENI(instance.ID, subnet, index, primary); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Node returns the node of that name ("node1"), or nil.
+func (l *Lab) Node(name string) *Node {
+	for _, n := range l.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// Drops returns how many packets the fabric has dropped: because their source was not assigned to the ENI that they left
+// by, and because their source has no public association and they were for the internet.
+func (l *Lab) Drops() (spoofed, noPublicAddress uint64, err error) { return l.fabric.guard.drops() }
+
+// Spoofers returns the dropped packets with a source of another, by ENI and source.
+func (l *Lab) Spoofers() ([]Spoofer, error) { return l.fabric.spoofers() }
+
+// Down removes the lab. The kernel takes namespaces down when the last process in them has ended, and those are their
+// starters' to end. Down may be called again.
+func (l *Lab) Down() error {
+	var errs []error
+	for _, s := range l.servers {
+		errs = append(errs, s.Close())
+	}
+	l.servers = nil
+	if l.VPC != nil {
+		l.VPC.Close()
+	}
+	if l.fabric != nil {
+		errs = append(errs, l.fabric.close())
+	}
+	for _, n := range l.Nodes {
+		errs = append(errs, n.close())
+	}
+	for _, h := range []*Host{l.Internet, l.Router} {
+		if h != nil {
+			errs = append(errs, h.close())
+		}
+	}
+	return errors.Join(errs...)
+}
