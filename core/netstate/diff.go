@@ -1,0 +1,192 @@
+package netstate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/enichain/enichain/core/layout"
+)
+
+// Diff compares the kernel with the state and names the first difference in the words of ip(8); "" says that there is
+// none. What the state does not speak of may be there, and a route or rule of another protocol will do.
+func (h *Handle) Diff(s layout.State) (string, error) {
+	steps := []func() (string, error){
+		func() (string, error) { return first(s.Links, h.diffLink) },
+		func() (string, error) { return first(s.Addrs, h.diffAddr) },
+		func() (string, error) { return first(s.Sysctls, diffSysctl) },
+		func() (string, error) { return first(s.Neighs, h.diffNeigh) },
+		func() (string, error) { return first(s.Routes, h.diffRoute) },
+		func() (string, error) { return first(s.Absent, h.diffAbsent) },
+		func() (string, error) { return h.diffRules(s.Rules) },
+	}
+	for _, step := range steps {
+		if d, err := step(); d != "" || err != nil {
+			return d, err
+		}
+	}
+	return "", nil
+}
+
+func first[T any](values []T, diff func(T) (string, error)) (string, error) {
+	for _, v := range values {
+		if d, err := diff(v); d != "" || err != nil {
+			return d, err
+		}
+	}
+	return "", nil
+}
+
+func (h *Handle) diffLink(l layout.Link) (string, error) {
+	got, err := h.LinkByIndex(l.Index)
+	switch {
+	case errors.Is(err, ErrNoLink):
+		return fmt.Sprintf("link %s is missing", l.Name), nil
+	case err != nil:
+		return "", err
+	case !got.Up:
+		return fmt.Sprintf("link %s is down", l.Name), nil
+	case l.MTU != 0 && got.MTU != l.MTU:
+		return fmt.Sprintf("link %s has mtu %d, not %d", l.Name, got.MTU, l.MTU), nil
+	}
+	return "", nil
+}
+
+func (h *Handle) diffAddr(a layout.Addr) (string, error) {
+	all, err := h.addrs(a.Dev, family(a.Prefix.Addr()))
+	if err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(all, func(got netlink.Addr) bool { return prefix(got.IPNet) == a.Prefix }) {
+		return fmt.Sprintf("address %s is missing on %s", a.Prefix, a.Dev.Name), nil
+	}
+	if !a.Sole {
+		return "", nil
+	}
+	foreign, err := h.foreignAddrs(a)
+	if err != nil || len(foreign) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("address %s is on %s, which may have %s alone", foreign[0].IPNet, a.Dev.Name, a.Prefix), nil
+}
+
+func diffSysctl(s layout.Sysctl) (string, error) {
+	got, err := Sysctl(s.Key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("sysctl %s is missing", s.Key), nil
+	case err != nil:
+		return "", err
+	case got != s.Value:
+		return fmt.Sprintf("sysctl %s is %s, not %s", s.Key, got, s.Value), nil
+	}
+	return "", nil
+}
+
+func (h *Handle) diffNeigh(n layout.Neigh) (string, error) {
+	all, err := dump("neighbours", func() ([]netlink.Neigh, error) { return h.nl.NeighList(n.Dev.Index, family(n.IP)) })
+	if err != nil {
+		return "", err
+	}
+	for _, got := range all {
+		if addr(got.IP) == n.IP && got.State&netlink.NUD_PERMANENT != 0 {
+			if !bytes.Equal(got.HardwareAddr, n.MAC) {
+				return fmt.Sprintf("neighbour %s dev %s has lladdr %s, not %s", n.IP, n.Dev.Name, got.HardwareAddr, n.MAC), nil
+			}
+			return "", nil
+		}
+	}
+	return fmt.Sprintf("neighbour %q is missing", n), nil
+}
+
+// diffRoute looks for the route in its table. One wanted without a source address may have any.
+func (h *Handle) diffRoute(want layout.Route) (string, error) {
+	routes, err := h.routes(want.Table, want.Dev, family(want.Dst.Addr()))
+	if err != nil {
+		return "", err
+	}
+	for _, got := range routes {
+		if routePrefix(got) != want.Dst || addr(got.Gw) != want.Via {
+			continue
+		}
+		if src := addr(got.Src); want.Src.IsValid() && src != want.Src {
+			return fmt.Sprintf("route %q has src %s, not %s", want, describe(src), want.Src), nil
+		}
+		return "", nil
+	}
+	return fmt.Sprintf("route %q is missing", want), nil
+}
+
+func (h *Handle) diffAbsent(unwanted layout.Route) (string, error) {
+	routes, err := h.routes(unwanted.Table, unwanted.Dev, family(unwanted.Dst.Addr()))
+	if err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(routes, func(got netlink.Route) bool { return routePrefix(got) == unwanted.Dst }) {
+		return fmt.Sprintf("route %q is there and must not be", unwanted), nil
+	}
+	return "", nil
+}
+
+// diffRules wants each rule to be there, and to be the first of its preference and selector: the kernel tries them in
+// the order of their addition, so that a stale one before it wins.
+func (h *Handle) diffRules(wanted []layout.Rule) (string, error) {
+	if len(wanted) == 0 {
+		return "", nil
+	}
+	all, err := h.Rules()
+	if err != nil {
+		return "", err
+	}
+	for _, want := range wanted {
+		i := slices.IndexFunc(all, func(got Rule) bool { return got.Plain && sameSelector(got.Rule, want) })
+		if i < 0 {
+			return fmt.Sprintf("rule %q is missing", want), nil
+		}
+		if all[i].Table != want.Table {
+			return fmt.Sprintf("rule %q stands where %q belongs", all[i].Rule, want), nil
+		}
+	}
+	return "", nil
+}
+
+// DiffLookup asks the kernel the question and names the difference of the answer, as Diff does.
+func (h *Handle) DiffLookup(l layout.Lookup) (string, error) {
+	got, found, err := h.lookup(l, true)
+	if err != nil {
+		return "", err
+	}
+	if !found {
+		return fmt.Sprintf("%q finds no route, not %q", l, l.Want), nil
+	}
+	want := l.Want
+	if got.Dst == want.Dst && got.Via == want.Via && got.Dev.Index == want.Dev.Index &&
+		(want.Table == 0 || got.Table == want.Table) {
+		return "", nil
+	}
+	if name, err := h.LinkByIndex(got.Dev.Index); err == nil {
+		got.Dev.Name = name.Name
+	}
+	return fmt.Sprintf("%q finds %q, not %q", l, got, want), nil
+}
+
+// DiffSource compares the source address of the host's own packets to an address.
+func (h *Handle) DiffSource(to, want netip.Addr) (string, error) {
+	got, err := h.SourceTo(to)
+	if err != nil || got == want {
+		return "", err
+	}
+	return fmt.Sprintf("packets to %s get the source address %s, not %s", to, describe(got), want), nil
+}
+
+func describe(a netip.Addr) string {
+	if !a.IsValid() {
+		return "none"
+	}
+	return a.String()
+}

@@ -1,0 +1,49 @@
+package netstate
+
+import (
+	"fmt"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/store"
+)
+
+// PrepareENI brings the ENI's link, its table and its rules to what layout.ENI says, and returns the link. Where that
+// was done before, two questions to the kernel and one read show it, with no dump. It may run in many processes at once.
+func (h *Handle) PrepareENI(eni store.ENI) (Link, error) {
+	link, err := h.ENILink(eni)
+	if err != nil {
+		return Link{}, fmt.Errorf("find the link of %s: %w", eni.ID, err)
+	}
+	ready, err := h.isReady(eni, link)
+	if err != nil {
+		return Link{}, fmt.Errorf("prepare %s: %w", eni.ID, err)
+	}
+	if ready {
+		return link, nil
+	}
+	state := layout.ENI(eni, link.Device)
+	if len(state.Rules) > 0 {
+		if err := h.RemoveStaleRules(state.Rules...); err != nil {
+			return Link{}, fmt.Errorf("prepare %s: %w", eni.ID, err)
+		}
+	}
+	if err := h.Apply(state); err != nil {
+		return Link{}, fmt.Errorf("prepare %s: %w", eni.ID, err)
+	}
+	return h.LinkByIndex(link.Index)
+}
+
+func (h *Handle) isReady(eni store.ENI, link Link) (bool, error) {
+	state := layout.ENI(eni, link.Device)
+	if d, err := h.Diff(layout.State{Sysctls: state.Sysctls}); d != "" || err != nil {
+		return false, err
+	}
+	if eni.Primary {
+		return true, nil
+	}
+	if !link.Up || eni.MTU != 0 && link.MTU != eni.MTU {
+		return false, nil
+	}
+	d, err := h.DiffLookup(layout.Ready(eni, link.Device))
+	return d == "", err
+}

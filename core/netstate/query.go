@@ -1,0 +1,106 @@
+package netstate
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/layout"
+)
+
+// Rule is a rule of the kernel. Ours says that it has our protocol; Plain, that it selects and acts in no other way than
+// a layout.Rule can say.
+type Rule struct {
+	layout.Rule
+	Ours  bool
+	Plain bool
+}
+
+// Rules returns all IPv4 rules, in the order in which the kernel tries them.
+func (h *Handle) Rules() ([]Rule, error) {
+	all, err := dump("rules", func() ([]netlink.Rule, error) { return h.nl.RuleList(netlink.FAMILY_V4) })
+	if err != nil {
+		return nil, err
+	}
+	rules := make([]Rule, 0, len(all))
+	for _, k := range all {
+		rules = append(rules, Rule{
+			Rule: layout.Rule{
+				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Table: k.Table,
+			},
+			Ours:  k.Protocol == layout.Protocol,
+			Plain: plain(k),
+		})
+	}
+	return rules, nil
+}
+
+// plain says whether a rule has nothing that a layout.Rule lacks.
+func plain(k netlink.Rule) bool {
+	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" && k.OifName == "" && k.Goto < 0 &&
+		k.SuppressPrefixlen < 0 && k.SuppressIfgroup < 0 && k.IPProto == 0 && k.Sport == nil && k.Dport == nil &&
+		k.UIDRange == nil && (k.Mask == nil || *k.Mask == k.Mark)
+}
+
+func sameSelector(a, b layout.Rule) bool {
+	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark
+}
+
+// RouteTo returns the route that the kernel finds for a packet of the host's own to the address, as it stands in its
+// table; false where there is none. No dump is needed for it.
+func (h *Handle) RouteTo(to netip.Addr) (layout.Route, bool, error) {
+	return h.lookup(layout.Lookup{To: to}, true)
+}
+
+// SourceTo returns the source address that the host's own packets to the address get.
+func (h *Handle) SourceTo(to netip.Addr) (netip.Addr, error) {
+	r, found, err := h.lookup(layout.Lookup{To: to}, false)
+	if err == nil && !found {
+		err = fmt.Errorf("find source address to %s: %w", to, unix.ENETUNREACH)
+	}
+	return r.Src, err
+}
+
+// lookup asks the kernel; with match it answers the table's route, without, what becomes of the packet. The device in
+// the answer has no name.
+func (h *Handle) lookup(l layout.Lookup, match bool) (layout.Route, bool, error) {
+	got, err := h.nl.RouteGetWithOptions(ip(l.To), &netlink.RouteGetOptions{SrcAddr: ip(l.From), FIBMatch: match})
+	switch {
+	case err == nil && len(got) > 0:
+		r := got[0]
+		return layout.Route{
+			Dst: routePrefix(r), Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: r.Table, Src: addr(r.Src),
+		}, true, nil
+	case err == nil, unreachable(err):
+		return layout.Route{}, false, nil
+	}
+	return layout.Route{}, false, fmt.Errorf("%s: %w", l, err)
+}
+
+// unreachable says whether a lookup's error is an answer: no route, or a source address that is not the host's.
+func unreachable(err error) bool {
+	for _, errno := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL, unix.ENOENT, unix.ENODEV} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// HostRoutes returns the single addresses that main routes by the device: what a host veth leads to.
+func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
+	routes, err := h.routes(layout.TableMain, dev, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	for _, r := range routes {
+		if p := routePrefix(r); p.IsSingleIP() {
+			ips = append(ips, p.Addr())
+		}
+	}
+	return ips, nil
+}

@@ -1,0 +1,109 @@
+// Package sandbox opens a container's network namespace by the path in CNI_NETNS. It tells a namespace that is gone,
+// which is nothing unusual in a DEL, from one that cannot be opened. It never enters one.
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone says that the path does not lead to a network namespace: it is empty, nothing is there, or a plain file is
+// (what is left at a bind mount's place when the mount is gone).
+var ErrGone = errors.New("no network namespace there")
+
+// nsGetType is NS_GET_NSTYPE (include/uapi/linux/nsfs.h).
+const nsGetType = 0xb703
+
+// Netns is an open network namespace. It stays alive until Close, whatever becomes of its path.
+type Netns struct {
+	file  *os.File
+	dev   uint64
+	inode uint64
+}
+
+// Open opens the namespace at path. The error is ErrGone where none is there.
+func Open(path string) (*Netns, error) {
+	if path == "" {
+		return nil, fmt.Errorf("network namespace %q: %w", path, ErrGone)
+	}
+	// O_NONBLOCK, so that a FIFO in its place does not hold us up.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESRCH):
+		return nil, fmt.Errorf("network namespace %s: %w", path, ErrGone)
+	case err != nil:
+		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	ns := &Netns{file: os.NewFile(uintptr(fd), path)}
+	if err := ns.identify(); err != nil {
+		_ = ns.file.Close()
+		return nil, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	return ns, nil
+}
+
+func (n *Netns) identify() error {
+	var fsStat unix.Statfs_t
+	if err := unix.Fstatfs(n.FD(), &fsStat); err != nil {
+		return err
+	}
+	if fsStat.Type != unix.NSFS_MAGIC {
+		return ErrGone
+	}
+	kind, err := unix.IoctlRetInt(n.FD(), nsGetType)
+	if err != nil {
+		return fmt.Errorf("ask its type: %w", err)
+	}
+	if kind != unix.CLONE_NEWNET {
+		return fmt.Errorf("it is a namespace of another kind (%#x)", kind)
+	}
+	n.dev, n.inode, err = identity(n.FD())
+	return err
+}
+
+// FD returns the descriptor, valid until Close.
+func (n *Netns) FD() int { return int(n.file.Fd()) }
+
+// Inode returns the namespace's number in nsfs, which no other namespace has while this one lives.
+func (n *Netns) Inode() uint64 { return n.inode }
+
+// Close releases the namespace. A nil one is closed already.
+func (n *Netns) Close() error {
+	if n == nil {
+		return nil
+	}
+	return n.file.Close()
+}
+
+// IsOurs says whether the namespace is the one that the calling thread is in.
+func (n *Netns) IsOurs() (bool, error) {
+	self, err := Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return false, err
+	}
+	defer self.Close()
+	return n.dev == self.dev && n.inode == self.inode, nil
+}
+
+// Alive says whether the namespace with the inode is still at path; an inode of 0 accepts any. What cannot be found out
+// counts as alive: only proof makes a container dead.
+func Alive(path string, inode uint64) bool {
+	ns, err := Open(path)
+	if err != nil {
+		return !errors.Is(err, ErrGone)
+	}
+	defer ns.Close()
+	return inode == 0 || ns.Inode() == inode
+}
+
+func identity(fd int) (dev, inode uint64, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, 0, err
+	}
+	return st.Dev, st.Ino, nil
+}
