@@ -39,7 +39,7 @@ func update(t *testing.T, s *Store, fn func(*Tx) error) {
 // filled returns a store with two ENIs of n addresses each, and the clock that it reads.
 func filled(t *testing.T, n int) (*Store, *time.Duration) {
 	t.Helper()
-	s, clock := At(filepath.Join(t.TempDir(), "data")), time.Hour
+	s, clock := At(ramDir(t)), time.Hour
 	s.now = func() time.Duration { return clock }
 	update(t, s, func(tx *Tx) error {
 		return errors.Join(
