@@ -76,6 +76,9 @@ func (c Class) Temporary() bool {
 	return c == Throttled || c == Quota || c == SubnetFull || c == Unreachable || c == Internal
 }
 
+// Ambiguous says whether a change that failed so may have been made all the same: whoever asked for it has to look.
+func (c Class) Ambiguous() bool { return c == Unreachable || c == Internal }
+
 // Error is a failed call, with the cloud's own words.
 type Error struct {
 	Class     Class  `json:"class"`

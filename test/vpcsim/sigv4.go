@@ -24,6 +24,9 @@ func newCredentials(prefix, token string) Credentials {
 // Keys returns the access keys of a user, which need no session token.
 func (v *VPC) Keys() Credentials { return v.keys }
 
+// Role returns the credentials that the metadata service hands out.
+func (v *VPC) Role() Credentials { return v.role }
+
 // SetRole names the role that the metadata service hands credentials out for; "" takes the role from the instances.
 func (v *VPC) SetRole(name string) {
 	v.mu.Lock()

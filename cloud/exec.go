@@ -1,0 +1,191 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// drain is how long a driver that ended or was killed may keep its output open by a child of its own.
+	drain = 500 * time.Millisecond
+	// grace is the most by which a driver's deadline is earlier than the caller's: a driver that gives up by itself can
+	// say what it was waiting for.
+	grace = 250 * time.Millisecond
+	// maxStderr bounds what is kept of a driver's standard error, and maxLine what an error quotes of it, in bytes.
+	maxStderr, maxLine = 4 << 10, 400
+)
+
+// Exec is a Driver that runs a driver's binary, one process a call. The process and what it started are killed when the
+// context ends, and it is killed with its caller.
+type Exec struct {
+	Path   string          // the binary, as FindDriver returns it
+	Config json.RawMessage // "driver" of the network configuration; may be nil
+	// Env is the driver's environment. Where it is nil the driver gets this process's, without CNI's own variables.
+	Env []string
+}
+
+var _ Driver = (*Exec)(nil)
+
+// Node implements Driver.
+func (x *Exec) Node(ctx context.Context) (*Node, error) {
+	a, err := x.call(ctx, &Request{Op: OpNode})
+	if err != nil {
+		return nil, err
+	}
+	return a.Node, nil
+}
+
+// ENIs implements Driver.
+func (x *Exec) ENIs(ctx context.Context, instanceID string) ([]ENI, error) {
+	a, err := x.call(ctx, &Request{Op: OpENIs, InstanceID: instanceID})
+	if err != nil {
+		return nil, err
+	}
+	return a.ENIs, nil
+}
+
+// Limits implements Driver.
+func (x *Exec) Limits(ctx context.Context, instanceType string) (Limits, error) {
+	a, err := x.call(ctx, &Request{Op: OpLimits, InstanceType: instanceType})
+	if err != nil {
+		return Limits{}, err
+	}
+	return *a.Limits, nil
+}
+
+// Assign implements Driver.
+func (x *Exec) Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
+	a, err := x.call(ctx, &Request{Op: OpAssign, ENI: eni, Count: count})
+	if err != nil {
+		return nil, err
+	}
+	return a.Addresses, nil
+}
+
+// Unassign implements Driver.
+func (x *Exec) Unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
+	_, err := x.call(ctx, &Request{Op: OpUnassign, ENI: eni, Addresses: addresses})
+	return err
+}
+
+// call runs the driver for one request. Every error is an *Error.
+func (x *Exec) call(ctx context.Context, req *Request) (*Answer, error) {
+	req.Protocol, req.Config = Protocol, x.Config
+	if err := req.check(); err != nil {
+		return nil, invalid("call the cloud driver", err)
+	}
+	if end, ok := ctx.Deadline(); ok {
+		req.Deadline = end.Add(-min(grace, time.Until(end)/10))
+	}
+	input, err := json.Marshal(req)
+	if err != nil {
+		return nil, invalid("write the driver's configuration", err)
+	}
+	stdout, stderr := &output{limit: maxMessage}, &output{limit: maxStderr, tail: true}
+	runErr := x.run(ctx, input, stdout, stderr)
+	answer, err := decodeAnswer(&stdout.Buffer, req.Op)
+	switch {
+	case err == nil && answer.Error != nil:
+		return nil, answer.Error
+	case err == nil && (runErr == nil || errors.Is(runErr, exec.ErrWaitDelay)): // the answer is whole, whoever holds the pipe
+		return answer, nil
+	}
+	return nil, x.failed(ctx, req.Op, runErr, err, stdout, stderr)
+}
+
+// run runs the binary to its end.
+func (x *Exec) run(ctx context.Context, input []byte, stdout, stderr *output) error {
+	// The death signal is bound to the thread that forked: it has to live as long as the driver may.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := exec.CommandContext(ctx, x.Path)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), stdout, stderr
+	cmd.Env, cmd.Dir, cmd.WaitDelay = x.environment(), "/", drain
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what still holds the pipes; gone is as good
+	}
+	return err
+}
+
+// environment is this process's without the CNI_ variables: a driver is no plugin.
+func (x *Exec) environment() []string {
+	if x.Env != nil {
+		return x.Env
+	}
+	env := []string{}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "CNI_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// failed says why there is no answer: the driver didn't start, was too late, or said something else.
+func (x *Exec) failed(ctx context.Context, op Op, runErr, answerErr error, stdout, stderr *output) *Error {
+	name := "cloud driver " + filepath.Base(x.Path) + ", " + string(op)
+	var exited *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return &Error{Class: Unreachable, Message: fmt.Sprintf("%s: no answer in time (%v)%s", name, ctx.Err(), stderr.quote())}
+	case stdout.overflowed:
+		return &Error{Class: Internal, Message: fmt.Sprintf("%s: the answer has more than %d bytes", name, maxMessage)}
+	case runErr != nil && !errors.As(runErr, &exited) && !errors.Is(runErr, exec.ErrWaitDelay):
+		return &Error{Class: Invalid, Message: fmt.Sprintf("%s: cannot be run: %v", name, runErr)}
+	case runErr == nil:
+		runErr = errors.New("exit status 0")
+	}
+	reason := runErr.Error()
+	if answerErr != nil {
+		reason += ", its answer cannot be used: " + answerErr.Error()
+	}
+	return &Error{Class: Internal, Message: name + ": " + reason + stderr.quote()}
+}
+
+// output keeps what a process writes, up to a limit: the beginning, or the end where tail is set.
+type output struct {
+	bytes.Buffer
+	limit      int
+	tail       bool
+	overflowed bool
+}
+
+// Write implements io.Writer. Beyond the limit it fails, which closes the pipe; a tail drops what is oldest.
+func (o *output) Write(p []byte) (int, error) {
+	if o.Len()+len(p) > o.limit && !o.tail {
+		o.overflowed = true
+		return 0, errors.New("too much output")
+	}
+	n, err := o.Buffer.Write(p)
+	if surplus := o.Len() - o.limit; surplus > 0 {
+		o.Next(surplus)
+	}
+	return n, err
+}
+
+// quote returns the last line that says anything, for the end of an error.
+func (o *output) quote() string {
+	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
+	line := strings.ToValidUTF8(strings.TrimSpace(lines[len(lines)-1]), "?")
+	if line == "" {
+		return ""
+	}
+	if len(line) > maxLine {
+		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
+	}
+	return "; stderr: " + line
+}
