@@ -1,0 +1,131 @@
+package snat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/store"
+)
+
+// ErrUnknown says that neither the configuration nor the store tells a fact that is needed.
+var ErrUnknown = errors.New("neither the configuration nor the store says it")
+
+// Resolve returns the policy of a network: what its configuration says, what it leaves out from the store, and the
+// rest from the host's links. hosts are the interfaces without a sandbox in the prevResult. An error is ErrUnknown, one
+// of the store's, or says what of the host does not fit the configuration.
+func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []string) (Policy, error) {
+	p := Policy{
+		Network: c.Name, SNAT: *c.SNAT, NodePort: *c.NodePort,
+		Primary: c.Primary, PrimaryIP: c.PrimaryIP,
+		Include: c.IncludeCIDRs, Keep: c.ExcludeCIDRs,
+		Containers: c.ContainerInterfaces, Closed: len(c.ContainerInterfaces) > 0,
+	}
+	if !p.SNAT && !p.NodePort {
+		return p, nil
+	}
+	// Where the destinations to translate are listed, the VPC is of no concern.
+	needCIDRs := p.SNAT && len(c.IncludeCIDRs) == 0 && len(c.VPCCIDRs) == 0
+	if len(c.IncludeCIDRs) == 0 {
+		p.Keep = slices.Concat(c.VPCCIDRs, c.ExcludeCIDRs)
+	}
+	if needCIDRs || p.Primary == "" {
+		known, err := recall(ctx, c.DataDir)
+		if err != nil {
+			return p, err
+		}
+		if err := p.fill(h, known, needCIDRs); err != nil {
+			return p, err
+		}
+	}
+	if p.SNAT && !p.PrimaryIP.IsValid() {
+		ip, err := ownAddress(h, p.Primary)
+		if err != nil {
+			return p, err
+		}
+		p.PrimaryIP = ip
+	}
+	return p, p.resolveContainers(hosts)
+}
+
+// known is what the store knows of the node.
+type known struct {
+	node    store.Node
+	primary store.ENI
+}
+
+// recall reads the node and its primary ENI from the store.
+func recall(ctx context.Context, dir string) (known, error) {
+	var k known
+	err := store.At(dir).View(ctx, func(tx *store.Tx) error {
+		node, ok, err := tx.Node()
+		if err != nil || !ok {
+			return errors.Join(err, absent(ok, "node"))
+		}
+		eni, ok, err := tx.ENI(node.PrimaryENI)
+		if err != nil || !ok {
+			return errors.Join(err, absent(ok, "primary ENI "+node.PrimaryENI))
+		}
+		k = known{node: node, primary: eni}
+		return nil
+	})
+	if errors.Is(err, store.ErrNoStore) {
+		return k, fmt.Errorf("read the VPC's CIDRs and the primary ENI: no store in %s: %w", dir, ErrUnknown)
+	}
+	if err != nil {
+		return k, fmt.Errorf("read the VPC's CIDRs and the primary ENI from %s: %w", dir, err)
+	}
+	return k, nil
+}
+
+func absent(ok bool, what string) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("the store has no %s: %w", what, ErrUnknown)
+}
+
+// fill completes the policy with what the store knows.
+func (p *Policy) fill(h *netstate.Handle, k known, needCIDRs bool) error {
+	if needCIDRs {
+		if len(k.node.VPCCIDRs) == 0 {
+			return fmt.Errorf("the VPC's CIDRs: %w", ErrUnknown)
+		}
+		for _, cidr := range k.node.VPCCIDRs {
+			if cidr.Addr().Is4() {
+				p.Keep = append(p.Keep, cidr.Masked())
+			}
+		}
+	}
+	if p.Primary != "" {
+		return nil
+	}
+	link, err := h.ENILink(k.primary)
+	if err != nil {
+		return fmt.Errorf("find the primary ENI %s: %w", k.primary.ID, err)
+	}
+	p.Primary = link.Name
+	if !p.PrimaryIP.IsValid() {
+		p.PrimaryIP = k.primary.PrimaryIP
+	}
+	return nil
+}
+
+// resolveContainers fills in the containers' interfaces where the configuration does not list them.
+func (p *Policy) resolveContainers(hosts []string) error {
+	if p.Closed {
+		return nil
+	}
+	patterns, err := Patterns(hosts, describe, p.Primary)
+	if err != nil {
+		return fmt.Errorf("containers' interfaces: %w: %w", err, ErrUnknown)
+	}
+	if len(patterns) == 0 {
+		return fmt.Errorf("containers' interfaces: prevResult lists none of the host: %w", ErrUnknown)
+	}
+	p.Containers = patterns
+	return nil
+}

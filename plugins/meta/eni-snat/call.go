@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/logging"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/snat"
+)
+
+// timeout bounds an ADD or a CHECK; what is waited for is the store's lock, which is held for milliseconds.
+const timeout = 20 * time.Second
+
+// What an operator can do.
+const (
+	confHint   = "correct the network's conflist: docs/eni-snat.md lists the fields"
+	orderHint  = "eni-snat follows a plugin that makes an interface, such as eni-ptp, in the conflist"
+	kernelHint = "the kernel needs nf_tables with nft_ct, nft_fib_ipv4 and nft_nat, and the plugin CAP_NET_ADMIN on the host"
+	factsHint  = `put eni-snat into a conflist with eni-ipam and the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
+)
+
+// call is one ADD or CHECK.
+type call struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	conf   *netconf.SNAT
+	result *types100.Result // the prevResult
+	ifName string
+	kernel *netstate.Handle
+	log    *slog.Logger
+	file   io.Closer
+}
+
+// begin reads a call's input.
+func begin(args *skel.CmdArgs) (*call, error) {
+	conf, err := netconf.ParseSNAT(args.StdinData)
+	if err != nil {
+		return nil, cnierr.New(cnierr.Config, err, confHint)
+	}
+	result, err := previous(conf)
+	if err != nil {
+		return nil, err
+	}
+	log, file, err := logging.Open(conf.Log)
+	if err != nil {
+		return nil, cnierr.New(cnierr.Config, err, `correct "log"`)
+	}
+	kernel, err := netstate.Here()
+	if err != nil {
+		_ = file.Close()
+		return nil, cnierr.New(cnierr.Kernel, err, kernelHint)
+	}
+	c := &call{conf: conf, result: result, ifName: args.IfName, kernel: kernel, file: file}
+	c.ctx, c.cancel = context.WithTimeout(context.Background(), timeout)
+	c.log = log.With("network", conf.Name, "container", args.ContainerID, "ifname", args.IfName)
+	return c, nil
+}
+
+// end releases what begin took.
+func (c *call) end() {
+	c.cancel()
+	c.kernel.Close()
+	_ = c.file.Close()
+}
+
+// previous returns the result of the plugins before us.
+func previous(conf *netconf.SNAT) (*types100.Result, error) {
+	if err := version.ParsePrevResult(&conf.NetConf); err != nil {
+		return nil, cnierr.New(cnierr.Decode, fmt.Errorf("read prevResult: %w", err), orderHint)
+	}
+	if conf.PrevResult == nil {
+		return nil, cnierr.New(cnierr.Config, errors.New("prevResult is missing"), orderHint)
+	}
+	result, err := types100.NewResultFromResult(conf.PrevResult)
+	if err != nil {
+		return nil, cnierr.New(cnierr.Decode, fmt.Errorf("read prevResult: %w", err), orderHint)
+	}
+	return result, nil
+}
+
+// concerned says whether the container has an IPv4 address on the interface: one without an index, or with that of an
+// interface of that name in a sandbox. An index may be out of range, and interfaces come in any order.
+func (c *call) concerned() bool {
+	for _, ip := range c.result.IPs {
+		if ip == nil || ip.Address.IP.To4() == nil {
+			continue
+		}
+		if ip.Interface == nil {
+			return true
+		}
+		i := *ip.Interface
+		if i < 0 || i >= len(c.result.Interfaces) {
+			continue
+		}
+		if in := c.result.Interfaces[i]; in != nil && in.Sandbox != "" && in.Name == c.ifName {
+			return true
+		}
+	}
+	return false
+}
+
+// policy returns what the network wants.
+func (c *call) policy() (snat.Policy, error) {
+	var hosts []string
+	for _, i := range c.result.Interfaces {
+		if i != nil && i.Sandbox == "" {
+			hosts = append(hosts, i.Name)
+		}
+	}
+	policy, err := snat.Resolve(c.ctx, c.kernel, c.conf, hosts)
+	if err == nil {
+		return policy, nil
+	}
+	err = fmt.Errorf("resolve what network %s translates: %w", c.conf.Name, err)
+	switch {
+	case errors.Is(err, snat.ErrUnknown):
+		return policy, cnierr.New(cnierr.Config, err, factsHint)
+	case errors.Is(err, netstate.ErrNoLink):
+		return policy, cnierr.New(cnierr.Config, err, `the primary ENI's interface is not there: give "primary" if it has another name or MAC`)
+	}
+	return policy, cnierr.New(cnierr.IO, err, `see "dataDir"; docs/eni-snat.md, "Failure modes"`)
+}
