@@ -84,7 +84,7 @@ func onThread(fn func() error) error {
 }
 
 // isolateMounts gives a fresh mount namespace what a machine of its own would have: an empty /run, empty folders of the
-// CNI, and a /sys that shows its own network. The rest is the machine's.
+// CNI, an /etc, /opt and /var/lib that may be written to, and a /sys that shows its own network. The rest is the machine's.
 func isolateMounts() error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -92,8 +92,8 @@ func isolateMounts() error {
 	if err := mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return err
 	}
-	for _, dir := range []string{"/etc/cni", "/opt/cni", "/var/lib/cni"} {
-		if err := freshFolder(dir); err != nil {
+	for _, parent := range []string{"/etc", "/opt", "/var/lib"} {
+		if err := freshCNI(parent); err != nil {
 			return err
 		}
 	}
@@ -112,23 +112,19 @@ func isolateMounts() error {
 	return freshSysfs()
 }
 
-// freshFolder mounts an empty folder. Where the machine has no such folder to mount it on, the parent is overlaid first.
-func freshFolder(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		parent := filepath.Dir(dir)
-		scratch := filepath.Join("/run/overlay", parent)
-		upper, work := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work")
-		if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
-			return err
-		}
-		layers := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", parent, upper, work)
-		if err := mount("overlay", parent, "overlay", 0, layers); err != nil {
-			return err
-		}
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-	} else if err != nil {
+// freshCNI makes parent/cni an empty folder. The parent becomes an overlay, in which it can be made where the machine has
+// none, and in which all else that is written stays the host's own.
+func freshCNI(parent string) error {
+	scratch := filepath.Join("/run/overlay", parent)
+	upper, work, dir := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work"), filepath.Join(parent, "cni")
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", parent, upper, work)
+	if err := mount("overlay", parent, "overlay", 0, layers); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	return mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755")

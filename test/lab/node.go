@@ -60,8 +60,13 @@ func prepareNode(rpFilter int) error {
 // given: the kernel's defaults, but for rp_filter, which distributions set for each interface.
 func hostSettings(rpFilter int) []sysctl {
 	s := []sysctl{
-		{"ip_forward", "0"}, {"tcp_l3mdev_accept", "0"}, {"fwmark_reflect", "0"}, {"tcp_fwmark_accept", "0"},
-		{"icmp_ratelimit", "1000"}, {"icmp_echo_ignore_all", "0"}, {"ip_default_ttl", "64"},
+		{"ip_forward", "0"},
+		{"tcp_l3mdev_accept", "0"},
+		{"fwmark_reflect", "0"},
+		{"tcp_fwmark_accept", "0"},
+		{"icmp_ratelimit", "1000"},
+		{"icmp_echo_ignore_all", "0"},
+		{"ip_default_ttl", "64"},
 	}
 	for key, value := range map[string]string{
 		"proxy_arp": "0", "proxy_arp_pvlan": "0", "arp_ignore": "0", "arp_announce": "0", "arp_filter": "0", "arp_notify": "0",

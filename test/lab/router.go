@@ -17,10 +17,13 @@ func newRouter() (*Host, error) {
 		// Ports that come later start from these.
 		if err := write([]sysctl{
 			{"ip_forward", "1"},
-			{"conf/all/rp_filter", "0"}, {"conf/default/rp_filter", "0"}, // the guard drops, and counts
+			{"conf/all/rp_filter", "0"},
+			{"conf/default/rp_filter", "0"}, // the guard drops, and counts
 			{"conf/all/proxy_arp", "1"},
-			{"conf/all/arp_ignore", "0"}, {"conf/all/arp_filter", "0"},
-			{"conf/all/send_redirects", "0"}, {"conf/default/send_redirects", "0"},
+			{"conf/all/arp_ignore", "0"},
+			{"conf/all/arp_filter", "0"},
+			{"conf/all/send_redirects", "0"},
+			{"conf/default/send_redirects", "0"},
 		}); err != nil {
 			return err
 		}

@@ -2,10 +2,8 @@ package lab
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -18,7 +16,7 @@ func (l *Lab) serve(ctx context.Context) error {
 		at      netip.AddrPort
 		handler http.Handler
 	}{{metadataAddr(), l.VPC.IMDS()}, {ec2Addr(), l.VPC.EC2()}} {
-		listener, err := l.Router.listen(ctx, s.at)
+		listener, err := l.Router.Listen(ctx, s.at)
 		if err != nil {
 			return err
 		}
@@ -29,18 +27,4 @@ func (l *Lab) serve(ctx context.Context) error {
 		go func() { _ = server.Serve(listener) }() // ends at Down
 	}
 	return nil
-}
-
-// listen opens a TCP socket in the host.
-func (h *Host) listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
-	var listener net.Listener
-	err := h.Do(func() (err error) {
-		var lc net.ListenConfig
-		listener, err = lc.Listen(ctx, "tcp4", at.String())
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", at, err)
-	}
-	return listener, nil
 }
