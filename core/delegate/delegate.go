@@ -1,0 +1,113 @@
+// Package delegate runs another plugin on behalf of this one, with this one's environment and configuration (CNI
+// specification 1.1.0, "Section 4: Plugin Delegation"). libcni's pkg/invoke does the same, but brings net/http along by
+// way of OpenTelemetry (1.3.1, pkg/invoke/raw_exec.go), which would double a plugin's size.
+package delegate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+)
+
+// ErrResult says that a plugin succeeded, but its result cannot be read.
+var ErrResult = errors.New("unreadable result")
+
+// maxStderr is how much of a failed plugin's stderr goes into the error where it printed no error itself.
+const maxStderr = 1000
+
+// Plugin is another plugin, to be found along CNI_PATH.
+type Plugin struct {
+	Type   string
+	Path   string // CNI_PATH
+	Config []byte // the whole network configuration
+}
+
+// Add runs ADD and returns the result in today's form. A failure that the plugin reported is a *types.Error within err;
+// what it did before ErrResult is not undone.
+func (p Plugin) Add(ctx context.Context) (*types100.Result, error) {
+	stdout, err := p.run(ctx, "ADD")
+	if err != nil {
+		return nil, err
+	}
+	result, err := p.decode(stdout)
+	if err != nil {
+		return nil, fmt.Errorf("%s ADD: %w: %w", p.Type, ErrResult, err)
+	}
+	return result, nil
+}
+
+// Run runs a verb that has no result.
+func (p Plugin) Run(ctx context.Context, verb string) error {
+	_, err := p.run(ctx, verb)
+	return err
+}
+
+// decode reads a result; one without a version has that of the configuration.
+func (p Plugin) decode(stdout []byte) (*types100.Result, error) {
+	var answered, asked struct {
+		CNIVersion string `json:"cniVersion"`
+	}
+	if err := errors.Join(json.Unmarshal(stdout, &answered), json.Unmarshal(p.Config, &asked)); err != nil {
+		return nil, err
+	}
+	if answered.CNIVersion == "" {
+		answered = asked
+	}
+	result, err := create.Create(answered.CNIVersion, stdout)
+	if err != nil {
+		return nil, err
+	}
+	return types100.NewResultFromResult(result)
+}
+
+func (p Plugin) run(ctx context.Context, verb string) ([]byte, error) {
+	file, err := p.find()
+	if err != nil {
+		return nil, err
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, file)
+	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(p.Config), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", p.Type, verb, reported(err, stdout.Bytes(), stderr.Bytes()))
+	}
+	return stdout.Bytes(), nil
+}
+
+// reported returns the error that a plugin printed, or what else is known of its failure.
+func reported(err error, stdout, stderr []byte) error {
+	said := &types.Error{}
+	if json.Unmarshal(stdout, said) == nil && said.Msg != "" {
+		return said
+	}
+	text := strings.TrimSpace(string(append(stdout, stderr...)))
+	if len(text) > maxStderr {
+		text = text[:maxStderr] + "..."
+	}
+	return fmt.Errorf("%w, saying %q", err, text)
+}
+
+// find returns the plugin's file.
+func (p Plugin) find() (string, error) {
+	if p.Type == "" || strings.ContainsRune(p.Type, os.PathSeparator) {
+		return "", fmt.Errorf("plugin type %q is not the name of a file in CNI_PATH", p.Type)
+	}
+	for _, dir := range filepath.SplitList(p.Path) {
+		file := filepath.Join(dir, p.Type)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("plugin %s is in none of the folders of CNI_PATH (%s), which has /opt/cni/bin as a rule", p.Type, p.Path)
+}

@@ -1,0 +1,85 @@
+package netconf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+)
+
+// PerPod is the layout of the policy rules with rules of each container's own.
+const PerPod = "per-pod"
+
+// EniIPAM is the type of our own IPAM plugin, by which eni-ptp knows that the store has the addresses.
+const EniIPAM = "eni-ipam"
+
+// The bounds of a container's MTU: the least that every IPv4 host takes (RFC 791), and the most that a veth does.
+const (
+	minMTU = 576
+	maxMTU = 65535
+)
+
+// vethPrefix leaves room for 12 hexadecimal digits in the kernel's 15 characters.
+var vethPrefix = regexp.MustCompile(`^[a-z]{1,3}$`)
+
+// ParsePTP reads eni-ptp's configuration and fills in the defaults. It does not validate, so that a DEL works with what
+// an ADD would refuse.
+func ParsePTP(stdin []byte) (*PTP, error) {
+	p := &PTP{}
+	if err := json.Unmarshal(stdin, p); err != nil {
+		return nil, fmt.Errorf("read network configuration: %w", err)
+	}
+	if p.VethPrefix == "" {
+		p.VethPrefix = "pod"
+	}
+	if p.Routing == "" {
+		p.Routing = PerPod
+	}
+	if p.IPAM.DataDir == "" {
+		p.IPAM.DataDir = DefaultDataDir
+	}
+	return p, nil
+}
+
+// Validate says what an ADD cannot do with the configuration.
+func (p *PTP) Validate() error {
+	switch {
+	case p.IPAM.Type == "":
+		return errors.New(`"ipam" has no "type": eni-ptp gets its addresses from an IPAM plugin, such as eni-ipam`)
+	case p.MTU != 0 && (p.MTU < minMTU || p.MTU > maxMTU):
+		return fmt.Errorf(`"mtu" is %d: it must be from %d to %d, or 0 for that of the ENI`, p.MTU, minMTU, maxMTU)
+	case !vethPrefix.MatchString(p.VethPrefix):
+		return fmt.Errorf(`"vethPrefix" is %q: it must be one to three letters from a to z, because 12 digits follow`, p.VethPrefix)
+	case p.Routing != PerPod:
+		return fmt.Errorf(`"routing" is %q: it must be %q`, p.Routing, PerPod)
+	}
+	return nil
+}
+
+// OwnIPAM says whether the addresses are eni-ipam's.
+func (p *PTP) OwnIPAM() bool { return p.IPAM.Type == EniIPAM }
+
+// RequestedMAC returns the MAC that the caller wants for the container's interface: by runtimeConfig.mac, else
+// args.cni.mac, else CNI_ARGS' MAC (CONVENTIONS.md, "mac"); nil where it wants none.
+func (p *PTP) RequestedMAC(cniArgs string) (net.HardwareAddr, error) {
+	want := p.RuntimeConfig.MAC
+	if want == "" {
+		want = p.Args.CNI.MAC
+	}
+	if want == "" {
+		want = Arg(cniArgs, "MAC")
+	}
+	if want == "" {
+		return nil, nil
+	}
+	mac, err := net.ParseMAC(strings.TrimSpace(want))
+	if err != nil {
+		return nil, fmt.Errorf("requested MAC: %w", err)
+	}
+	if len(mac) != 6 || mac[0]&1 != 0 {
+		return nil, fmt.Errorf("requested MAC %s is not an Ethernet unicast address", want)
+	}
+	return mac, nil
+}

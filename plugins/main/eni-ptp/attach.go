@@ -1,0 +1,264 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/delegate"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/sandbox"
+)
+
+// pair is the two ends of a container's veth.
+type pair struct {
+	veth, peer netstate.Link
+	old        bool // an earlier ADD made it
+}
+
+// attach makes the attachment, or completes what an earlier ADD of the same key made. Where it fails, what it made goes,
+// and the address with it; what an earlier ADD made stays, for that may be in use.
+func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
+	mac, err := c.conf.RequestedMAC(c.args.Args)
+	if err != nil {
+		return nil, cnierr.New(cnierr.Config, err, "")
+	}
+	inside, err := netstate.At(ns)
+	if err != nil {
+		return nil, err
+	}
+	defer inside.Close()
+	ends, err := c.earlierPair(inside, ns)
+	if err != nil {
+		return nil, err
+	}
+	granted, err := c.requestAddress()
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	ok := false
+	defer func() {
+		if !ok && !ends.old {
+			err = errors.Join(err, c.undo(ips))
+		}
+	}()
+	if ips, err = containerAddresses(granted); err != nil {
+		return nil, err
+	}
+	place, err := c.locate(ips)
+	if err != nil {
+		return nil, err
+	}
+	mtu, err := c.prepareHost(place)
+	if err != nil {
+		return nil, err
+	}
+	if !ends.old {
+		if ends, err = c.makePair(inside, ns, mac, mtu); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.wire(inside, ends, place); err != nil {
+		return nil, err
+	}
+	ok = true
+	c.log.Info("attached", "addresses", ips, "veth", c.names.Veth, "again", ends.old)
+	return c.result(granted, ips, ends), nil
+}
+
+// earlierPair looks for what an earlier ADD left: its pair is used again, a veth whose peer is elsewhere removed. An
+// interface that is not ours is another's.
+func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, error) {
+	veth, err := c.host.LinkByName(c.names.Veth)
+	missing := errors.Is(err, netstate.ErrNoLink)
+	if err != nil && !missing {
+		return pair{}, err
+	}
+	peer, err := inside.LinkByName(c.args.IfName)
+	free := errors.Is(err, netstate.ErrNoLink)
+	if err != nil && !free {
+		return pair{}, err
+	}
+	if !missing && !free {
+		same, err := c.host.IsPair(veth, peer, ns)
+		if err != nil || same {
+			return pair{veth: veth, peer: peer, old: same}, err
+		}
+	}
+	if !free {
+		return pair{}, cnierr.New(cnierr.Environment, fmt.Errorf("the container has an interface %s already", c.args.IfName),
+			"choose another CNI_IFNAME, or remove the interface")
+	}
+	if !missing {
+		return pair{}, c.host.RemoveLink(c.names.Veth)
+	}
+	return pair{}, nil
+}
+
+// requestAddress asks IPAM.
+func (c *call) requestAddress() (*types100.Result, error) {
+	granted, err := c.ipam().Add(c.ctx)
+	if errors.Is(err, delegate.ErrResult) {
+		err = errors.Join(err, c.releaseAddress())
+	}
+	if err != nil {
+		return nil, cnierr.New(cnierr.IO, fmt.Errorf("get an address: %w", err), "")
+	}
+	return granted, nil
+}
+
+// releaseAddress gives the address back to IPAM; it is no error if there is none.
+func (c *call) releaseAddress() error {
+	if c.conf.IPAM.Type == "" {
+		return nil
+	}
+	if err := c.ipam().Run(c.ctx, "DEL"); err != nil {
+		return fmt.Errorf("give the address back: %w", err)
+	}
+	return nil
+}
+
+// containerAddresses returns IPAM's addresses. Their masks say nothing here: a container has only routes.
+func containerAddresses(granted *types100.Result) ([]netip.Addr, error) {
+	var ips []netip.Addr
+	for _, ip := range granted.IPs {
+		a, ok := netip.AddrFromSlice(ip.Address.IP)
+		if a = a.Unmap(); !ok || !a.Is4() {
+			return nil, cnierr.New(cnierr.Config, fmt.Errorf("IPAM gave the address %s", ip.Address.IP),
+				"eni-ptp does IPv4 alone so far")
+		}
+		ips = append(ips, a)
+	}
+	if len(ips) == 0 {
+		return nil, cnierr.New(cnierr.Config, errors.New("IPAM gave no address"), "")
+	}
+	return ips, nil
+}
+
+func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.HardwareAddr, mtu int) (pair, error) {
+	if mac == nil {
+		mac = c.names.Peer
+	}
+	veth, err := c.host.AddVeth(netstate.Veth{
+		Name: c.names.Veth, MAC: c.names.MAC, Alias: layout.Alias(c.owner), MTU: mtu,
+		Peer: c.args.IfName, PeerMAC: mac, PeerIn: ns,
+	})
+	if err != nil {
+		return pair{}, err
+	}
+	peer, err := inside.LinkByName(c.args.IfName)
+	return pair{veth: veth, peer: peer}, err
+}
+
+// wire brings both namespaces to what layout says, all of it after both ends are up. A new attachment first takes away
+// the rules that an earlier owner of its addresses may have left; an old one, which may carry traffic, only those that
+// differ.
+func (c *call) wire(inside *netstate.Handle, ends pair, place placement) error {
+	lo, err := inside.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	a := layout.Attachment{
+		Veth: ends.veth.Device, VethMAC: ends.veth.MAC, Loopback: lo.Device, Interface: ends.peer.Device,
+		Addresses: place.addresses,
+	}
+	onHost := layout.OnHost(a)
+	if ends.old {
+		err = c.host.RemoveStaleRules(onHost.Rules...)
+	} else {
+		err = c.forgetRules(place.ips())
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.host.Apply(layout.State{Sysctls: onHost.Sysctls, Links: onHost.Links}); err != nil {
+		return err
+	}
+	if err := inside.Apply(layout.Inside(a)); err != nil {
+		return fmt.Errorf("in the container: %w", err)
+	}
+	if err := c.host.Apply(onHost); err != nil {
+		return err
+	}
+	return c.setSource(a, place.node)
+}
+
+// setSource makes the node's address the source of what the host sends to the container, where the kernel would choose
+// another: kubelet's probes, to which NetworkPolicy and the container's replies refer.
+func (c *call) setSource(a layout.Attachment, node netip.Addr) error {
+	if !node.IsValid() {
+		return nil
+	}
+	for i, address := range a.Addresses {
+		got, err := c.host.SourceTo(address.IP)
+		if err != nil {
+			return err
+		}
+		if got == node {
+			continue
+		}
+		a.Addresses[i].Src = node
+		if err := c.host.Apply(layout.State{Routes: layout.OnHost(a).Routes}); err != nil {
+			return fmt.Errorf("%w (is %s, the primary ENI's address, on this host?)", err, node)
+		}
+	}
+	return nil
+}
+
+func (c *call) forgetRules(ips []netip.Addr) error {
+	for _, ip := range ips {
+		if _, err := c.host.RemoveRules(netstate.ForAddress(ip)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undo takes away what attach made. The address is kept where its veth would not go.
+func (c *call) undo(ips []netip.Addr) error {
+	err := errors.Join(c.forgetRules(ips), c.host.RemoveLink(c.names.Veth))
+	if _, e := c.host.LinkByName(c.names.Veth); err == nil || errors.Is(e, netstate.ErrNoLink) {
+		err = errors.Join(err, c.releaseAddress())
+	}
+	if err != nil {
+		return fmt.Errorf("and undo it: %w", err)
+	}
+	return nil
+}
+
+// result says what was made: the host's end, the container's, each address as the container has it, and its routes.
+func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair) *types100.Result {
+	gw := layout.Gateway4()
+	r := &types100.Result{
+		CNIVersion: types100.ImplementedSpecVersion,
+		Interfaces: []*types100.Interface{
+			{Name: ends.veth.Name, Mac: ends.veth.MAC.String(), Mtu: ends.veth.MTU},
+			{Name: ends.peer.Name, Mac: ends.peer.MAC.String(), Mtu: ends.peer.MTU, Sandbox: c.args.Netns},
+		},
+		Routes: []*types.Route{
+			{Dst: netOf(layout.Default(gw)), GW: gw.AsSlice()},
+			{Dst: netOf(layout.Host(gw))},
+		},
+		DNS: granted.DNS,
+	}
+	if !c.conf.DNS.IsEmpty() {
+		r.DNS = c.conf.DNS
+	}
+	for _, ip := range ips {
+		r.IPs = append(r.IPs, &types100.IPConfig{
+			Interface: types100.Int(1), Address: netOf(layout.Host(ip)), Gateway: gw.AsSlice(),
+		})
+	}
+	return r
+}
+
+func netOf(p netip.Prefix) net.IPNet {
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

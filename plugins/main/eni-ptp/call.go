@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/delegate"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/logging"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/sandbox"
+	"github.com/enichain/enichain/core/store"
+)
+
+// storeWait bounds the waiting for the store's lock, which nobody holds for longer than a transaction.
+const storeWait = 10 * time.Second
+
+const (
+	hintKernel = "eni-ptp must run as root, in the host's network namespace, on a kernel with veth and policy routing"
+	hintStore  = `is "dataDir" in "ipam" the folder of eni-ipam's store?`
+)
+
+// call is one run of the plugin.
+type call struct {
+	ctx   context.Context
+	conf  *netconf.PTP
+	args  *skel.CmdArgs
+	owner store.Owner
+	names layout.Identity
+	host  *netstate.Handle
+	log   *slog.Logger
+}
+
+// begin reads a call's input. What it returns second ends the call.
+func begin(args *skel.CmdArgs) (*call, func(), error) {
+	conf, err := netconf.ParsePTP(args.StdinData)
+	if err != nil {
+		return nil, nil, cnierr.New(cnierr.Decode, err, "correct the network's conflist: docs/eni-ptp.md lists the fields")
+	}
+	log, file, err := logging.Open(conf.Log)
+	if err != nil {
+		return nil, nil, cnierr.New(cnierr.Config, err, `correct "log" in the network's conflist`)
+	}
+	host, err := netstate.Here()
+	if err != nil {
+		_ = file.Close()
+		return nil, nil, cnierr.New(cnierr.Kernel, err, hintKernel)
+	}
+	c := &call{
+		ctx:   context.Background(), // the runtime's deadline is a SIGKILL
+		conf:  conf,
+		args:  args,
+		owner: store.Owner{Network: conf.Name, ContainerID: args.ContainerID, IfName: args.IfName},
+		names: layout.Identify(conf.VethPrefix, args.ContainerID, args.IfName),
+		host:  host,
+		log:   log.With("network", conf.Name, "container", args.ContainerID, "ifname", args.IfName),
+	}
+	return c, func() { host.Close(); _ = file.Close() }, nil
+}
+
+func (c *call) validate() error {
+	return cnierr.New(cnierr.Config, c.conf.Validate(), "correct the network's conflist: docs/eni-ptp.md lists the fields")
+}
+
+// ipam is the plugin that has the addresses.
+func (c *call) ipam() delegate.Plugin {
+	return delegate.Plugin{Type: c.conf.IPAM.Type, Path: c.args.Path, Config: c.args.StdinData}
+}
+
+// openSandbox opens the container's namespace, and refuses the host's own: it would lose its network.
+func (c *call) openSandbox() (*sandbox.Netns, error) {
+	ns, err := sandbox.Open(c.args.Netns)
+	if err != nil {
+		return nil, cnierr.New(cnierr.InvalidNetns, err, "CNI_NETNS must lead to the container's network namespace")
+	}
+	ours, err := ns.IsOurs()
+	if err == nil && ours {
+		err = fmt.Errorf("network namespace %s is the host's own", c.args.Netns)
+	}
+	if err != nil {
+		_ = ns.Close()
+		return nil, cnierr.New(cnierr.InvalidNetns, err, "a container on the host's network needs no CNI plugin")
+	}
+	return ns, nil
+}
+
+// view reads the store. Where there is none, or the addresses are another IPAM's, found is false.
+func (c *call) view(read func(*store.Tx) error) (found bool, err error) {
+	if !c.conf.OwnIPAM() {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
+	defer cancel()
+	err = store.At(c.conf.IPAM.DataDir).View(ctx, read)
+	if errors.Is(err, store.ErrNoStore) && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewer) {
+		return false, nil
+	}
+	if err != nil {
+		return false, cnierr.New(cnierr.IO, err, hintStore)
+	}
+	return true, nil
+}
+
+// reported returns the addresses in the runtime's prevResult; a DEL does without, so that what cannot be read is none.
+func (c *call) reported() []netip.Addr {
+	result, err := prevResult(c.conf)
+	if err != nil {
+		return nil
+	}
+	return addressesOf(result, c.owner.IfName)
+}
+
+// addressesOf returns a result's addresses of the container's interface; one that names no interface belongs to it.
+func addressesOf(result *types100.Result, ifName string) []netip.Addr {
+	var ips []netip.Addr
+	for _, ip := range result.IPs {
+		if i := ip.Interface; i != nil {
+			if *i < 0 || *i >= len(result.Interfaces) {
+				continue
+			}
+			if l := result.Interfaces[*i]; l.Name != ifName || l.Sandbox == "" {
+				continue
+			}
+		}
+		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
+			ips = append(ips, a.Unmap())
+		}
+	}
+	return ips
+}
+
+// forwardingPossible says whether the host forwards or can be made to.
+func forwardingPossible() error {
+	for _, s := range layout.Forwarding().Sysctls {
+		value, err := netstate.Sysctl(s.Key)
+		if err != nil {
+			return err
+		}
+		if value == s.Value {
+			continue
+		}
+		if err := unix.Access("/proc/sys/"+s.Key, unix.W_OK); err != nil {
+			return fmt.Errorf("sysctl %s is %s and cannot be set: %w", s.Key, value, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/store"
+)
+
+// placement is where a container's addresses belong.
+type placement struct {
+	addresses []layout.Address
+	// enis are those that own the addresses, and the primary one; none where the addresses are another IPAM's.
+	enis []store.ENI
+	// node is the primary ENI's address, the source of what the host sends to its containers; it may be the zero Addr.
+	node netip.Addr
+}
+
+func (p placement) ips() []netip.Addr {
+	var ips []netip.Addr
+	for _, a := range p.addresses {
+		ips = append(ips, a.IP)
+	}
+	return ips
+}
+
+// locate asks the store which ENI owns each address. Another IPAM's addresses are routed by main alone.
+func (c *call) locate(ips []netip.Addr) (placement, error) {
+	var p placement
+	if !c.conf.OwnIPAM() {
+		for _, ip := range ips {
+			p.addresses = append(p.addresses, layout.Address{IP: ip, Table: layout.TableMain})
+		}
+		return p, nil
+	}
+	found, err := c.view(func(tx *store.Tx) error {
+		if err := p.addPrimary(tx); err != nil {
+			return err
+		}
+		for _, ip := range ips {
+			if err := p.add(tx, ip); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = cnierr.New(cnierr.IO, fmt.Errorf("no store in %s, where the ENI of %v should be", c.conf.IPAM.DataDir, ips), hintStore)
+	}
+	return p, err
+}
+
+func (p *placement) addPrimary(tx *store.Tx) error {
+	node, known, err := tx.Node()
+	if err != nil || !known || node.PrimaryENI == "" {
+		return err
+	}
+	primary, known, err := tx.ENI(node.PrimaryENI)
+	if err != nil || !known {
+		return err
+	}
+	p.enis = append(p.enis, primary)
+	p.node = primary.PrimaryIP
+	return nil
+}
+
+func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
+	address, known, err := tx.Address(ip)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("the store does not have the address %s", ip)
+	}
+	eni, known, err := tx.ENI(address.ENI)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("the store does not have %s, the ENI of %s", address.ENI, ip)
+	}
+	table := eni.Table
+	if eni.Primary {
+		table = layout.TableMain
+	}
+	p.addresses = append(p.addresses, layout.Address{IP: ip, Table: table})
+	if !slices.ContainsFunc(p.enis, func(e store.ENI) bool { return e.ID == eni.ID }) {
+		p.enis = append(p.enis, eni)
+	}
+	return nil
+}
+
+// prepareHost lets the host forward, prepares the ENIs and returns the MTU of the container's link: the configured one,
+// or the least of the ENIs that own its addresses.
+func (c *call) prepareHost(p placement) (int, error) {
+	if err := c.host.Apply(layout.Forwarding()); err != nil {
+		return 0, err
+	}
+	mtu := 0
+	for _, eni := range p.enis {
+		link, err := c.host.PrepareENI(eni)
+		if errors.Is(err, netstate.ErrNoLink) {
+			return 0, cnierr.New(cnierr.Kernel, err, "the ENI is assigned to this node in the store but no link of the host has its "+
+				"MAC: see whether it is attached, and in the host's namespace")
+		}
+		if err != nil {
+			return 0, err
+		}
+		if err := c.remember(eni, link); err != nil {
+			return 0, err
+		}
+		if p.owns(eni) && (mtu == 0 || link.MTU < mtu) {
+			mtu = link.MTU
+		}
+	}
+	if c.conf.MTU != 0 {
+		return c.conf.MTU, nil
+	}
+	if len(p.enis) == 0 {
+		return c.uplinkMTU(p.addresses[0].IP)
+	}
+	return mtu, nil
+}
+
+// owns says whether one of the addresses leaves by the ENI.
+func (p placement) owns(eni store.ENI) bool {
+	table := eni.Table
+	if eni.Primary {
+		table = layout.TableMain
+	}
+	return slices.ContainsFunc(p.addresses, func(a layout.Address) bool { return a.Table == table })
+}
+
+// uplinkMTU returns the MTU of the host's default route's link, and 0, the kernel's choice, where it has none.
+func (c *call) uplinkMTU(ip netip.Addr) (int, error) {
+	route, found, err := c.host.RouteTo(layout.Elsewhere(ip))
+	if err != nil || !found || route.Dev.Index == 0 {
+		return 0, err
+	}
+	link, err := c.host.LinkByIndex(route.Dev.Index)
+	return link.MTU, err
+}
+
+// remember keeps the index of an ENI's link, which saves the next ADD a dump of all links.
+func (c *call) remember(eni store.ENI, link netstate.Link) error {
+	if eni.IfIndex == link.Index {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
+	defer cancel()
+	err := store.At(c.conf.IPAM.DataDir).Update(ctx, func(tx *store.Tx) error {
+		now, known, err := tx.ENI(eni.ID)
+		if err != nil || !known {
+			return err
+		}
+		now.IfIndex = link.Index
+		return tx.PutENI(now)
+	})
+	if err != nil {
+		return cnierr.New(cnierr.IO, fmt.Errorf("remember the link of %s: %w", eni.ID, err), hintStore)
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/netconf"
+)
+
+func cmdAdd(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if c.conf.RawPrevResult != nil {
+		return cnierr.New(cnierr.Config, errors.New("eni-ptp got a prevResult"),
+			"eni-ptp makes the interface and heads the list of plugins")
+	}
+	ns, err := c.openSandbox()
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	result, err := c.attach(ns)
+	if err != nil {
+		return cnierr.New(cnierr.Kernel, fmt.Errorf("attach %s: %w", c.owner, err), hintKernel)
+	}
+	return types.PrintResult(result, c.conf.CNIVersion)
+}
+
+func cmdDel(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	remains, err := c.detach(attachment{owner: c.owner, veth: c.names.Veth, reported: c.reported()})
+	if !remains {
+		// Last, so that nobody gets the address while it is wired; in any case, so that it is not lost.
+		err = errors.Join(err, c.releaseAddress())
+	}
+	if err != nil {
+		return cnierr.ForDel(cnierr.Kernel, fmt.Errorf("detach %s: %w", c.owner, err), "DEL may be repeated")
+	}
+	return nil
+}
+
+func cmdCheck(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	result, err := prevResult(c.conf)
+	if err != nil {
+		return cnierr.New(cnierr.Config, err, "CHECK needs the result of ADD as prevResult")
+	}
+	ns, err := c.openSandbox()
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	difference, err := c.compare(ns, result)
+	if err != nil {
+		return cnierr.New(cnierr.Kernel, fmt.Errorf("check %s: %w", c.owner, err), hintKernel)
+	}
+	if difference != "" {
+		return cnierr.New(cnierr.Check, fmt.Errorf("check %s: %s", c.owner, difference),
+			"an ADD of the same container restores it; docs/eni-ptp.md says what eni-ptp leaves on the host")
+	}
+	return cnierr.New(cnierr.Check, c.ipam().Run(c.ctx, "CHECK"), "")
+}
+
+func cmdGC(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	valid, given, err := netconf.ValidAttachments(args.StdinData)
+	if err != nil {
+		return cnierr.New(cnierr.Decode, err, "the runtime's list of valid attachments is not a list")
+	}
+	// IPAM's comes after, because its store says what is wired; and in any case, for a veth that would not go holds up
+	// no other: whoever gets its address takes the route over.
+	err = errors.Join(c.collect(valid, given), c.ipam().Run(c.ctx, "GC"))
+	if err != nil {
+		return cnierr.New(cnierr.Kernel, fmt.Errorf("collect dead attachments of %s: %w", c.conf.Name, err), "GC may be repeated")
+	}
+	return nil
+}
+
+func cmdStatus(args *skel.CmdArgs) error {
+	c, done, err := begin(args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if err := forwardingPossible(); err != nil {
+		return cnierr.New(cnierr.NotAvailable, err, "set net.ipv4.ip_forward=1, or let eni-ptp write to /proc/sys")
+	}
+	return cnierr.New(cnierr.NotAvailable, c.ipam().Run(c.ctx, "STATUS"), "")
+}
+
+// prevResult returns the result that the runtime hands back, in today's form.
+func prevResult(conf *netconf.PTP) (*types100.Result, error) {
+	if err := version.ParsePrevResult(&conf.NetConf); err != nil {
+		return nil, err
+	}
+	if conf.PrevResult == nil {
+		return nil, errors.New("prevResult is missing")
+	}
+	result, err := types100.NewResultFromResult(conf.PrevResult)
+	if err != nil {
+		return nil, fmt.Errorf("read prevResult: %w", err)
+	}
+	return result, nil
+}
