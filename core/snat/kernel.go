@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/google/nftables"
@@ -116,7 +117,9 @@ func read(ctx context.Context, n names) (found, error) {
 	if err != nil {
 		return f, err
 	}
-	f.table, f.dormant = true, table.Flags&unix.NFT_TABLE_F_DORMANT != 0
+	// The library gives the flags in the wrong byte order (v0.3.0, tableFromMsg).
+	flags := table.Flags | bits.ReverseBytes32(table.Flags)
+	f.table, f.dormant = true, flags&unix.NFT_TABLE_F_DORMANT != 0
 	for _, name := range []string{n.containers, n.include, n.keep} {
 		if err := f.readSet(conn, table, name); err != nil {
 			return f, fmt.Errorf("set %s: %w", name, err)

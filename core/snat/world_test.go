@@ -1,0 +1,351 @@
+package snat
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/sandbox"
+	"github.com/enichain/enichain/core/store"
+)
+
+// The addresses of the world.
+const (
+	nodeIP     = "10.0.0.10"       // eth0, the primary ENI's
+	eth1IP     = "10.0.1.10"       // the secondary ENI's own
+	pod0IP     = "10.0.0.20"       // a container on the primary ENI
+	pod1IP     = "10.0.1.20"       // a container on the secondary ENI
+	bridgedIP  = "10.0.0.30"       // something else on the node, not a container of ours
+	vpcHostIP  = "10.0.2.9"        // in the VPC
+	peerIP     = "172.16.0.9"      // beyond the VPC, with routes into it
+	internetIP = "198.51.100.9"    // beyond the VPC, which knows the node's primary address alone
+	metadataIP = "169.254.169.254" // in the fabric
+	balancerIP = "203.0.113.5"     // a load balancer's, which the fabric sends to the node's primary ENI
+)
+
+// world is a node with two ENIs and two containers, in a VPC that drops packets with a source which is not of the ENI.
+type world struct {
+	t                                *testing.T
+	vpc, node, pod0, pod1            *nstest.NS
+	bridged, vpcHost, peer, internet *nstest.NS
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t}
+	for _, ns := range []**nstest.NS{&w.vpc, &w.node, &w.pod0, &w.pod1, &w.bridged, &w.vpcHost, &w.peer, &w.internet} {
+		*ns = nstest.New(t)
+	}
+	w.cable(w.vpc, "v0", w.node, "eth0")
+	w.cable(w.vpc, "v1", w.node, "eth1")
+	w.cable(w.vpc, "h0", w.vpcHost, "eth0")
+	w.cable(w.vpc, "p0", w.peer, "eth0")
+	w.cable(w.vpc, "i0", w.internet, "eth0")
+	w.cable(w.node, "oth0", w.bridged, "eth0")
+	w.fabric()
+	w.host(w.vpcHost, vpcHostIP+"/24", "0.0.0.0/0", "10.0.2.1")
+	w.host(w.peer, peerIP+"/24", "10.0.0.0/16", "172.16.0.1")
+	w.host(w.internet, internetIP+"/24", nodeIP+"/32", "198.51.100.1")
+	w.route(w.internet, balancerIP+"/32", "eth0", "198.51.100.1")
+	w.host(w.bridged, bridgedIP+"/32", "0.0.0.0/0", nodeIP)
+	w.prepareNode()
+	w.attach(w.pod0, pod0IP, layout.TableMain)
+	w.attach(w.pod1, pod1IP, 2)
+	for _, ns := range []*nstest.NS{w.vpc, w.node, w.pod0, w.pod1, w.vpcHost, w.peer, w.internet} {
+		w.serve(ns)
+	}
+	return w
+}
+
+// fabric is the VPC: it routes each address to its ENI, and takes from an ENI only its addresses.
+func (w *world) fabric() {
+	for dev, cidr := range map[string]string{
+		"v0": "10.0.0.1/24", "v1": "10.0.1.1/24", "h0": "10.0.2.1/24", "p0": "172.16.0.1/24", "i0": "198.51.100.1/24",
+		"lo": metadataIP + "/32",
+	} {
+		w.address(w.vpc, dev, cidr)
+	}
+	w.route(w.vpc, pod0IP+"/32", "v0", nodeIP)
+	w.route(w.vpc, bridgedIP+"/32", "v0", nodeIP)
+	w.route(w.vpc, balancerIP+"/32", "v0", nodeIP)
+	w.route(w.vpc, pod1IP+"/32", "v1", eth1IP)
+	w.sysctl(w.vpc, "ipv4/ip_forward", "1")
+	w.in(w.vpc, func() {
+		nft(w.t, fmt.Sprintf(`add table ip vpc; add chain ip vpc spoofed { type filter hook prerouting priority -300; };
+			add rule ip vpc spoofed iifname v0 ip saddr != { %s, %s, %s, %s } drop;
+			add rule ip vpc spoofed iifname v1 ip saddr != { %s, %s } drop`,
+			nodeIP, pod0IP, bridgedIP, balancerIP, eth1IP, pod1IP))
+	})
+}
+
+// prepareNode gives the node its own addresses and what eni-ptp gives it.
+func (w *world) prepareNode() {
+	w.address(w.node, "eth0", nodeIP+"/24")
+	w.route(w.node, "0.0.0.0/0", "eth0", "10.0.0.1")
+	w.route(w.node, bridgedIP+"/32", "oth0", "")
+	inside(w.t, w.node, func(h *netstate.Handle) {
+		eth0, err := h.LinkByName("eth0")
+		w.must(err)
+		eth1, err := h.LinkByName("eth1")
+		w.must(err)
+		w.must(h.Apply(layout.Node(eth0.Device)))
+		w.must(h.Apply(layout.ENI(store.ENI{
+			ID: "eni-1", DeviceIndex: 1, Table: 2, Subnet: netip.MustParsePrefix("10.0.1.0/24"),
+			Gateway: netip.MustParseAddr("10.0.1.1"), PrimaryIP: netip.MustParseAddr(eth1IP),
+		}, eth1.Device)))
+	})
+}
+
+// attach gives a container its interface and its address, as eni-ptp does.
+func (w *world) attach(ns *nstest.NS, ip string, table int) {
+	netns, err := sandbox.Open(ns.Path())
+	w.must(err)
+	defer func() { _ = netns.Close() }()
+	id := layout.Identify("pod", ip, "eth0")
+	a := layout.Attachment{VethMAC: id.MAC, Addresses: []layout.Address{{IP: netip.MustParseAddr(ip), Table: table}}}
+	inside(w.t, w.node, func(h *netstate.Handle) {
+		veth, err := h.AddVeth(netstate.Veth{Name: id.Veth, MAC: id.MAC, Peer: "eth0", PeerMAC: id.Peer, PeerIn: netns})
+		w.must(err)
+		a.Veth = veth.Device
+		w.must(h.Apply(layout.OnHost(a)))
+	})
+	inside(w.t, ns, func(h *netstate.Handle) {
+		lo, err := h.LinkByName("lo")
+		w.must(err)
+		eth0, err := h.LinkByName("eth0")
+		w.must(err)
+		a.Loopback, a.Interface = lo.Device, eth0.Device
+		w.must(h.Apply(layout.Inside(a)))
+	})
+}
+
+// must ends the test at an error.
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) in(ns *nstest.NS, f func()) {
+	w.t.Helper()
+	ns.Do(func() error { f(); return nil })
+}
+
+// cable joins two namespaces.
+func (w *world) cable(a *nstest.NS, nameA string, b *nstest.NS, nameB string) {
+	w.t.Helper()
+	w.in(a, func() {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = nameA
+		pair := netlink.NewVeth(attrs)
+		pair.PeerName, pair.PeerNamespace = nameB, netlink.NsFd(b.FD())
+		w.must(netlink.LinkAdd(pair))
+		w.must(netlink.LinkSetUp(pair))
+	})
+	w.in(b, func() {
+		link, err := netlink.LinkByName(nameB)
+		w.must(err)
+		w.must(netlink.LinkSetUp(link))
+	})
+}
+
+func (w *world) host(ns *nstest.NS, cidr, to, via string) {
+	w.address(ns, "eth0", cidr)
+	w.route(ns, to, "eth0", via)
+}
+
+func (w *world) address(ns *nstest.NS, dev, cidr string) {
+	w.t.Helper()
+	w.in(ns, func() {
+		link, err := netlink.LinkByName(dev)
+		w.must(err)
+		addr, err := netlink.ParseAddr(cidr)
+		w.must(err)
+		w.must(netlink.AddrAdd(link, addr))
+	})
+}
+
+func (w *world) route(ns *nstest.NS, to, dev, via string) {
+	w.t.Helper()
+	w.in(ns, func() {
+		link, err := netlink.LinkByName(dev)
+		w.must(err)
+		_, dst, err := net.ParseCIDR(to)
+		w.must(err)
+		r := &netlink.Route{Dst: dst, LinkIndex: link.Attrs().Index, Gw: net.ParseIP(via), Flags: int(netlink.FLAG_ONLINK)}
+		if via == "" {
+			r.Scope, r.Flags = netlink.SCOPE_LINK, 0
+		}
+		w.must(netlink.RouteAdd(r))
+	})
+}
+
+func (w *world) sysctl(ns *nstest.NS, key, value string) {
+	w.t.Helper()
+	w.in(ns, func() { w.must(os.WriteFile("/proc/sys/net/"+key, []byte(value), 0)) })
+}
+
+// serve answers TCP and UDP at port 80 with the address that the request came from.
+func (w *world) serve(ns *nstest.NS) {
+	w.in(ns, func() {
+		tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: 80})
+		w.must(err)
+		udp, err := net.ListenUDP("udp4", &net.UDPAddr{Port: 80})
+		w.must(err)
+		done := make(chan struct{}, 2)
+		w.t.Cleanup(func() { _, _ = tcp.Close(), udp.Close(); <-done; <-done })
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for {
+				c, err := tcp.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, c.RemoteAddr().(*net.TCPAddr).IP.String())
+				_ = c.Close()
+			}
+		}()
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for buf := make([]byte, 64); ; {
+				_, from, err := udp.ReadFromUDP(buf)
+				if err != nil {
+					return
+				}
+				_, _ = udp.WriteToUDP([]byte(from.IP.String()), from)
+			}
+		}()
+	})
+}
+
+// silence is how long an answer is waited for that must not come.
+const silence = 400 * time.Millisecond
+
+// ask returns the address that the far end saw; "nothing" where no answer came, "refused" where a port was closed.
+func (w *world) ask(ns *nstest.NS, network, to string) (seen string) {
+	w.t.Helper()
+	w.in(ns, func() {
+		if network == "icmp" {
+			seen = w.ping(to)
+			return
+		}
+		d := net.Dialer{Timeout: silence}
+		c, err := d.Dial(network+"4", to)
+		if err != nil {
+			seen = verdict(err)
+			return
+		}
+		defer c.Close()
+		w.must(c.SetDeadline(time.Now().Add(silence)))
+		if network == "udp" {
+			_, err = c.Write([]byte("?"))
+			w.must(err)
+		}
+		buf := make([]byte, 64)
+		n, err := c.Read(buf)
+		if err != nil {
+			seen = verdict(err)
+			return
+		}
+		seen = string(buf[:n])
+	})
+	return seen
+}
+
+func verdict(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "nothing"
+	case errors.Is(err, unix.ECONNREFUSED):
+		return "refused"
+	}
+	return err.Error()
+}
+
+// ping sends one echo request from the calling thread's namespace and says whether it was answered.
+func (w *world) ping(to string) string {
+	c, err := net.ListenPacket("ip4:icmp", "0.0.0.0")
+	w.must(err)
+	defer c.Close()
+	id := uint16(time.Now().UnixNano())
+	request := []byte{8, 0, 0, 0, byte(id >> 8), byte(id), 0, 1}
+	sum := checksum(request)
+	request[2], request[3] = byte(sum>>8), byte(sum)
+	_, err = c.WriteTo(request, &net.IPAddr{IP: net.ParseIP(to)})
+	w.must(err)
+	w.must(c.SetDeadline(time.Now().Add(silence)))
+	for buf := make([]byte, 256); ; {
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return verdict(err)
+		}
+		if n >= 8 && buf[0] == 0 && buf[4] == request[4] && buf[5] == request[5] && from.String() == to {
+			return "answered"
+		}
+	}
+}
+
+// checksum is that of RFC 1071, of an even number of bytes.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// rules runs nft commands on the node.
+func (w *world) rules(commands ...string) {
+	w.t.Helper()
+	w.in(w.node, func() { nft(w.t, strings.Join(commands, ";")) })
+}
+
+// policy applies a policy on the node.
+func (w *world) policy(p Policy) {
+	w.t.Helper()
+	inside(w.t, w.node, func(h *netstate.Handle) {
+		apply(w.t, h, p)
+		if d := check(w.t, h, p); d != "" {
+			w.t.Errorf("check after apply says %q", d)
+		}
+	})
+}
+
+// conversation opens a UDP flow; each call sends on it and returns what the far end saw.
+func (w *world) conversation(ns *nstest.NS, to string) func() string {
+	w.t.Helper()
+	var c net.Conn
+	w.in(ns, func() {
+		var err error
+		c, err = net.Dial("udp4", to)
+		w.must(err)
+	})
+	w.t.Cleanup(func() { _ = c.Close() })
+	return func() string {
+		w.must(c.SetDeadline(time.Now().Add(silence)))
+		_, err := c.Write([]byte("?"))
+		w.must(err)
+		buf := make([]byte, 64)
+		n, err := c.Read(buf)
+		if err != nil {
+			return verdict(err)
+		}
+		return string(buf[:n])
+	}
+}
