@@ -94,7 +94,7 @@ func (x *Exec) call(ctx context.Context, req *Request) (*Answer, error) {
 	}
 	stdout, stderr := &output{limit: maxMessage}, &output{limit: maxStderr, tail: true}
 	runErr := x.run(ctx, input, stdout, stderr)
-	answer, err := decodeAnswer(&stdout.Buffer, req.Op)
+	answer, err := decodeAnswer(&stdout.text, req.Op)
 	switch {
 	case err == nil && answer.Error != nil:
 		return nil, answer.Error
@@ -156,9 +156,10 @@ func (x *Exec) failed(ctx context.Context, op Op, runErr, answerErr error, stdou
 	return &Error{Class: Internal, Message: name + ": " + reason + stderr.quote()}
 }
 
-// output keeps what a process writes, up to a limit: the beginning, or the end where tail is set.
+// output keeps what a process writes, up to a limit: the beginning, or the end where tail is set. The buffer is no
+// embedded one, whose ReadFrom io.Copy would take instead of Write.
 type output struct {
-	bytes.Buffer
+	text       bytes.Buffer
 	limit      int
 	tail       bool
 	overflowed bool
@@ -166,20 +167,18 @@ type output struct {
 
 // Write implements io.Writer. Beyond the limit it fails, which closes the pipe; a tail drops what is oldest.
 func (o *output) Write(p []byte) (int, error) {
-	if o.Len()+len(p) > o.limit && !o.tail {
+	if o.text.Len()+len(p) > o.limit && !o.tail {
 		o.overflowed = true
 		return 0, errors.New("too much output")
 	}
-	n, err := o.Buffer.Write(p)
-	if surplus := o.Len() - o.limit; surplus > 0 {
-		o.Next(surplus)
-	}
-	return n, err
+	o.text.Write(p)
+	o.text.Next(max(0, o.text.Len()-o.limit))
+	return len(p), nil
 }
 
 // quote returns the last line that says anything, for the end of an error.
 func (o *output) quote() string {
-	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
+	lines := strings.Split(strings.TrimSpace(o.text.String()), "\n")
 	line := strings.ToValidUTF8(strings.TrimSpace(lines[len(lines)-1]), "?")
 	if line == "" {
 		return ""
