@@ -1,0 +1,98 @@
+// Package chain builds the plugins and runs them in the nodes of the lab as a container runtime does: by libcni, or one
+// call at a time with an environment and stdin.
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// RaceEnv keeps a program with the race detector from sleeping for a second at its end.
+const RaceEnv = "GORACE=atexit_sleep_ms=0"
+
+// Binaries is a folder of built programs, to be removed by Remove.
+type Binaries struct{ Dir string }
+
+// Build builds the plugins and the drivers, with the race detector where race is set.
+func Build(race bool) (*Binaries, error) {
+	args := []string{"build", "-buildvcs=false"}
+	if race {
+		args = append(args, "-race")
+	}
+	return build(func(dir, root string) error {
+		return run(root, race, append(args, "-o", dir+"/", "./plugins/...", "./cmd/...")...)
+	})
+}
+
+// BuildRelease builds the plugins and the drivers as `make dist` does: static and stripped.
+func BuildRelease() (*Binaries, error) {
+	return build(func(dir, root string) error {
+		return run(root, false, "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "./plugins/...", "./cmd/...")
+	})
+}
+
+// AddOutside builds programs of others, by their packages, into the folder.
+func (b *Binaries) AddOutside(packages ...string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	args := append([]string{"build", "-buildvcs=false", "-o", b.Dir + "/"}, packages...)
+	return run(filepath.Join(root, "test", "outside"), false, args...)
+}
+
+// AddOutsideTest builds the tests of a package of others into the folder, under the name given.
+func (b *Binaries) AddOutsideTest(name, pkg string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	return run(filepath.Join(root, "test", "outside"), false, "test", "-c", "-o", filepath.Join(b.Dir, name), pkg)
+}
+
+// Path is the path of one of the programs.
+func (b *Binaries) Path(name string) string { return filepath.Join(b.Dir, name) }
+
+// Remove removes the folder.
+func (b *Binaries) Remove() error { return os.RemoveAll(b.Dir) }
+
+func build(into func(dir, root string) error) (*Binaries, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "enichain-bin-")
+	if err != nil {
+		return nil, err
+	}
+	if err := into(dir, root); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &Binaries{dir}, nil
+}
+
+// run runs the go command in a folder. cgo is used for the race detector only, as in a release.
+func run(dir string, cgo bool, args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
+	if cgo {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// moduleRoot is the folder of our go.mod, above the test that runs.
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}

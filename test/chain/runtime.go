@@ -1,0 +1,134 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/enichain/enichain/test/lab"
+)
+
+// IfName is the name of a container's interface.
+const IfName = "eth0"
+
+// Runtime is a container runtime on a node, as far as the network goes: libcni, with its cache in the node.
+type Runtime struct {
+	Node *lab.Node
+	List *libcni.NetworkConfigList
+	cni  *libcni.CNIConfig
+}
+
+// NewRuntime installs the programs and the conflist in the node.
+func NewRuntime(node *lab.Node, bin *Binaries, conflist []byte) (*Runtime, error) {
+	if err := node.InstallCNI(bin.Dir, conflist); err != nil {
+		return nil, err
+	}
+	list, err := libcni.ConfListFromBytes(conflist)
+	if err != nil {
+		return nil, fmt.Errorf("read the conflist: %w", err)
+	}
+	exec := &nodeExec{node: node, DefaultExec: invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}}
+	return &Runtime{Node: node, List: list, cni: libcni.NewCNIConfig([]string{"/opt/cni/bin"}, exec)}, nil
+}
+
+// nodeExec runs plugins with the node's environment. They start where the calling thread is, which Host.Do moves.
+type nodeExec struct {
+	invoke.DefaultExec
+	node *lab.Node
+}
+
+func (e *nodeExec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	return e.DefaultExec.ExecPlugin(ctx, path, stdin, append(environ, e.node.Env()...))
+}
+
+// Option changes what a call hands to the plugins.
+type Option func(*libcni.RuntimeConf)
+
+// WithIP asks for an address by CNI_ARGS.
+func WithIP(ip netip.Addr) Option {
+	return func(c *libcni.RuntimeConf) { c.Args = append(c.Args, [2]string{"IP", ip.String()}) }
+}
+
+// WithCapability adds to runtimeConfig.
+func WithCapability(key string, value any) Option {
+	return func(c *libcni.RuntimeConf) {
+		if c.CapabilityArgs == nil {
+			c.CapabilityArgs = map[string]any{}
+		}
+		c.CapabilityArgs[key] = value
+	}
+}
+
+func (r *Runtime) conf(id string, options []Option) *libcni.RuntimeConf {
+	c := &libcni.RuntimeConf{ContainerID: id, NetNS: "/run/netns/" + id, IfName: IfName}
+	for _, o := range options {
+		o(c)
+	}
+	return c
+}
+
+// Run makes a container's network namespace and adds it to the network.
+func (r *Runtime) Run(ctx context.Context, id string, options ...Option) (*types100.Result, error) {
+	if _, err := r.Node.AddNetns(id); err != nil {
+		return nil, err
+	}
+	return r.Add(ctx, id, options...)
+}
+
+// Remove takes a container from the network and removes its network namespace.
+func (r *Runtime) Remove(ctx context.Context, id string) error {
+	return errors.Join(r.Del(ctx, id), r.Node.DelNetns(id))
+}
+
+// Add is ADD of the chain.
+func (r *Runtime) Add(ctx context.Context, id string, options ...Option) (result *types100.Result, err error) {
+	err = r.Node.Do(func() error {
+		added, err := r.cni.AddNetworkList(ctx, r.List, r.conf(id, options))
+		if err != nil {
+			return err
+		}
+		result, err = types100.NewResultFromResult(added)
+		return err
+	})
+	return result, err
+}
+
+// Check is CHECK of the chain.
+func (r *Runtime) Check(ctx context.Context, id string) error {
+	return r.Node.Do(func() error { return r.cni.CheckNetworkList(ctx, r.List, r.conf(id, nil)) })
+}
+
+// Del is DEL of the chain.
+func (r *Runtime) Del(ctx context.Context, id string) error {
+	return r.Node.Do(func() error { return r.cni.DelNetworkList(ctx, r.List, r.conf(id, nil)) })
+}
+
+// GC is GC of the chain, where only these containers are valid.
+func (r *Runtime) GC(ctx context.Context, valid ...string) error {
+	args := &libcni.GCArgs{ValidAttachments: []types.GCAttachment{}}
+	for _, id := range valid {
+		args.ValidAttachments = append(args.ValidAttachments, types.GCAttachment{ContainerID: id, IfName: IfName})
+	}
+	return r.Node.Do(func() error { return r.cni.GCNetworkList(ctx, r.List, args) })
+}
+
+// Status is STATUS of the chain.
+func (r *Runtime) Status(ctx context.Context) error {
+	return r.Node.Do(func() error { return r.cni.GetStatusNetworkList(ctx, r.List) })
+}
+
+// IP is the one address of a result.
+func IP(result *types100.Result) netip.Addr {
+	if len(result.IPs) != 1 {
+		return netip.Addr{}
+	}
+	ip, _ := netip.AddrFromSlice(result.IPs[0].Address.IP)
+	return ip.Unmap()
+}

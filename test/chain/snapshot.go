@@ -1,0 +1,72 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/test/lab"
+)
+
+// IPCommand runs ip(8) in a host and returns its lines, without what enichain's own protocol number adds to them.
+func IPCommand(ctx context.Context, h *lab.Host, args ...string) ([]string, error) {
+	out, err := h.Output(ctx, nil, "ip", args...)
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(strings.Replace(line, " proto 101", "", 1))
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return lines, nil
+}
+
+// Snapshot is all that enichain may leave in a node, in words: links, addresses, rules, routes of all tables, neighbours,
+// nftables objects, and the store's owners. Two are compared to find what a call left behind or took away.
+func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error) {
+	var all []string
+	for _, args := range [][]string{
+		{"-o", "link"}, {"-o", "addr"}, {"rule"}, {"route", "show", "table", "all"},
+	} {
+		lines, err := IPCommand(ctx, &n.Host, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range lines {
+			all = append(all, args[len(args)-1]+": "+line)
+		}
+	}
+	nft, err := n.Output(ctx, nil, "nft", "list", "ruleset")
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, "nft: "+string(nft))
+	owners, err := Owners(ctx, n, dataDir)
+	slices.Sort(all)
+	return append(all, owners...), err
+}
+
+// Owners lists which addresses the store in a node says are whose.
+func Owners(ctx context.Context, n *lab.Node, dataDir string) ([]string, error) {
+	var owners []string
+	err := n.Do(func() error {
+		err := store.At(dataDir).View(ctx, func(tx *store.Tx) error {
+			all, err := tx.Addresses()
+			for _, a := range all {
+				if a.State == store.Assigned {
+					owners = append(owners, fmt.Sprintf("%s is %s's", a.IP, a.Owner))
+				}
+			}
+			return err
+		})
+		if errors.Is(err, store.ErrNoStore) {
+			return nil
+		}
+		return err
+	})
+	return owners, err
+}

@@ -1,0 +1,145 @@
+// Package e2e has the acceptance tests: the recipes, and what the CNI asks for, with the built plugins in the lab.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/lab"
+)
+
+// bin has the plugins with the race detector, and cnitool.
+var bin *chain.Binaries
+
+func TestMain(m *testing.M) {
+	status, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func run(m *testing.M) (status int, err error) {
+	name, value, _ := strings.Cut(chain.RaceEnv, "=")
+	if err := os.Setenv(name, value); err != nil {
+		return 1, err
+	}
+	if bin, err = chain.Build(true); err != nil {
+		return 1, err
+	}
+	defer func() { err = bin.Remove() }()
+	if err := bin.AddOutside("github.com/containernetworking/cni/cnitool"); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// dataDir is where the conflists of these tests keep the store.
+const dataDir = "/run/enichain"
+
+// ptpOnly is the chain without eni-snat, whole the one with it; %s is more of the ipam section, from a comma on.
+const (
+	ptpOnly = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
+		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}}]}`
+	whole = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
+		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}}, {"type": "eni-snat"%s}]}`
+)
+
+// upLab brings a lab up for the test.
+func upLab(t *testing.T, o lab.Options) *lab.Lab {
+	t.Helper()
+	o.Name = t.Name()
+	l, err := lab.Up(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// onNode makes a runtime on a node, with a conflist.
+func onNode(t *testing.T, n *lab.Node, conflist string) *chain.Runtime {
+	t.Helper()
+	r, err := chain.NewRuntime(n, bin, []byte(conflist))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// assign adds secondary addresses to the node's ENI of a device index, by the driver, as an operator would.
+func assign(t *testing.T, l *lab.Lab, n *lab.Node, deviceIndex, count int) []netip.Addr {
+	t.Helper()
+	var added []netip.Addr
+	for _, e := range l.VPC.ENIs(n.InstanceID) {
+		if e.DeviceIndex != deviceIndex {
+			continue
+		}
+		err := n.Do(func() (err error) {
+			driver := &cloud.Exec{Path: bin.Path("eni-cloud-aws"), Config: []byte(`{"ec2Endpoint": "` + endpoint(n) + `"}`)}
+			added, err = driver.Assign(t.Context(), e.ID, count)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return added
+}
+
+// endpoint is the cloud's API as the node reaches it.
+func endpoint(n *lab.Node) string {
+	for _, v := range n.Env() {
+		if url, ok := strings.CutPrefix(v, "AWS_ENDPOINT_URL="); ok {
+			return url
+		}
+	}
+	return ""
+}
+
+// runIn makes a container on the network, to be removed at the test's end.
+func runIn(t *testing.T, r *chain.Runtime, id string, options ...chain.Option) netip.Addr {
+	t.Helper()
+	result, err := r.Run(t.Context(), id, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := r.Remove(ctx, id); err != nil {
+			t.Error(err)
+		}
+	})
+	return chain.IP(result)
+}
+
+// sameLines compares what ip(8) prints with what the recipe shows.
+func sameLines(t *testing.T, h *lab.Host, want string, args ...string) {
+	t.Helper()
+	got, err := chain.IPCommand(t.Context(), h, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wanted []string
+	for line := range strings.Lines(strings.TrimSpace(want)) {
+		wanted = append(wanted, strings.TrimSpace(line))
+	}
+	if diff := cmp.Diff(wanted, got); diff != "" {
+		t.Errorf("%s: ip %s (-want +got):\n%s", h.Name, strings.Join(args, " "), diff)
+	}
+}
