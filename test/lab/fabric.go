@@ -90,7 +90,7 @@ func (f *fabric) addNode(n *Node) {
 	f.nodes[n.InstanceID] = n
 }
 
-// cable makes a link between the router and a host, both ends in place, and returns the router's end.
+// cable makes a link between the router and a host, both ends in place and down, and returns the router's end.
 func (f *fabric) cable(name string, mac net.HardwareAddr, to *Host, peer string, peerMAC net.HardwareAddr, mtu int) (int, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr, attrs.MTU = name, mac, mtu
@@ -100,11 +100,27 @@ func (f *fabric) cable(name string, mac net.HardwareAddr, to *Host, peer string,
 	if err := f.router.LinkAdd(veth); err != nil {
 		return 0, fmt.Errorf("link %s of the router to %s of %s: %w", name, peer, to.Name, err)
 	}
+	// A delay before the answer is for routers that stand in for others; a fabric answers at once.
+	for host, settings := range map[*Host][]sysctl{
+		f.host: append(askOften(name), sysctl{"neigh/" + name + "/proxy_delay", "0"}),
+		to:     askOften(peer),
+	} {
+		if err := host.Do(func() error { return write(settings) }); err != nil {
+			return 0, err
+		}
+	}
 	link, err := f.router.LinkByName(name)
 	if err != nil {
 		return 0, fmt.Errorf("find %s of the router: %w", name, err)
 	}
 	return link.Attrs().Index, nil
+}
+
+// askOften makes a lost ARP request cost 50 ms and not a second, and still gives up after three seconds. The end of a veth
+// pair that was set up first begins to send a moment after the other was (the kernel's linkwatch works in the
+// background), and loses what it is given until then; real links do not.
+func askOften(link string) []sysctl {
+	return []sysctl{{"neigh/" + link + "/retrans_time_ms", "50"}, {"neigh/" + link + "/mcast_solicit", "60"}}
 }
 
 // Attach makes the ENI appear in its node: down and bare, or, for the primary one, as DHCP configures it.
@@ -119,11 +135,6 @@ func (f *fabric) Attach(eni vpcsim.ENI) error {
 	mac := append(net.HardwareAddr{eni.MAC[0] ^ 4}, eni.MAC[1:]...) // told apart from the ENI's by one bit
 	index, err := f.cable(name, mac, &node.Host, linkName(eni.DeviceIndex), eni.MAC, mtu)
 	if err != nil {
-		return err
-	}
-	// A delay is there for routers that stand in for others; a fabric answers at once. Each link has its own.
-	noDelay := sysctl{"neigh/" + name + "/proxy_delay", "0"}
-	if err := f.host.Do(func() error { return write([]sysctl{noDelay}) }); err != nil {
 		return err
 	}
 	if err := setUp(f.router, name); err != nil {

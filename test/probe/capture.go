@@ -28,7 +28,8 @@ type Capture struct {
 	filter func(Packet) bool
 	snap   int
 	names  map[int32]string // by interface index; used by the reader alone
-	done   chan struct{}    // closed when the reader has ended
+	stop   sync.Once
+	done   chan struct{} // closed when the reader has ended
 
 	mu      sync.Mutex
 	seen    []Packet
@@ -114,9 +115,7 @@ func (c *Capture) Wait(ctx context.Context, match func(Packet) bool) (Packet, er
 
 // Stop ends the capture and returns all that it saw, packets included that had reached the socket when it was called.
 func (c *Capture) Stop() ([]Packet, error) {
-	if err := c.file.SetReadDeadline(time.Now()); err != nil && !errors.Is(err, os.ErrClosed) {
-		return nil, err
-	}
+	c.stop.Do(func() { _ = c.file.SetReadDeadline(time.Now()) }) // fails only where the reader has ended by itself
 	<-c.done
 	c.mu.Lock()
 	defer c.mu.Unlock()
