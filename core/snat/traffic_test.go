@@ -20,7 +20,11 @@ type walk struct {
 func (w *world) walks(t *testing.T, walks ...walk) {
 	t.Helper()
 	for _, k := range walks {
-		if got := w.ask(k.from, k.network, k.to); got != k.want {
+		wait := enough
+		if k.want == "nothing" {
+			wait = silence
+		}
+		if got := w.ask(k.from, k.network, k.to, wait); got != k.want {
 			t.Errorf("%s: %s to %s: the far end saw %s, want %s", k.name, k.network, k.to, got, k.want)
 		}
 	}

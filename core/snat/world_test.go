@@ -65,7 +65,27 @@ func newWorld(t *testing.T) *world {
 	for _, ns := range []*nstest.NS{w.vpc, w.node, w.pod0, w.pod1, w.vpcHost, w.peer, w.internet} {
 		w.serve(ns)
 	}
+	w.settle()
 	return w
+}
+
+// settle waits until each cable carries packets: a link that is up drops them until a worker of the kernel's has turned
+// its queue on (net/core/link_watch.c).
+func (w *world) settle() {
+	w.t.Helper()
+	for _, k := range []walk{
+		{"", w.internet, "udp", nodeIP + ":80", internetIP},
+		{"", w.peer, "udp", pod1IP + ":80", peerIP},
+		{"", w.vpcHost, "udp", pod0IP + ":80", vpcHostIP},
+		{"", w.bridged, "udp", nodeIP + ":80", bridgedIP},
+	} {
+		const attempts = 20
+		for i := 0; w.ask(k.from, k.network, k.to, silence) != k.want; i++ {
+			if i == attempts {
+				w.t.Fatalf("%s does not reach %s", k.want, k.to)
+			}
+		}
+	}
 }
 
 // fabric is the VPC: it routes each address to its ENI, and takes from an ENI only its addresses.
@@ -230,25 +250,28 @@ func (w *world) serve(ns *nstest.NS) {
 	})
 }
 
-// silence is how long an answer is waited for that must not come.
-const silence = 400 * time.Millisecond
+// silence is how long an answer is waited for that must not come, and enough, for one that must.
+const (
+	silence = 400 * time.Millisecond
+	enough  = 5 * time.Second
+)
 
 // ask returns the address that the far end saw; "nothing" where no answer came, "refused" where a port was closed.
-func (w *world) ask(ns *nstest.NS, network, to string) (seen string) {
+func (w *world) ask(ns *nstest.NS, network, to string, wait time.Duration) (seen string) {
 	w.t.Helper()
 	w.in(ns, func() {
 		if network == "icmp" {
-			seen = w.ping(to)
+			seen = w.ping(to, wait)
 			return
 		}
-		d := net.Dialer{Timeout: silence}
+		d := net.Dialer{Timeout: wait}
 		c, err := d.Dial(network+"4", to)
 		if err != nil {
 			seen = verdict(err)
 			return
 		}
 		defer c.Close()
-		w.must(c.SetDeadline(time.Now().Add(silence)))
+		w.must(c.SetDeadline(time.Now().Add(wait)))
 		if network == "udp" {
 			_, err = c.Write([]byte("?"))
 			w.must(err)
@@ -276,7 +299,7 @@ func verdict(err error) string {
 }
 
 // ping sends one echo request from the calling thread's namespace and says whether it was answered.
-func (w *world) ping(to string) string {
+func (w *world) ping(to string, wait time.Duration) string {
 	c, err := net.ListenPacket("ip4:icmp", "0.0.0.0")
 	w.must(err)
 	defer c.Close()
@@ -286,7 +309,7 @@ func (w *world) ping(to string) string {
 	request[2], request[3] = byte(sum>>8), byte(sum)
 	_, err = c.WriteTo(request, &net.IPAddr{IP: net.ParseIP(to)})
 	w.must(err)
-	w.must(c.SetDeadline(time.Now().Add(silence)))
+	w.must(c.SetDeadline(time.Now().Add(wait)))
 	for buf := make([]byte, 256); ; {
 		n, from, err := c.ReadFrom(buf)
 		if err != nil {
@@ -338,7 +361,7 @@ func (w *world) conversation(ns *nstest.NS, to string) func() string {
 	})
 	w.t.Cleanup(func() { _ = c.Close() })
 	return func() string {
-		w.must(c.SetDeadline(time.Now().Add(silence)))
+		w.must(c.SetDeadline(time.Now().Add(enough)))
 		_, err := c.Write([]byte("?"))
 		w.must(err)
 		buf := make([]byte, 64)
