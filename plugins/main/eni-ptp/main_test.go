@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/store"
+)
+
+// binEnv tells the tests where TestMain put the plugins.
+const binEnv = "ENI_PTP_TEST_BIN"
+
+// TestMain builds the plugin and host-local, and lets the test binary itself stand in for eni-ipam where it is run by
+// that name.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == netconf.EniIPAM {
+		standIn()
+		return
+	}
+	dir, err := os.MkdirTemp("", "eni-ptp-test")
+	if err != nil {
+		log.Fatal(err)
+	}
+	code, err := runWith(m, dir)
+	if e := os.RemoveAll(dir); err == nil {
+		err = e
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(code)
+}
+
+func runWith(m *testing.M, dir string) (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	for what, module := range map[string]string{
+		".": ".",
+		"github.com/containernetworking/plugins/plugins/ipam/host-local": "../../../test/outside",
+	} {
+		build := exec.Command("go", "build", "-o", dir+"/", what)
+		build.Dir = module
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("build %s: %w\n%s", what, err, out)
+		}
+	}
+	if err := errors.Join(os.Symlink(self, filepath.Join(dir, netconf.EniIPAM)), os.Setenv(binEnv, dir)); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// standIn is an IPAM plugin over a real store. "eni" in its section chooses the ENI, "fail" the verb that fails.
+func standIn() {
+	verb := func(name string, f func(request, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
+		return func(args *skel.CmdArgs) error {
+			var r request
+			if err := json.Unmarshal(args.StdinData, &r); err != nil {
+				return err
+			}
+			if r.IPAM.Fail == name {
+				return types.NewError(types.ErrTryAgainLater, "the stand-in was told to fail", "this is its hint")
+			}
+			return f(r, args)
+		}
+	}
+	skel.PluginMainFuncs(skel.CNIFuncs{
+		Add:    verb("ADD", standInAdd),
+		Del:    verb("DEL", standInDel),
+		Check:  verb("CHECK", func(request, *skel.CmdArgs) error { return nil }),
+		GC:     verb("GC", standInGC),
+		Status: verb("STATUS", func(request, *skel.CmdArgs) error { return nil }),
+	}, version.VersionsStartingFrom("0.3.0"), "stand-in")
+}
+
+type request struct {
+	types.NetConf
+	IPAM struct {
+		DataDir string `json:"dataDir"`
+		ENI     string `json:"eni"`
+		Fail    string `json:"fail"`
+		Address string `json:"address"` // given whatever the store says
+	} `json:"ipam"`
+}
+
+func (r request) owner(args *skel.CmdArgs) store.Owner {
+	return store.Owner{Network: r.Name, ContainerID: args.ContainerID, IfName: args.IfName}
+}
+
+func standInAdd(r request, args *skel.CmdArgs) error {
+	ip := r.IPAM.Address
+	if ip == "" {
+		err := store.At(r.IPAM.DataDir).Update(context.Background(), func(tx *store.Tx) error {
+			a, err := tx.Take(r.owner(args), store.Sandbox{Netns: args.Netns}, func(e store.ENI) bool { return e.ID == r.IPAM.ENI })
+			ip = a.IP.String()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	addr := netip.MustParseAddr(ip)
+	return types.PrintResult(&types100.Result{
+		CNIVersion: types100.ImplementedSpecVersion,
+		IPs:        []*types100.IPConfig{{Address: netOf(layout.Host(addr))}},
+		DNS:        types.DNS{Nameservers: []string{"10.19.0.2"}},
+	}, r.CNIVersion)
+}
+
+func standInDel(r request, args *skel.CmdArgs) error {
+	err := store.At(r.IPAM.DataDir).UpdateExisting(context.Background(), func(tx *store.Tx) error {
+		_, err := tx.Release(r.owner(args), 0)
+		return err
+	})
+	if errors.Is(err, store.ErrNoStore) {
+		return nil
+	}
+	return err
+}
+
+func standInGC(r request, args *skel.CmdArgs) error {
+	valid, given, err := netconf.ValidAttachments(args.StdinData)
+	if err != nil || !given {
+		return err
+	}
+	return store.At(r.IPAM.DataDir).UpdateExisting(context.Background(), func(tx *store.Tx) error {
+		owned, err := tx.OwnedIn(r.Name)
+		if err != nil {
+			return err
+		}
+		for _, a := range owned {
+			if !valid[netconf.Attachment{ContainerID: a.Owner.ContainerID, IfName: a.Owner.IfName}] {
+				if _, err := tx.Release(*a.Owner, 0); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// plugin is one call of the built binary.
+type plugin struct {
+	verb   string
+	id     string
+	netns  string
+	ifName string
+	args   string
+	conf   map[string]any
+	stdin  []byte // instead of conf
+}
+
+// run calls the plugin in the namespace and returns its stdout, or the error that it printed there.
+func run(t testing.TB, ns *nstest.NS, p plugin) ([]byte, *types.Error) {
+	t.Helper()
+	stdin := p.stdin
+	if stdin == nil {
+		var err error
+		if stdin, err = json.Marshal(p.conf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.ifName == "" {
+		p.ifName = "eth0"
+	}
+	bin := os.Getenv(binEnv)
+	cmd := exec.Command(filepath.Join(bin, "eni-ptp"))
+	cmd.Env = []string{
+		"CNI_COMMAND=" + p.verb, "CNI_CONTAINERID=" + p.id, "CNI_NETNS=" + p.netns, "CNI_IFNAME=" + p.ifName,
+		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"),
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	var err error
+	ns.Do(func() error { err = cmd.Run(); return nil })
+	if err == nil {
+		return stdout.Bytes(), nil
+	}
+	failure := &types.Error{}
+	if e := json.Unmarshal(stdout.Bytes(), failure); e != nil {
+		t.Fatalf("%s: %v; neither a result nor an error on stdout: %q, stderr %q", p.verb, err, stdout.Bytes(), stderr.Bytes())
+	}
+	return nil, failure
+}
+
+// succeed is run for a call that must succeed.
+func succeed(t testing.TB, ns *nstest.NS, p plugin) []byte {
+	t.Helper()
+	out, err := run(t, ns, p)
+	if err != nil {
+		t.Fatalf("%s of %s: code %d: %s; %s", p.verb, p.id, err.Code, err.Msg, err.Details)
+	}
+	return out
+}
+
+// add runs ADD and returns its result.
+func add(t testing.TB, ns *nstest.NS, p plugin) *types100.Result {
+	t.Helper()
+	p.verb = "ADD"
+	return parse(t, succeed(t, ns, p))
+}
+
+func parse(t testing.TB, out []byte) *types100.Result {
+	t.Helper()
+	result, err := types100.NewResult(out)
+	if err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	r, err := types100.NewResultFromResult(result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// with returns a copy of the configuration with some keys set, or taken out where nil.
+func with(conf map[string]any, keys map[string]any) map[string]any {
+	out := make(map[string]any)
+	for k, v := range conf {
+		out[k] = v
+	}
+	for k, v := range keys {
+		out[k] = v
+		if v == nil {
+			delete(out, k)
+		}
+	}
+	return out
+}
