@@ -25,12 +25,12 @@ func IPCommand(ctx context.Context, h *lab.Host, args ...string) ([]string, erro
 	return lines, nil
 }
 
-// Snapshot is all that enichain may leave in a node, in words: links, addresses, rules, routes of all tables, neighbours,
+// Snapshot is all that enichain may leave in a node, in words: links, IPv4 addresses, rules, routes of all tables,
 // nftables objects, and the store's owners. Two are compared to find what a call left behind or took away.
 func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error) {
 	var all []string
 	for _, args := range [][]string{
-		{"-o", "link"}, {"-o", "addr"}, {"rule"}, {"route", "show", "table", "all"},
+		{"-o", "link"}, {"-4", "-o", "addr"}, {"rule"}, {"-4", "route", "show", "table", "all"},
 	} {
 		lines, err := IPCommand(ctx, &n.Host, args...)
 		if err != nil {
