@@ -55,8 +55,12 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return s.inDB(true, func(db *bbolt.DB) error {
 		return db.View(func(b *bbolt.Tx) error {
 			tx := &Tx{b: b, now: s.now()}
-			if fresh, err := tx.ofThisBoot(); err != nil || !fresh {
-				return errors.Join(err, ErrNoStore)
+			fresh, err := tx.ofThisBoot()
+			if err != nil {
+				return err
+			}
+			if !fresh {
+				return ErrNoStore
 			}
 			return fn(tx)
 		})

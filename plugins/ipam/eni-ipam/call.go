@@ -14,6 +14,7 @@ import (
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/logging"
 	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -49,7 +50,7 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 		owner:   store.Owner{Network: request.Name, ContainerID: args.ContainerID, IfName: args.IfName},
 		sandbox: store.Sandbox{
 			Netns:        args.Netns,
-			NetnsInode:   netnsInode(args.Netns),
+			NetnsInode:   inode(args.Netns),
 			PodNamespace: netconf.Arg(args.Args, "K8S_POD_NAMESPACE"),
 			PodName:      netconf.Arg(args.Args, "K8S_POD_NAME"),
 		},
@@ -82,6 +83,16 @@ func (c *call) driver() (cloud.Driver, error) {
 // hostNet is a prefix as the CNI types have it: an address with its network's mask.
 func hostNet(p netip.Prefix) net.IPNet {
 	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// inode identifies a network namespace beyond its path, which another container may get later; 0 where none is there.
+func inode(path string) uint64 {
+	ns, err := sandbox.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = ns.Close() }()
+	return ns.Inode()
 }
 
 // gateway4 is every container's next hop.

@@ -14,6 +14,7 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -124,7 +125,7 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 	for _, a := range owned {
 		live := valid[netconf.Attachment{ContainerID: a.Owner.ContainerID, IfName: a.Owner.IfName}]
 		if !given {
-			live = a.Sandbox == nil || !provablyDead(*a.Sandbox)
+			live = a.Sandbox == nil || sandbox.Alive(a.Sandbox.Netns, a.Sandbox.NetnsInode)
 		}
 		if live {
 			continue
