@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
@@ -66,6 +67,16 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 		log:   log.With("network", conf.Name, "container", args.ContainerID, "ifname", args.IfName),
 	}
 	return c, func() { host.Close(); _ = file.Close() }, nil
+}
+
+// diagnose makes the CNI error of a failed call. What was said within keeps its code and its hint; the rest is the
+// kernel's.
+func diagnose(err error) error {
+	hint := hintKernel
+	if said := (*types.Error)(nil); errors.As(err, &said) {
+		hint = ""
+	}
+	return cnierr.New(cnierr.Kernel, err, hint)
 }
 
 func (c *call) validate() error {

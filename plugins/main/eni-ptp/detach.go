@@ -96,7 +96,7 @@ func (c *call) holders(owner store.Owner, candidates []netip.Addr) (held []netip
 			if err != nil {
 				return err
 			}
-			others[ip] = known && a.Owner != nil && *a.Owner != owner
+			others[ip] = known && a.State == store.Assigned && *a.Owner != owner
 		}
 		return nil
 	})

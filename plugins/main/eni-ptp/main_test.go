@@ -16,6 +16,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/enichain/enichain/core/layout"
@@ -222,7 +223,7 @@ func add(t testing.TB, ns *nstest.NS, p plugin) *types100.Result {
 
 func parse(t testing.TB, out []byte) *types100.Result {
 	t.Helper()
-	result, err := types100.NewResult(out)
+	result, err := create.CreateFromBytes(out)
 	if err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}

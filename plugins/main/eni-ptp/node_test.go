@@ -261,7 +261,7 @@ func (n *node) owned(t testing.TB) []string {
 	err := store.At(n.dataDir).View(context.Background(), func(tx *store.Tx) error {
 		all, err := tx.Addresses()
 		for _, a := range all {
-			if a.Owner != nil {
+			if a.State == store.Assigned {
 				out = append(out, a.Owner.ContainerID+" "+a.IP.String())
 			}
 		}

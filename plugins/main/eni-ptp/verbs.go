@@ -33,7 +33,7 @@ func cmdAdd(args *skel.CmdArgs) error {
 	defer ns.Close()
 	result, err := c.attach(ns)
 	if err != nil {
-		return cnierr.New(cnierr.Kernel, fmt.Errorf("attach %s: %w", c.owner, err), hintKernel)
+		return diagnose(fmt.Errorf("attach %s: %w", c.owner, err))
 	}
 	return types.PrintResult(result, c.conf.CNIVersion)
 }
@@ -75,7 +75,7 @@ func cmdCheck(args *skel.CmdArgs) error {
 	defer ns.Close()
 	difference, err := c.compare(ns, result)
 	if err != nil {
-		return cnierr.New(cnierr.Kernel, fmt.Errorf("check %s: %w", c.owner, err), hintKernel)
+		return diagnose(fmt.Errorf("check %s: %w", c.owner, err))
 	}
 	if difference != "" {
 		return cnierr.New(cnierr.Check, fmt.Errorf("check %s: %s", c.owner, difference),
