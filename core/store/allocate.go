@@ -47,11 +47,16 @@ func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
 }
 
 // Take gives the owner a free address: of the fullest of the ENIs that allowed admits, so that the others empty out, and
-// there the one that has been free for longest. An owner that holds one already gets that again. It returns
+// there the one that has been free for longest. An owner that holds one already gets that again, with its sandbox, which
+// may be a new one. It returns
 // ErrExhausted where none is free.
 func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Address, error) {
-	if held, err := tx.AddressesOf(owner); err != nil || len(held) > 0 {
-		return first(held), err
+	held, err := tx.AddressesOf(owner)
+	if err != nil {
+		return Address{}, err
+	}
+	if len(held) > 0 {
+		return tx.assign(held[0].IP, owner, sandbox)
 	}
 	if err := tx.thaw(); err != nil {
 		return Address{}, err
@@ -87,11 +92,11 @@ func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, er
 	if err != nil {
 		return Address{}, err
 	}
-	if len(held) > 0 && first(held).IP != ip {
-		return Address{}, fmt.Errorf("%w: %s has %s already", ErrNotFree, owner, first(held).IP)
+	if len(held) > 0 && held[0].IP != ip {
+		return Address{}, fmt.Errorf("%w: %s has %s already", ErrNotFree, owner, held[0].IP)
 	}
 	if len(held) > 0 {
-		return first(held), nil
+		return tx.assign(ip, owner, sandbox)
 	}
 	if err := tx.thaw(); err != nil {
 		return Address{}, err
@@ -128,7 +133,7 @@ func (tx *Tx) Release(owner Owner, cooldown time.Duration) ([]Address, error) {
 	return held, tx.b.Bucket(bucketWaiting).Delete(owner.key())
 }
 
-// assign makes the owner the address's only one.
+// assign makes the owner the address's only one, in its sandbox of now.
 func (tx *Tx) assign(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, error) {
 	a := Address{IP: ip, State: Assigned, Owner: &owner, Sandbox: &sandbox, Since: tx.now}
 	old, known, err := tx.Address(ip)
@@ -240,12 +245,4 @@ func splitCooling(key []byte) (until time.Duration, ip netip.Addr, err error) {
 		}
 	}
 	return 0, netip.Addr{}, fmt.Errorf("%w: cooling address %x", ErrCorrupt, key)
-}
-
-// first is the first of the addresses, or none.
-func first(all []Address) Address {
-	if len(all) == 0 {
-		return Address{}
-	}
-	return all[0]
 }

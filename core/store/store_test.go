@@ -77,6 +77,21 @@ func TestOwnerKeepsItsAddressUntilItIsReleased(t *testing.T) {
 	}
 }
 
+// A container that is started again without a DEL lives in another namespace: what a GC without a list believes.
+func TestTakenAgainInAnotherSandbox(t *testing.T) {
+	s, _ := filled(t, 1)
+	for inode := range uint64(2) {
+		update(t, s, func(tx *Tx) error { _, err := tx.Take(owner(1), Sandbox{NetnsInode: inode}, anyENI); return err })
+		update(t, s, func(tx *Tx) error {
+			held, err := tx.AddressesOf(owner(1))
+			if len(held) != 1 || held[0].Sandbox.NetnsInode != inode {
+				t.Errorf("held in sandbox %d: %+v", inode, held)
+			}
+			return errors.Join(err, check(tx))
+		})
+	}
+}
+
 func TestTakePacksTheFullestENIAndTheAddressFreeForLongest(t *testing.T) {
 	s, clock := filled(t, 2)
 	var got []string
