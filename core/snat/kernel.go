@@ -77,19 +77,21 @@ func Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = conn.CloseLasting() }()
 	if _, err := conn.ListTableOfFamily(Table, nftables.TableFamilyIPv4); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("ask for table ip %s: %w", Table, err)
 	}
 	return nil
 }
 
-// dial returns a connection, in the network namespace of the calling thread, whose exchanges end with the context.
+// dial returns a connection, in the network namespace of the calling thread, whose exchanges end with the context. It is
+// for one transaction: after a failed one the library may leave answers unread.
 func dial(ctx context.Context) (*nftables.Conn, error) {
 	deadline := time.Now().Add(patience)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadline) }))
+	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadline) }))
 }
 
 // outdated says whether a transaction failed because the table was no longer as it was read, or because the kernel
@@ -109,6 +111,7 @@ func read(ctx context.Context, n names) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
+	defer func() { _ = conn.CloseLasting() }()
 	f := found{sets: map[string]foundSet{}, chains: map[string]foundChain{}}
 	table, err := conn.ListTableOfFamily(Table, nftables.TableFamilyIPv4)
 	if errors.Is(err, unix.ENOENT) {

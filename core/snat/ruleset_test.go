@@ -68,6 +68,17 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestDocumented shows that the page shows what the kernel gets.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/eni-snat.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), podnet().Ruleset().String()) {
+		t.Error("docs/eni-snat.md does not show the ruleset as it is")
+	}
+}
+
 // golden compares text with a file, or writes the file.
 func golden(t *testing.T, path, text string) {
 	t.Helper()

@@ -16,6 +16,7 @@ func write(ctx context.Context, want Ruleset, f found) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = conn.CloseLasting() }()
 	table := conn.AddTable(&nftables.Table{Name: Table, Family: nftables.TableFamilyIPv4})
 	clearChains(conn, table, want, f)
 	if err := writeSets(conn, table, want, f); err != nil {

@@ -45,6 +45,10 @@ func runWith(m *testing.M, dir string) (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build: %w\n%s", err, out)
 	}
+	// Other users may run it: TestStatus.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 1, err
+	}
 	if err := os.Setenv(binEnv, filepath.Join(dir, "eni-snat")); err != nil {
 		return 1, err
 	}
@@ -320,6 +324,20 @@ func TestFacts(t *testing.T) {
 				t.Errorf("written:\n%s", table)
 			}
 		})
+	}
+}
+
+// TestStatus shows the one structural failure: no nftables for us. Without CAP_NET_ADMIN the kernel answers as little as
+// without the module.
+func TestStatus(t *testing.T) {
+	n := newNode(t)
+	conf := n.conf(map[string]any{"prevResult": nil, "dataDir": "/nowhere/at/all"})
+	n.ok("STATUS", conf, "CNI_CONTAINERID=", "CNI_IFNAME=", "CNI_NETNS=")
+	n.user = 65534
+	n.refused("STATUS", conf, types.ErrPluginNotAvailable, "reach nftables")
+	n.refused("ADD", n.conf(map[string]any{"dataDir": n.dataDir, "includeCIDRs": []string{"0.0.0.0/0"}, "primary": "eth0"}), 101, "podnet")
+	if left := n.nft("list", "ruleset"); left != "" {
+		t.Errorf("left behind:\n%s", left)
 	}
 }
 

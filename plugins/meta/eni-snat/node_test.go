@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -25,6 +26,7 @@ type node struct {
 	host      *nstest.NS
 	container *nstest.NS
 	dataDir   string
+	user      uint32 // that the plugin runs as
 }
 
 const (
@@ -141,6 +143,7 @@ func (n *node) run(verb string, stdin []byte, env ...string) (string, *types.Err
 			"CNI_COMMAND=" + verb, "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_NETNS=" + n.container.Path(), "CNI_PATH=/nowhere",
 		}, env...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.user, Gid: n.user}}
 		failed = cmd.Run()
 		return nil
 	})
