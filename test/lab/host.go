@@ -142,6 +142,23 @@ func (h *Host) close() error {
 	return h.in.close()
 }
 
+// OpenHost opens a host of a lab that another process holds, by the paths that NetnsPath and MountPath gave there; a
+// container, where one is named, is one of that host's.
+func OpenHost(name, netnsPath, mountPath, container string) (*Host, error) {
+	h := &Host{Name: name}
+	var err error
+	if h.in.net, err = os.Open(netnsPath); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if h.in.mnt, err = os.Open(mountPath); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), h.close())
+	}
+	if container != "" {
+		h.container = filepath.Join(netnsDir, filepath.Base(container))
+	}
+	return h, nil
+}
+
 // newHost makes a host and runs prepare inside.
 func newHost(name string, prepare func() error) (*Host, error) {
 	in, err := newNamespaces(prepare)

@@ -38,9 +38,10 @@ type Capture struct {
 	err     error
 }
 
-// StartCapture captures on every interface of the calling thread's network namespace, those that come later included; it is at work
-// when it returns. Packets for which filter returns false are forgotten; a nil filter keeps all. Frames are cut to snap
-// bytes in memory, 0 being no cut.
+// StartCapture captures on every interface of the calling thread's network namespace, those that come later included; it
+// is at work when it returns. Packets for which filter returns false are forgotten; a nil filter keeps all. Filter is
+// called for one packet after the other, as they come, and may use its Frame only until it returns. Frames are cut to
+// snap bytes in memory, 0 being no cut.
 func StartCapture(filter func(Packet) bool, snap int) (*Capture, error) {
 	// Protocol 0 receives nothing until bind names one, so no frame comes from before the options were set.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
