@@ -154,9 +154,15 @@ func waitForEnd(t *testing.T, pid string) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
-	if err != nil || ready != 1 {
-		t.Errorf("process %d still runs: %v", n, err)
+	for {
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+		if errors.Is(err, unix.EINTR) { // Go's own preemption signals
+			continue
+		}
+		if err != nil || ready != 1 {
+			t.Errorf("process %d still runs: %v", n, err)
+		}
+		return
 	}
 }
 
