@@ -53,7 +53,7 @@ func (tt tool) command(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, append([]string{args[0], "-name", tt.name}, args[1:]...)...)
-	cmd.Env = append(os.Environ(), actVariable+"=1")
+	cmd.Env = append(os.Environ(), actVariable+"=1", "GORACE=atexit_sleep_ms=0") // which is else a second a command
 	return cmd
 }
 
