@@ -189,7 +189,7 @@ func TestTCPAndUDPKeepTheirSource(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			byUDP, err := probe.CallUDP(ctx, udp.Addr(), probe.From{}, payload[:1000])
+			byUDP, err := probe.CallUDP(ctx, udp.Addr(), probe.From{}, payload[:5000]) // more than the internet takes at once
 			if err != nil {
 				return err
 			}
