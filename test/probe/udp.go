@@ -3,9 +3,11 @@ package probe
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -41,7 +43,8 @@ func (s *Server) answerDatagrams(c net.PacketConn) {
 	}
 }
 
-// CallUDP sends payload to a server made by ServeUDP until it comes back or ctx ends. An ICMP error ends it at once.
+// CallUDP sends payload to a server made by ServeUDP until it comes back or ctx ends. An ICMP error ends it at once,
+// but for "fragmentation needed".
 func CallUDP(ctx context.Context, to netip.AddrPort, from From, payload []byte) (Seen, error) {
 	d := net.Dialer{Control: from.control}
 	if from.Address.IsValid() {
@@ -61,6 +64,7 @@ func CallUDP(ctx context.Context, to netip.AddrPort, from From, payload []byte) 
 			return Seen{Peer: peer, Local: addrPort(c.LocalAddr())}, nil
 		case ctx.Err() != nil:
 			return Seen{}, fmt.Errorf("call UDP %s: no answer to %d datagrams: %w", to, sent, ctx.Err())
+		case errors.Is(err, syscall.EMSGSIZE): // a router told the path's MTU; the kernel cuts the next one to it
 		case !isTimeout(err):
 			return Seen{}, fmt.Errorf("call UDP %s: %w", to, err)
 		}
