@@ -54,16 +54,19 @@ func (p Plugin) Run(ctx context.Context, verb string) error {
 
 // decode reads a result; one without a version has that of the configuration.
 func (p Plugin) decode(stdout []byte) (*types100.Result, error) {
-	var answered, asked struct {
-		CNIVersion string `json:"cniVersion"`
-	}
+	var answered map[string]any
+	var asked types.NetConf
 	if err := errors.Join(json.Unmarshal(stdout, &answered), json.Unmarshal(p.Config, &asked)); err != nil {
 		return nil, err
 	}
-	if answered.CNIVersion == "" {
-		answered = asked
+	if v, _ := answered["cniVersion"].(string); v == "" {
+		answered["cniVersion"] = asked.CNIVersion
+		var err error
+		if stdout, err = json.Marshal(answered); err != nil {
+			return nil, err
+		}
 	}
-	result, err := create.Create(answered.CNIVersion, stdout)
+	result, err := create.CreateFromBytes(stdout)
 	if err != nil {
 		return nil, err
 	}
