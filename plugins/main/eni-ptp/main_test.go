@@ -28,6 +28,9 @@ import (
 // binEnv tells the tests where TestMain put the plugins.
 const binEnv = "ENI_PTP_TEST_BIN"
 
+// noRaceSleep takes from the stand-in the second that a binary with the race detector waits at its exit.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 // TestMain builds the plugin and host-local, and lets the test binary itself stand in for eni-ipam where it is run by
 // that name.
 func TestMain(m *testing.M) {
@@ -188,7 +191,7 @@ func run(t testing.TB, ns *nstest.NS, p plugin) ([]byte, *types.Error) {
 	cmd := exec.Command(filepath.Join(bin, "eni-ptp"))
 	cmd.Env = []string{
 		"CNI_COMMAND=" + p.verb, "CNI_CONTAINERID=" + p.id, "CNI_NETNS=" + p.netns, "CNI_IFNAME=" + p.ifName,
-		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"),
+		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"), noRaceSleep,
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
