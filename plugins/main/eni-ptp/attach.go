@@ -56,7 +56,7 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	mtu, err := c.prepareHost(place)
+	mtu, err := c.prepareHost(place, ends.old)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,11 @@ func (c *call) requestAddress() (*types100.Result, error) {
 		err = errors.Join(err, c.releaseAddress())
 	}
 	if err != nil {
-		return nil, cnierr.New(cnierr.IO, fmt.Errorf("get an address: %w", err), "")
+		code, hint := cnierr.IO, ""
+		if errors.Is(err, delegate.ErrType) || errors.Is(err, delegate.ErrMissing) {
+			code, hint = cnierr.Config, `correct "type" in "ipam", or install the plugin beside this one`
+		}
+		return nil, cnierr.New(code, fmt.Errorf("get an address: %w", err), hint)
 	}
 	return granted, nil
 }

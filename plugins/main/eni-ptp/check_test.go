@@ -21,7 +21,7 @@ func TestCheckNamesEachPiece(t *testing.T) {
 		name   string
 		damage func(n *node, container *nstest.NS)
 		want   string
-		stays  bool // an ADD of the same container does not look there
+		stays  bool // an ADD cannot bring it back
 	}{
 		{name: "forwarding", damage: host(func() error { return sysctl("ipv4/ip_forward", "0") }), want: "sysctl net/ipv4/ip_forward is 0, not 1"},
 		{name: "primary's rp_filter", damage: host(func() error { return sysctl("ipv4/conf/eth0/rp_filter", "1") }), want: "sysctl net/ipv4/conf/eth0/rp_filter is 1, not 2"},
@@ -29,12 +29,12 @@ func TestCheckNamesEachPiece(t *testing.T) {
 		{name: "ENI down", damage: host(func() error { return down("eth1") }), want: "link eth1 is down"},
 		{name: "ENI's MTU", damage: host(func() error { return mtu("eth1", 1400) }), want: "link eth1 has mtu 1400, not 1450"},
 		{name: "ENI's address", damage: host(func() error { return delAddr("eth1", "10.19.16.17/32") }), want: "address 10.19.16.17/32 is missing on eth1"},
-		{name: "ENI's foreign address", damage: host(func() error { return up("eth1", "10.19.16.99/32") }), want: "address 10.19.16.99/32 is on eth1", stays: true},
-		{name: "ENI's route in main", damage: host(func() error { return delRoute("eth1", 254, "10.19.16.17/32") }), want: `route "10.19.16.17 dev eth1 scope link" is missing`, stays: true},
-		{name: "ENI's gateway", damage: host(func() error { return delRoute("eth1", 2, "10.19.16.1/32") }), want: `route "10.19.16.1 dev eth1 table 2 scope link" is missing`, stays: true},
+		{name: "ENI's foreign address", damage: host(func() error { return up("eth1", "10.19.16.99/32") }), want: "address 10.19.16.99/32 is on eth1"},
+		{name: "ENI's route in main", damage: host(func() error { return delRoute("eth1", 254, "10.19.16.17/32") }), want: `route "10.19.16.17 dev eth1 scope link" is missing`},
+		{name: "ENI's gateway", damage: host(func() error { return delRoute("eth1", 2, "10.19.16.1/32") }), want: `route "10.19.16.1 dev eth1 table 2 scope link" is missing`},
 		{name: "ENI's default route", damage: host(func() error { return delRoute("eth1", 2, "0.0.0.0/0") }), want: `route "default via 10.19.16.1 dev eth1 table 2" is missing`},
-		{name: "subnet's route in main", damage: host(func() error { return addRoute("eth1", "10.19.16.0/20") }), want: `route "10.19.16.0/20 dev eth1 scope link" is there and must not be`, stays: true},
-		{name: "rule to the ENI", damage: host(func() error { return delRule(512, "", "10.19.16.17/32") }), want: `rule "512: from all to 10.19.16.17 lookup main" is missing`, stays: true},
+		{name: "subnet's route in main", damage: host(func() error { return addRoute("eth1", "10.19.16.0/20") }), want: `route "10.19.16.0/20 dev eth1 scope link" is there and must not be`},
+		{name: "rule to the ENI", damage: host(func() error { return delRule(512, "", "10.19.16.17/32") }), want: `rule "512: from all to 10.19.16.17 lookup main" is missing`},
 		{name: "rule from the ENI", damage: host(func() error { return delRule(1536, "10.19.16.17/32", "") }), want: `rule "1536: from 10.19.16.17 lookup 2" is missing`},
 		{name: "ENI", damage: host(func() error { return delLink("eth1") }), want: "the link of eni-1 is missing", stays: true},
 		{name: "veth", damage: host(func() error { return delLink(veth) }), want: "link " + veth + " is missing"},
