@@ -68,8 +68,11 @@ func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
 	if len(ips) > 1 {
 		return netip.Addr{}, fmt.Errorf("%d addresses were asked for (%s), one can be given", len(ips), strings.Join(ips, ", "))
 	}
-	bare, _, _ := strings.Cut(ips[0], "/")
-	ip, err := netip.ParseAddr(bare)
+	parse := netip.ParseAddr
+	if strings.Contains(ips[0], "/") {
+		parse = func(s string) (netip.Addr, error) { p, err := netip.ParsePrefix(s); return p.Addr(), err }
+	}
+	ip, err := parse(ips[0])
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("requested address: %w", err)
 	}
