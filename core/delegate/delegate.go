@@ -19,8 +19,13 @@ import (
 	"github.com/containernetworking/cni/pkg/types/create"
 )
 
-// ErrResult says that a plugin succeeded, but its result cannot be read.
-var ErrResult = errors.New("unreadable result")
+var (
+	// ErrResult says that a plugin succeeded, but its result cannot be read.
+	ErrResult = errors.New("unreadable result")
+	// ErrType says that a plugin's type cannot be one, and ErrMissing that the plugin is not installed.
+	ErrType    = errors.New("is not the name of a file in CNI_PATH")
+	ErrMissing = errors.New("is in none of the folders of CNI_PATH")
+)
 
 // maxStderr is how much of a failed plugin's stderr goes into the error where it printed no error itself.
 const maxStderr = 1000
@@ -104,7 +109,7 @@ func reported(err error, stdout, stderr []byte) error {
 // find returns the plugin's file.
 func (p Plugin) find() (string, error) {
 	if p.Type == "" || strings.ContainsRune(p.Type, os.PathSeparator) {
-		return "", fmt.Errorf("plugin type %q is not the name of a file in CNI_PATH", p.Type)
+		return "", fmt.Errorf("plugin type %q %w", p.Type, ErrType)
 	}
 	for _, dir := range filepath.SplitList(p.Path) {
 		file := filepath.Join(dir, p.Type)
@@ -112,5 +117,5 @@ func (p Plugin) find() (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("plugin %s is in none of the folders of CNI_PATH (%s), which has /opt/cni/bin as a rule", p.Type, p.Path)
+	return "", fmt.Errorf("plugin %s %w (%s), which has /opt/cni/bin as a rule", p.Type, ErrMissing, p.Path)
 }
