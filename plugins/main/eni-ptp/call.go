@@ -113,7 +113,7 @@ func (c *call) view(read func(*store.Tx) error) (found bool, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
 	defer cancel()
 	err = store.At(c.conf.IPAM.DataDir).View(ctx, read)
-	if errors.Is(err, store.ErrNoStore) && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewer) {
+	if errors.Is(err, store.ErrNoStore) {
 		return false, nil
 	}
 	if err != nil {
