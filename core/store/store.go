@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -183,11 +184,15 @@ func (s *Store) create() error {
 	return os.Rename(tmp, s.Path())
 }
 
-// inDB opens the file for fn. What a damaged file makes bbolt do (panic, or touch a page past the end) becomes ErrCorrupt.
+// inDB opens the file for fn. What a damaged file makes bbolt do (panic, or touch a page past the end) becomes ErrCorrupt;
+// a file that bbolt left open then is closed, for its lock would be taken for another program's.
 func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var file *os.File
 	defer func() {
 		if r := recover(); r != nil {
+			_ = flock(file, unix.LOCK_UN) // the mapping outlives Close and would keep it
+			_ = file.Close()
 			err = fmt.Errorf("store %s: %w: %v", s.Path(), ErrCorrupt, r)
 		}
 	}()
@@ -201,7 +206,12 @@ func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
 	if info.Size() == 0 { // bbolt would take it for a new one
 		return fmt.Errorf("store %s: %w: the file is empty", s.Path(), ErrCorrupt)
 	}
-	db, err := bbolt.Open(s.Path(), 0o600, options(readOnly))
+	o := options(readOnly)
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}
+	db, err := bbolt.Open(s.Path(), 0o600, o)
 	if err != nil {
 		return openError(s.Path(), err)
 	}
@@ -219,8 +229,13 @@ func options(readOnly bool) *bbolt.Options {
 
 // openError tells a file that is damaged from one that cannot be opened.
 func openError(path string, err error) error {
-	if errors.As(err, new(*fs.PathError)) {
+	switch {
+	case errors.As(err, new(*fs.PathError)):
 		return fmt.Errorf("open store: %w", err)
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("open store %s: another program than enichain has it open: %w", path, err)
+	case errors.As(err, new(unix.Errno)): // such as ENOMEM of mmap(2)
+		return fmt.Errorf("open store %s: %w", path, err)
 	}
 	return fmt.Errorf("open store %s: %w: %w", path, ErrCorrupt, err)
 }
