@@ -49,9 +49,14 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 			err = errors.Join(err, c.undo(ips))
 		}
 	}()
-	if ips, err = containerAddresses(granted); err != nil {
+	given, err := containerAddresses(granted)
+	if err != nil {
 		return nil, err
 	}
+	if err := c.refuseInUse(given, ends); err != nil {
+		return nil, err
+	}
+	ips = given // from here on their rules are ours to undo
 	place, err := c.locate(ips)
 	if err != nil {
 		return nil, err
@@ -144,6 +149,43 @@ func containerAddresses(granted *types100.Result) ([]netip.Addr, error) {
 		return nil, cnierr.New(cnierr.Config, errors.New("IPAM gave no address"), "")
 	}
 	return ips, nil
+}
+
+// refuseInUse is the kernel's word against the store's: an address of the host itself, or one that is routed to another
+// link, has an owner that the store does not know. Somebody removed the store, another CNI plugin has it, or two networks
+// with different stores share an ENI. Another IPAM may give an address away before its veth is gone, so that there the
+// route is taken over.
+func (c *call) refuseInUse(ips []netip.Addr, ends pair) error {
+	if !c.conf.OwnIPAM() || ends.old {
+		return nil
+	}
+	for _, ip := range ips {
+		route, found, err := c.host.RouteTo(ip)
+		if err != nil {
+			return err
+		}
+		if !found || route.Dst != layout.Host(ip) {
+			continue
+		}
+		link, err := c.host.LinkByIndex(route.Dev.Index)
+		if err != nil {
+			return err
+		}
+		return cnierr.New(cnierr.Kernel, fmt.Errorf("%s is in use on this host: %s", ip, usedBy(route, link)),
+			"the store does not know that owner: see what it is; a retry gets another address")
+	}
+	return nil
+}
+
+// usedBy says who has an address that a route leads to.
+func usedBy(route layout.Route, link netstate.Link) string {
+	if route.Table == layout.TableLocal {
+		return "it is the host's own, on " + link.Name
+	}
+	if owner, ours := layout.ParseAlias(link.Alias); ours {
+		return fmt.Sprintf("it is routed to %s, of %s", link.Name, owner)
+	}
+	return "it is routed to " + link.Name
 }
 
 func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.HardwareAddr, mtu int) (pair, error) {
