@@ -1,52 +1,184 @@
-// Package pool is the arithmetic of the pool of addresses: how many to ask for, and of which ENI. It is pure.
+// Package pool is the arithmetic of the pool of addresses: how many to ask for and of which ENI, when another ENI is
+// wanted, and what goes back to the cloud. It is pure.
 package pool
 
 import (
 	"cmp"
 	"slices"
+	"time"
 )
+
+// PrefixSize is how many addresses a prefix (AWS: /28) has.
+const PrefixSize = 16
+
+// Policy is what the operator wants of the pool. Zero limits are the cloud's.
+type Policy struct {
+	// Min is how many free addresses are kept, so that an ADD need not wait; where there are fewer, the pool is filled
+	// up to Target. What is more than Max goes back to the cloud, down to Target; 0 keeps all.
+	Min, Target, Max int
+	Batch            int // how many addresses are asked for at once, at the least, by an ADD that waits
+	MaxENIs          int // the primary counted
+	MaxAddresses     int // secondary addresses of all ENIs
+	Prefixes         bool
+	// ENIIdle is how long an ENI of ours must have had no container before it is deleted.
+	ENIIdle time.Duration
+}
 
 // ENI is what the arithmetic needs to know of one.
 type ENI struct {
 	ID          string
 	DeviceIndex int
-	Holds       int // addresses, the primary counted
-	Limit       int // addresses it may hold, the primary counted; 0 is unknown
+	Slots       int // places for addresses or prefixes that are taken, that of the primary address counted
+	Limit       int // places that it has; 0 is unknown
+	Closed      bool
+	// Free, Assigned, Cooling and Releasing count its secondary addresses by their state.
+	Free, Assigned, Cooling, Releasing int
+	// Ours says that we made it, and so may delete it; Idle is how long nothing has happened to its addresses.
+	Ours bool
+	Idle time.Duration
 }
 
-// Room is how many addresses may still be added; want where the limit is unknown, because the cloud will say.
-func (e ENI) Room(want int) int {
-	if e.Limit == 0 {
-		return want
+// State is the pool at a moment.
+type State struct {
+	ENIs     []ENI // those that may be used
+	Others   int   // ENIs of the instance that may not be used, which count for the limit
+	ENILimit int   // ENIs that the instance may have; 0 is unknown
+	// CanCreate says that an ENI may be made: the driver can, and nothing told it not to for the moment.
+	CanCreate bool
+	PerENI    int // places of a new ENI, that of the primary address counted; 0 is unknown
+	Waiting   int // containers that wait for an address
+}
+
+// Free is how many addresses a container could have now.
+func (s State) Free() int {
+	n := 0
+	for _, e := range s.ENIs {
+		n += e.Free
 	}
-	return max(0, min(want, e.Limit-e.Holds))
+	return n
 }
 
-// Step is one call: add Count addresses to the ENI.
+// total is how many secondary addresses there are.
+func (s State) total() int {
+	n := 0
+	for _, e := range s.ENIs {
+		n += e.Free + e.Assigned + e.Cooling + e.Releasing
+	}
+	return n
+}
+
+// Step is one call: add Count addresses, or prefixes, to the ENI; where that is empty, to a new one.
 type Step struct {
 	ENI   string
 	Count int
 }
 
-// Plan says how to add addresses for those who wait: a batch, or as many as wait where that is more. The fullest ENIs
-// are filled first, so that the fewest are used; where those who wait are served, the rest of a batch does not open
-// another ENI. It returns nothing where no ENI has room.
-func Plan(waiting, batch int, enis []ENI) []Step {
-	waiting = max(waiting, 1)
-	want := max(waiting, batch)
-	byFill := slices.SortedFunc(slices.Values(enis), func(a, b ENI) int {
-		return cmp.Or(cmp.Compare(b.Holds, a.Holds), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
+// Want is how many addresses the pool lacks: those for whom containers wait, a batch at the least; else what brings it
+// from below Min to Target.
+func Want(p Policy, s State) int {
+	lacking := s.Waiting - s.Free()
+	want := 0
+	switch {
+	case lacking > 0:
+		want = max(lacking, p.Batch)
+	case -lacking < p.Min:
+		want = max(p.Target, p.Min) + lacking
+	}
+	if p.MaxAddresses > 0 {
+		want = min(want, p.MaxAddresses-s.total())
+	}
+	return max(0, want)
+}
+
+// Grow says how to add what the pool lacks. The fullest ENIs are filled first, so that the fewest are used, and another
+// is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a batch opens
+// no other ENI. It returns nothing where nothing is lacking, or nowhere is a place.
+func Grow(p Policy, s State) []Step {
+	want := Want(p, s)
+	must := min(want, s.Waiting-s.Free()+p.Min)
+	unit := 1
+	if p.Prefixes {
+		unit = PrefixSize
+	}
+	fullest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
+		return cmp.Or(cmp.Compare(b.Assigned, a.Assigned), cmp.Compare(b.Slots, a.Slots), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
 	})
 	var steps []Step
 	planned := 0
-	for _, e := range byFill {
-		if planned >= waiting {
-			break
+	for _, e := range fullest {
+		if planned >= must {
+			return steps
 		}
-		if n := e.Room(want - planned); n > 0 {
+		if n := room(e.Limit, e.Slots, units(want-planned, unit)); n > 0 && !e.Closed {
 			steps = append(steps, Step{ENI: e.ID, Count: n})
-			planned += n
+			planned += n * unit
 		}
 	}
+	for made := 0; planned < must && s.canCreate(p, made); made++ {
+		n := room(s.PerENI, 1, units(want-planned, unit))
+		if n == 0 {
+			break
+		}
+		steps = append(steps, Step{Count: n})
+		planned += n * unit
+	}
 	return steps
+}
+
+// units is how many prefixes hold n addresses, or n where addresses are counted.
+func units(n, unit int) int { return (n + unit - 1) / unit }
+
+// room is how many places of those wanted are left; all where the limit is unknown, because the cloud will say.
+func room(limit, taken, want int) int {
+	if limit == 0 {
+		return want
+	}
+	return max(0, min(want, limit-taken))
+}
+
+// canCreate says whether one more ENI may be made than the number made already.
+func (s State) canCreate(p Policy, made int) bool {
+	n := len(s.ENIs) + s.Others + made
+	return s.CanCreate && (s.ENILimit == 0 || n < s.ENILimit) && (p.MaxENIs == 0 || n < p.MaxENIs)
+}
+
+// Shrinkage is what goes back to the cloud.
+type Shrinkage struct {
+	Delete  []string // ENIs, with all their addresses
+	Release []Step   // free addresses of ENIs that stay
+}
+
+// Shrink says what the pool has too much of: more than Max free addresses, which go down to Target; ENIs of ours first
+// that have been empty for long enough, then addresses of the emptiest ENIs. Whoever waits is served before. What is
+// cooling is never touched.
+func Shrink(p Policy, s State) Shrinkage {
+	var out Shrinkage
+	free := s.Free() - s.Waiting
+	keep := max(p.Target, p.Min)
+	emptiest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
+		return cmp.Or(cmp.Compare(a.Assigned, b.Assigned), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
+	})
+	gone := map[string]bool{}
+	for _, e := range emptiest {
+		if p.Max > 0 && e.deletable(p) && free-e.Free >= keep {
+			out.Delete = append(out.Delete, e.ID)
+			gone[e.ID] = true
+			free -= e.Free
+		}
+	}
+	if p.Max == 0 || free <= p.Max {
+		return out
+	}
+	for _, e := range emptiest {
+		if n := min(e.Free, free-keep); n > 0 && !gone[e.ID] {
+			out.Release = append(out.Release, Step{ENI: e.ID, Count: n})
+			free -= n
+		}
+	}
+	return out
+}
+
+// deletable says whether nothing of the ENI is in use, and has not been for a while.
+func (e ENI) deletable(p Policy) bool {
+	return e.Ours && e.Assigned == 0 && e.Cooling == 0 && e.Releasing == 0 && e.Idle >= p.ENIIdle
 }

@@ -2,61 +2,226 @@ package pool
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
-func TestPlan(t *testing.T) {
-	a, b, c := ENI{"a", 0, 1, 10}, ENI{"b", 1, 4, 10}, ENI{"c", 2, 10, 10}
+// eni is an ENI of ten places with free and assigned addresses.
+func eni(id string, index, free, assigned int) ENI {
+	return ENI{ID: id, DeviceIndex: index, Slots: 1 + free + assigned, Limit: 10, Free: free, Assigned: assigned}
+}
+
+func TestGrow(t *testing.T) {
+	a, b, full := eni("a", 0, 0, 0), eni("b", 1, 0, 3), eni("c", 2, 0, 9)
+	unknown := ENI{ID: "d", Slots: 30, Assigned: 29}
+	closed := b
+	closed.Closed = true
 	tests := []struct {
-		name           string
-		waiting, batch int
-		enis           []ENI
-		want           []Step
+		name string
+		p    Policy
+		s    State
+		want []Step
 	}{
-		{"a batch for one", 1, 4, []ENI{a, b, c}, []Step{{"b", 4}}},
-		{"the rest of a batch opens no other ENI", 1, 8, []ENI{a, b, c}, []Step{{"b", 6}}},
-		{"many wait", 12, 8, []ENI{a, b, c}, []Step{{"b", 6}, {"a", 6}}},
-		{"more wait than there is room", 64, 8, []ENI{a, b, c}, []Step{{"b", 6}, {"a", 9}}},
-		{"all are full", 1, 8, []ENI{c}, nil},
-		{"an unknown limit is left to the cloud", 3, 8, []ENI{{"d", 0, 30, 0}}, []Step{{"d", 8}}},
-		{"equals go by device index", 1, 2, []ENI{{"y", 2, 1, 10}, {"x", 1, 1, 10}}, []Step{{"x", 2}}},
-		{"nobody is counted as one", 0, 1, []ENI{a}, []Step{{"a", 1}}},
+		{"a batch for one", Policy{Batch: 4}, State{Waiting: 1, ENIs: []ENI{a, b, full}}, []Step{{"b", 4}}},
+		{"the rest of a batch opens no other ENI", Policy{Batch: 8}, State{Waiting: 1, ENIs: []ENI{a, b, full}}, []Step{{"b", 6}}},
+		{"many wait", Policy{Batch: 8}, State{Waiting: 12, ENIs: []ENI{a, b, full}}, []Step{{"b", 6}, {"a", 6}}},
+		{"more wait than there is room", Policy{Batch: 8}, State{Waiting: 64, ENIs: []ENI{a, b, full}}, []Step{{"b", 6}, {"a", 9}}},
+		{"all are full", Policy{Batch: 8}, State{Waiting: 1, ENIs: []ENI{full}}, nil},
+		{"an unknown limit is left to the cloud", Policy{Batch: 8}, State{Waiting: 3, ENIs: []ENI{unknown}}, []Step{{"d", 8}}},
+		{"equals go by device index", Policy{Batch: 2}, State{Waiting: 1, ENIs: []ENI{eni("y", 2, 0, 0), eni("x", 1, 0, 0)}}, []Step{{"x", 2}}},
+		{"a closed ENI is left out", Policy{Batch: 2}, State{Waiting: 1, ENIs: []ENI{a, closed}}, []Step{{"a", 2}}},
+		{"what is free serves those who wait", Policy{Batch: 8}, State{Waiting: 2, ENIs: []ENI{eni("a", 0, 2, 1)}}, nil},
+		{"nobody waits", Policy{Batch: 8}, State{ENIs: []ENI{a}}, nil},
+		{"below min, up to target", Policy{Batch: 8, Min: 2, Target: 5}, State{ENIs: []ENI{eni("a", 0, 1, 1)}}, []Step{{"a", 4}}},
+		{"at min", Policy{Batch: 8, Min: 2, Target: 5}, State{ENIs: []ENI{eni("a", 0, 2, 1)}}, nil},
+		{"the operator's limit", Policy{Batch: 8, MaxAddresses: 5}, State{Waiting: 4, ENIs: []ENI{b}}, []Step{{"b", 2}}},
+		{
+			"no place: another ENI",
+			Policy{Batch: 4},
+			State{Waiting: 1, ENIs: []ENI{full}, CanCreate: true, PerENI: 10, ENILimit: 3},
+			[]Step{{"", 4}},
+		},
+		{
+			"many wait: as many ENIs as it takes",
+			Policy{Batch: 4},
+			State{Waiting: 20, ENIs: []ENI{full}, CanCreate: true, PerENI: 10, ENILimit: 3},
+			[]Step{{"", 9}, {"", 9}},
+		},
+		{
+			"the instance's limit, others' ENIs counted",
+			Policy{Batch: 4},
+			State{Waiting: 1, ENIs: []ENI{full}, Others: 2, CanCreate: true, PerENI: 10, ENILimit: 3},
+			nil,
+		},
+		{
+			"the operator's limit of ENIs",
+			Policy{Batch: 4, MaxENIs: 1},
+			State{Waiting: 1, ENIs: []ENI{full}, CanCreate: true, PerENI: 10, ENILimit: 3},
+			nil,
+		},
+		{"prefixes", Policy{Batch: 4, Prefixes: true}, State{Waiting: 17, ENIs: []ENI{a}}, []Step{{"a", 2}}},
 	}
 	for _, tt := range tests {
-		if got := Plan(tt.waiting, tt.batch, tt.enis); !slices.Equal(got, tt.want) {
+		if got := Grow(tt.p, tt.s); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }
 
-// TestPlanHolds checks what must be true of every plan: no ENI over its limit or twice, those who wait served where
-// there is room at all, and not more than is wanted.
-func TestPlanHolds(t *testing.T) {
+func TestShrink(t *testing.T) {
+	ours := func(e ENI, idle time.Duration) ENI { e.Ours, e.Idle = true, idle; return e }
+	p := Policy{Min: 1, Target: 4, Max: 8, ENIIdle: time.Minute}
+	cooling := ours(ENI{ID: "b", DeviceIndex: 1, Free: 5, Cooling: 1, Slots: 7}, time.Hour)
+	tests := []struct {
+		name string
+		p    Policy
+		s    State
+		want Shrinkage
+	}{
+		{"at max", p, State{ENIs: []ENI{eni("a", 0, 8, 0)}}, Shrinkage{}},
+		{"above max, down to target", p, State{ENIs: []ENI{eni("a", 0, 9, 0)}}, Shrinkage{Release: []Step{{"a", 5}}}},
+		{"no max", Policy{Target: 4}, State{ENIs: []ENI{eni("a", 0, 9, 0)}}, Shrinkage{}},
+		{
+			"the emptiest first", p,
+			State{ENIs: []ENI{eni("a", 0, 6, 3), eni("b", 1, 5, 1)}},
+			Shrinkage{Release: []Step{{"b", 5}, {"a", 2}}},
+		},
+		{"those who wait come first", p, State{Waiting: 4, ENIs: []ENI{eni("a", 0, 9, 0)}}, Shrinkage{}},
+		{
+			"an empty ENI of ours goes whole", p,
+			State{ENIs: []ENI{eni("a", 0, 5, 3), ours(eni("b", 1, 9, 0), time.Minute)}},
+			Shrinkage{Delete: []string{"b"}},
+		},
+		{
+			"not before it has been idle for long enough", p,
+			State{ENIs: []ENI{eni("a", 0, 5, 3), ours(eni("b", 1, 1, 0), time.Second)}},
+			Shrinkage{},
+		},
+		{
+			"not where the pool would be too small", p,
+			State{ENIs: []ENI{eni("a", 0, 3, 3), ours(eni("b", 1, 5, 0), time.Hour)}},
+			Shrinkage{},
+		},
+		{"not while an address cools down", p, State{ENIs: []ENI{eni("a", 0, 8, 1), cooling}}, Shrinkage{Release: []Step{{"b", 5}, {"a", 4}}}},
+		{"another's ENI is never deleted", p, State{ENIs: []ENI{eni("a", 0, 5, 3), eni("b", 1, 3, 0)}}, Shrinkage{}},
+	}
+	for _, tt := range tests {
+		if got := Shrink(tt.p, tt.s); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// random is a pool and a policy as they could be.
+func random(rnd *rand.Rand) (Policy, State) {
+	p := Policy{Min: rnd.IntN(4), Batch: 1 + rnd.IntN(12), ENIIdle: time.Minute}
+	p.Target = p.Min + rnd.IntN(5)
+	if rnd.IntN(3) > 0 {
+		p.Max = p.Target + rnd.IntN(8) + 1
+	}
+	if rnd.IntN(4) == 0 {
+		p.MaxAddresses = rnd.IntN(40)
+	}
+	s := State{Waiting: rnd.IntN(40), CanCreate: rnd.IntN(2) == 0, PerENI: 2 + rnd.IntN(29), ENILimit: 1 + rnd.IntN(8), Others: rnd.IntN(2)}
+	for i := range 1 + rnd.IntN(5) {
+		e := ENI{
+			ID: strconv.Itoa(i), DeviceIndex: i, Limit: s.PerENI, Ours: i > 0 && rnd.IntN(2) == 0, Closed: rnd.IntN(8) == 0,
+			Idle: time.Duration(rnd.IntN(120)) * time.Second,
+		}
+		places := e.Limit - 1
+		for _, n := range []*int{&e.Free, &e.Assigned, &e.Cooling, &e.Releasing} {
+			*n = rnd.IntN(places + 1)
+			places -= *n
+		}
+		e.Slots = e.Limit - places
+		s.ENIs = append(s.ENIs, e)
+	}
+	return p, s
+}
+
+// TestGrowHolds checks what must be true of every plan: no ENI over its limit or twice, no closed one, no ENI more than
+// may be, not more than is wanted, and those who wait served as far as there is room.
+func TestGrowHolds(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 20000 {
-		room := map[string]int{}
-		var enis []ENI
-		for i := range rnd.IntN(6) {
-			e := ENI{ID: strconv.Itoa(i), DeviceIndex: i, Limit: 1 + rnd.IntN(30)}
-			e.Holds = rnd.IntN(e.Limit + 2)
-			enis, room[e.ID] = append(enis, e), max(0, e.Limit-e.Holds)
-		}
-		waiting, batch := rnd.IntN(70), 1+rnd.IntN(20)
-		planned, rooms := 0, 0
-		for _, r := range room {
-			rooms += r
-		}
-		for _, s := range Plan(waiting, batch, enis) {
-			if s.Count < 1 || s.Count > room[s.ENI] {
-				t.Fatalf("%d waiting, batch %d, %v: step %v", waiting, batch, enis, s)
+	for range 50000 {
+		p, s := random(rnd)
+		left := map[string]int{}
+		rooms := 0
+		for _, e := range s.ENIs {
+			if !e.Closed {
+				left[e.ID] = e.Limit - e.Slots
+				rooms += left[e.ID]
 			}
-			room[s.ENI] = 0
-			planned += s.Count
 		}
-		if planned > max(1, waiting, batch) || planned < min(rooms, max(1, waiting)) {
-			t.Fatalf("%d waiting, batch %d, %v: planned %d of %d", waiting, batch, enis, planned, rooms)
+		more := 0
+		if s.CanCreate {
+			more = max(0, s.ENILimit-len(s.ENIs)-s.Others)
+		}
+		rooms += more * (s.PerENI - 1)
+		if p.MaxAddresses > 0 {
+			rooms = max(0, min(rooms, p.MaxAddresses-s.total()))
+		}
+		planned, created := 0, 0
+		for _, step := range Grow(p, s) {
+			if step.ENI == "" {
+				created++
+				if step.Count > s.PerENI-1 {
+					t.Fatalf("%+v %+v: new ENI with %d", p, s, step.Count)
+				}
+			} else if step.Count > left[step.ENI] {
+				t.Fatalf("%+v %+v: step %v", p, s, step)
+			}
+			if step.Count < 1 {
+				t.Fatalf("%+v %+v: step %v", p, s, step)
+			}
+			left[step.ENI] = 0
+			planned += step.Count
+		}
+		if created > more || planned > Want(p, s) || planned < min(rooms, s.Waiting-s.Free()) {
+			t.Fatalf("%+v %+v: planned %d and %d ENIs, there is room for %d and %d", p, s, planned, created, rooms, more)
+		}
+	}
+}
+
+// TestShrinkHolds checks that what goes back is free, that enough stays for those who wait and for Target, that nothing
+// of others or in use goes, and that a pool that was just shrunk wants neither to shrink again nor to grow.
+func TestShrinkHolds(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 50000 {
+		p, s := random(rnd)
+		before := s.Free() - s.Waiting
+		out := Shrink(p, s)
+		after := s
+		after.ENIs = nil
+		for _, e := range s.ENIs {
+			if slices.Contains(out.Delete, e.ID) {
+				if !e.Ours || e.Assigned+e.Cooling+e.Releasing > 0 || e.Idle < p.ENIIdle {
+					t.Fatalf("%+v: deletes %+v", p, e)
+				}
+				continue
+			}
+			for _, step := range out.Release {
+				if step.ENI == e.ID {
+					e.Free -= step.Count
+				}
+			}
+			if e.Free < 0 {
+				t.Fatalf("%+v %+v: releases what is not free: %+v", p, s, out)
+			}
+			after.ENIs = append(after.ENIs, e)
+		}
+		free := after.Free() - after.Waiting
+		if free < before && free < max(p.Target, p.Min) {
+			t.Fatalf("%+v %+v: %+v leaves %d of %d free", p, s, out, free, before)
+		}
+		if len(out.Delete)+len(out.Release) > 0 && Want(p, after) > 0 {
+			t.Fatalf("%+v %+v: shrunk by %+v, and wants %d", p, s, out, Want(p, after))
+		}
+		if again := Shrink(p, after); len(again.Delete)+len(again.Release) > 0 {
+			t.Fatalf("%+v %+v: shrunk by %+v, and then by %+v", p, s, out, again)
 		}
 	}
 }

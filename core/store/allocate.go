@@ -22,12 +22,6 @@ var (
 // thawBatch bounds how many cooled addresses one Take makes free, so that none pays for a thousand.
 const thawBatch = 64
 
-// counts are how many addresses an ENI has in all, and how many of them are Assigned.
-type counts struct {
-	Total    int `json:"total"`
-	Assigned int `json:"assigned"`
-}
-
 // AddAddresses makes the ENI's new addresses free. One that is known already stays as it is: whoever lists addresses may
 // add, never take.
 func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
@@ -88,7 +82,7 @@ func (tx *Tx) oldestOfFullest(allowed func(ENI) bool) (netip.Addr, error) {
 		if !ok || !allowed(e) {
 			continue
 		}
-		var n counts
+		var n Counts
 		if _, err := tx.get(bucketCounts, []byte(e.ID), &n); err != nil {
 			return netip.Addr{}, err
 		}
@@ -196,44 +190,6 @@ func (tx *Tx) oldestFree(eni string) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return netip.AddrFromSlice(k[len(prefix)+8:])
-}
-
-// put writes an address and keeps the indexes and counts: all changes of an address go through it.
-func (tx *Tx) put(a Address) error {
-	old, known, err := tx.Address(a.IP)
-	if err != nil {
-		return err
-	}
-	var n counts
-	if _, err := tx.get(bucketCounts, []byte(a.ENI), &n); err != nil {
-		return err
-	}
-	if known {
-		n.add(old.State, -1)
-		if bucket, key := old.index(); key != nil {
-			if err := tx.b.Bucket(bucket).Delete(key); err != nil {
-				return err
-			}
-		}
-	}
-	n.add(a.State, 1)
-	if bucket, key := a.index(); key != nil {
-		if err := tx.b.Bucket(bucket).Put(key, nil); err != nil {
-			return err
-		}
-	}
-	if err := tx.set(bucketCounts, []byte(a.ENI), n); err != nil {
-		return err
-	}
-	return tx.set(bucketAddresses, a.IP.AsSlice(), a)
-}
-
-// add counts an address of the state in (1) or out (-1).
-func (n *counts) add(s State, by int) {
-	n.Total += by
-	if s == Assigned {
-		n.Assigned += by
-	}
 }
 
 // index is the address's place in the index of its state; none where the state has no index.

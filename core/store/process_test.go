@@ -68,7 +68,7 @@ func check(tx *Tx) error {
 	if err != nil {
 		return err
 	}
-	want := map[string]counts{}
+	want := map[string]Counts{}
 	indexed := map[string]bool{}
 	var wrong []error
 	for _, a := range all {
@@ -87,8 +87,9 @@ func check(tx *Tx) error {
 		}
 	}
 	for eni, n := range want {
-		var got counts
-		if _, err := tx.get(bucketCounts, []byte(eni), &got); err != nil || got != n {
+		got, err := tx.Counts(eni)
+		n.Changed = got.Changed
+		if err != nil || got != n {
 			wrong = append(wrong, fmt.Errorf("%s counts %+v, has %+v: %w", eni, got, n, err))
 		}
 	}

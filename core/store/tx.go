@@ -20,7 +20,7 @@ type Tx struct {
 	now time.Duration
 }
 
-// The buckets. Records are JSON. free and cooling are indexes of addresses, kept by Tx.put alone.
+// The buckets. Records are JSON. free and cooling are indexes of addresses, kept by Tx.put and Tx.drop alone.
 var (
 	bucketMeta      = []byte("meta")      // version, boot, node, failure
 	bucketENIs      = []byte("enis")      // ENI ID -> ENI
@@ -28,7 +28,8 @@ var (
 	bucketOwners    = []byte("owners")    // network 0 container 0 ifname -> []IP
 	bucketFree      = []byte("free")      // ENI ID 0 since IP -> nothing
 	bucketCooling   = []byte("cooling")   // until IP -> nothing
-	bucketCounts    = []byte("counts")    // ENI ID -> counts
+	bucketCounts    = []byte("counts")    // ENI ID -> Counts
+	bucketRests     = []byte("rests")     // what rests -> Rest
 	bucketWaiting   = []byte("waiting")   // owner -> deadline
 	bucketIntents   = []byte("intents")   // number -> Intent
 
@@ -41,7 +42,7 @@ var (
 func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketENIs, bucketAddresses, bucketOwners, bucketFree, bucketCooling, bucketCounts, bucketWaiting,
-		bucketIntents,
+		bucketIntents, bucketRests,
 	}
 }
 

@@ -62,6 +62,9 @@ type ENI struct {
 	MTU         int          `json:"mtu,omitempty"`     // 0 leaves the link's
 	Limit       int          `json:"limit,omitempty"`   // addresses it may hold, the primary counted; 0 is unknown
 	IfIndex     int          `json:"ifindex,omitempty"` // where the link was last seen: a hint, to be verified by MAC
+	SubnetID    string       `json:"subnetID,omitempty"`
+	// Ours says that we made it: it has our tags, and may be deleted when it is empty.
+	Ours bool `json:"ours,omitempty"`
 }
 
 // Node is what the cloud says of this machine.
@@ -71,6 +74,9 @@ type Node struct {
 	Region       string         `json:"region,omitempty"`
 	PrimaryENI   string         `json:"primaryENI"`
 	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs"`
+	// MaxENIs and AddressesPerENI are the instance type's limits, the primary ENI and address counted; 0 is unknown.
+	MaxENIs         int `json:"maxENIs,omitempty"`
+	AddressesPerENI int `json:"addressesPerENI,omitempty"`
 }
 
 // String names the node for people.

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// MarkReleasing takes n of the ENI's free addresses out of use, those first that have been free for longest, and returns
+// them: the first of the two steps by which they go back to the cloud.
+func (tx *Tx) MarkReleasing(eni string, n int) ([]netip.Addr, error) {
+	var chosen []netip.Addr
+	prefix := append([]byte(eni), 0)
+	c := tx.b.Bucket(bucketFree).Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(chosen) < n; k, _ = c.Next() {
+		ip, ok := netip.AddrFromSlice(k[min(len(k), len(prefix)+8):])
+		if !ok {
+			return nil, fmt.Errorf("%w: free address %x", ErrCorrupt, k)
+		}
+		chosen = append(chosen, ip)
+	}
+	for _, ip := range chosen {
+		if err := tx.setState(ip, Releasing); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+// Unrelease puts addresses that were marked, and that the cloud still has, back to use.
+func (tx *Tx) Unrelease(ips []netip.Addr) error {
+	for _, ip := range ips {
+		if a, known, err := tx.Address(ip); err != nil || !known || a.State != Releasing {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := tx.setState(ip, Free); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove takes addresses out of the store that the cloud no longer has. One that a container owns is an error, and stays.
+func (tx *Tx) Remove(ips []netip.Addr) error {
+	for _, ip := range ips {
+		a, known, err := tx.Address(ip)
+		if err != nil {
+			return err
+		}
+		if !known {
+			continue
+		}
+		if err := tx.drop(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveENI takes an ENI that is gone, and its addresses, out of the store. One of which a container has an address is an
+// error, and stays.
+func (tx *Tx) RemoveENI(id string) error {
+	all, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.ENI != id {
+			continue
+		}
+		if err := tx.drop(a); err != nil {
+			return fmt.Errorf("remove %s: %w", id, err)
+		}
+	}
+	if err := tx.b.Bucket(bucketCounts).Delete([]byte(id)); err != nil {
+		return err
+	}
+	return tx.b.Bucket(bucketENIs).Delete([]byte(id))
+}
+
+func (tx *Tx) setState(ip netip.Addr, state State) error {
+	a, known, err := tx.Address(ip)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("%s: %w", ip, ErrUnknownAddress)
+	}
+	a.State, a.Since, a.Until, a.Owner, a.Sandbox = state, tx.now, 0, nil, nil
+	return tx.put(a)
+}
+
+// Rest is why something is not asked of the cloud for a while: a call that was throttled, a subnet or an instance that is
+// full. All processes heed it.
+type Rest struct {
+	Until    time.Duration `json:"until"`    // since boot
+	Attempts int           `json:"attempts"` // failures in a row
+	Class    string        `json:"class"`
+	Reason   string        `json:"reason"`
+}
+
+// Rests returns what rests now, by what it is: "api", "subnet/ID", "eni/ID", "enis".
+func (tx *Tx) Rests() (map[string]Rest, error) {
+	resting := map[string]Rest{}
+	err := tx.b.Bucket(bucketRests).ForEach(func(k, v []byte) error {
+		var r Rest
+		if err := decode(fmt.Sprintf("rest %q", k), v, &r); err != nil {
+			return err
+		}
+		if r.Until > tx.now {
+			resting[string(k)] = r
+		}
+		return nil
+	})
+	return resting, err
+}
+
+// LetRest makes a thing rest for the time that pause gives for the number of its failures in a row, this one counted.
+func (tx *Tx) LetRest(what, class, reason string, pause func(attempts int) time.Duration) error {
+	var r Rest
+	if _, err := tx.get(bucketRests, []byte(what), &r); err != nil {
+		return err
+	}
+	r = Rest{Attempts: r.Attempts + 1, Class: class, Reason: reason}
+	r.Until = tx.now + pause(r.Attempts)
+	return tx.set(bucketRests, []byte(what), r)
+}
+
+// Wake ends a thing's rest and forgets its failures.
+func (tx *Tx) Wake(what string) error { return tx.b.Bucket(bucketRests).Delete([]byte(what)) }
