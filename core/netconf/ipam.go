@@ -117,7 +117,9 @@ func (c *IPAM) complete() error {
 		return errors.New(`the section "static" goes with "cloud": "static", and only with it`)
 	}
 	if c.Static != nil {
-		return c.Static.check()
+		if err := c.Static.check(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.Pool.complete()
 }

@@ -55,7 +55,8 @@ type IPAM struct {
 	FirstDeviceIndex int `json:"firstDeviceIndex,omitempty"`
 	// TableBase is added to an ENI's device index to give its routing table.
 	TableBase int `json:"tableBase,omitempty"`
-	Log       Log `json:"log,omitzero"`
+	Pool
+	Log Log `json:"log,omitzero"`
 }
 
 // PTP is the configuration of eni-ptp.

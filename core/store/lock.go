@@ -34,6 +34,10 @@ func acquire(ctx context.Context, path string, how int) (*lock, error) {
 	if err := flock(file, how|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
 		return l.granted(how, err)
 	}
+	if ctx.Err() != nil { // whoever will not wait leaves nobody waiting
+		_ = file.Close()
+		return nil, fmt.Errorf("lock %s is held by %s: %w", path, holder(path), context.Cause(ctx))
+	}
 	granted := make(chan error)
 	go func() {
 		err := flock(file, how)

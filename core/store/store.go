@@ -161,6 +161,23 @@ func (s *Store) LockGrowth(ctx context.Context) (release func(), err error) {
 	return l.release, nil
 }
 
+// TryLockGrowth is LockGrowth where nobody holds the lock; held says that somebody does.
+func (s *Store) TryLockGrowth() (release func(), held bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, false, fmt.Errorf("make data directory: %w", err)
+	}
+	l, err := acquire(ctx, filepath.Join(s.dir, "growth.lock"), unix.LOCK_EX)
+	if errors.Is(err, context.Canceled) {
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("lock growth: %w", err)
+	}
+	return l.release, false, nil
+}
+
 func (s *Store) lockPath() string { return filepath.Join(s.dir, "lock") }
 
 // create makes an empty store where there is none. It is renamed into place whole, so that a file which is there but

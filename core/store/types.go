@@ -77,6 +77,8 @@ type Node struct {
 	// MaxENIs and AddressesPerENI are the instance type's limits, the primary ENI and address counted; 0 is unknown.
 	MaxENIs         int `json:"maxENIs,omitempty"`
 	AddressesPerENI int `json:"addressesPerENI,omitempty"`
+	// ForeignENIs is how many ENIs the instance has that we do not manage.
+	ForeignENIs int `json:"foreignENIs,omitempty"`
 }
 
 // String names the node for people.

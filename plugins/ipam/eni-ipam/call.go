@@ -9,24 +9,22 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 
-	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/logging"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 )
 
 // call is one run of the plugin.
 type call struct {
+	*supply.Supply
 	ctx     context.Context // ends when "timeout" is over
-	began   time.Duration   // since boot
 	request *netconf.IPAMRequest
-	cniPath string
-	store   *store.Store
+	args    *skel.CmdArgs
 	owner   store.Owner
-	sandbox store.Sandbox
 	log     *slog.Logger
 }
 
@@ -43,42 +41,27 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Duration(request.IPAM.Timeout), errTimeout)
 	c := &call{
 		ctx:     ctx,
-		began:   store.SinceBoot(),
 		request: request,
-		cniPath: args.Path,
-		store:   store.At(request.IPAM.DataDir),
+		args:    args,
 		owner:   store.Owner{Network: request.Name, ContainerID: args.ContainerID, IfName: args.IfName},
-		sandbox: store.Sandbox{
-			Netns:        args.Netns,
-			NetnsInode:   inode(args.Netns),
-			PodNamespace: netconf.Arg(args.Args, "K8S_POD_NAMESPACE"),
-			PodName:      netconf.Arg(args.Args, "K8S_POD_NAME"),
-		},
-		log: log.With("network", request.Name, "container", args.ContainerID, "ifname", args.IfName),
+		log:     log.With("network", request.Name, "container", args.ContainerID, "ifname", args.IfName),
 	}
+	c.Supply = supply.New(&request.IPAM, supply.Driver(&request.IPAM, args.Path), c.log)
 	return c, func() { cancel(); _ = file.Close() }, nil
+}
+
+// sandbox is what is known of the container.
+func (c *call) sandbox() store.Sandbox {
+	return store.Sandbox{
+		Netns:        c.args.Netns,
+		NetnsInode:   inode(c.args.Netns),
+		PodNamespace: netconf.Arg(c.args.Args, "K8S_POD_NAMESPACE"),
+		PodName:      netconf.Arg(c.args.Args, "K8S_POD_NAME"),
+	}
 }
 
 // cooldown is how long a released address rests.
 func (c *call) cooldown() time.Duration { return time.Duration(*c.request.IPAM.Cooldown) }
-
-// timeout bounds the call.
-func (c *call) timeout() time.Duration { return time.Duration(c.request.IPAM.Timeout) }
-
-// usable says whether containers may have addresses of the ENI.
-func (c *call) usable(e store.ENI) bool { return e.DeviceIndex >= c.request.IPAM.FirstDeviceIndex }
-
-// driver returns the cloud's driver.
-func (c *call) driver() (cloud.Driver, error) {
-	if c.request.IPAM.Cloud == netconf.StaticCloud {
-		return static{c.request.IPAM.Static}, nil
-	}
-	path, err := cloud.FindDriver(c.request.IPAM.Cloud, c.cniPath)
-	if err != nil {
-		return nil, err
-	}
-	return &cloud.Exec{Path: path, Config: c.request.IPAM.Driver}, nil
-}
 
 // hostNet is a prefix as the CNI types have it: an address with its network's mask.
 func hostNet(p netip.Prefix) net.IPNet {

@@ -8,6 +8,7 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 )
 
 // errTimeout is the cause of a call's end by its own deadline.
@@ -18,7 +19,7 @@ func diagnose(err error) error { return cnierr.New(codeOf(err), err, hintOf(err)
 
 // codeOf is the CNI code of an error.
 func codeOf(err error) uint {
-	class := classOf(err)
+	class := supply.ClassOf(err)
 	switch {
 	case errors.Is(err, store.ErrUnknownAddress), errors.Is(err, store.ErrNotFree):
 		return cnierr.RequestedAddress
@@ -36,7 +37,7 @@ func codeOf(err error) uint {
 
 // hintOf is what an operator can do about an error.
 func hintOf(err error) string {
-	switch classOf(err) {
+	switch supply.ClassOf(err) {
 	case cloud.Quota:
 		return "attach another ENI, use a larger instance type, or run fewer containers here; a retry helps once one is gone"
 	case cloud.SubnetFull:

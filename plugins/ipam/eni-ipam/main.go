@@ -4,11 +4,17 @@
 package main
 
 import (
+	"os"
+
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"github.com/enichain/enichain/core/entry"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == refillWord {
+		refill()
+		return
+	}
 	entry.Main("eni-ipam", skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus})
 }

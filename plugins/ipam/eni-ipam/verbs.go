@@ -16,6 +16,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 )
 
 func cmdAdd(args *skel.CmdArgs) error {
@@ -28,9 +29,12 @@ func cmdAdd(args *skel.CmdArgs) error {
 	if err != nil {
 		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address, such as 10.0.1.20")
 	}
-	got, err := c.allocate(want)
+	got, err := c.Allocate(c.ctx, supply.Request{Owner: c.owner, Sandbox: c.sandbox(), IP: want})
 	if err != nil {
 		return diagnose(fmt.Errorf("allocate an address to %s: %w", c.owner, err))
+	}
+	if c.Lacking(got.Free) {
+		c.refillDetached()
 	}
 	return types.PrintResult(c.result(got), c.request.CNIVersion)
 }
@@ -41,15 +45,12 @@ func cmdDel(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
-	err = c.store.UpdateExisting(c.ctx, func(tx *store.Tx) error {
-		_, err := tx.Release(c.owner, c.cooldown())
-		return err
-	})
-	if errors.Is(err, store.ErrNoStore) {
-		return nil
-	}
+	free, err := c.Release(c.ctx, c.owner)
 	if err != nil {
 		return cnierr.ForDel(codeOf(err), fmt.Errorf("release the address of %s: %w", c.owner, err), hintOf(err))
+	}
+	if c.Spare(free) {
+		c.refillDetached()
 	}
 	return nil
 }
@@ -91,7 +92,7 @@ func cmdGC(args *skel.CmdArgs) error {
 	if err != nil {
 		return cnierr.New(cnierr.Decode, err, "the runtime's list of valid attachments is not a list")
 	}
-	err = c.store.UpdateExisting(c.ctx, func(tx *store.Tx) error { return collect(tx, c, valid, given) })
+	err = c.Store().UpdateExisting(c.ctx, func(tx *store.Tx) error { return collect(tx, c, valid, given) })
 	if err != nil && !errors.Is(err, store.ErrNoStore) {
 		return diagnose(fmt.Errorf("release what no container of %s holds: %w", c.request.Name, err))
 	}
@@ -139,11 +140,11 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 }
 
 // result is what ADD prints: an IPAM result has addresses and routes, and no interfaces.
-func (c *call) result(g grant) *types100.Result {
-	ip := &types100.IPConfig{Address: hostNet(netip.PrefixFrom(g.address.IP, g.address.IP.BitLen())), Gateway: gateway4()}
+func (c *call) result(g supply.Grant) *types100.Result {
+	ip := &types100.IPConfig{Address: hostNet(netip.PrefixFrom(g.Address.IP, g.Address.IP.BitLen())), Gateway: gateway4()}
 	if c.request.IPAM.Addressing == netconf.Subnet {
-		ip.Address = hostNet(netip.PrefixFrom(g.address.IP, g.eni.Subnet.Bits()))
-		ip.Gateway = g.eni.Gateway.AsSlice()
+		ip.Address = hostNet(netip.PrefixFrom(g.Address.IP, g.ENI.Subnet.Bits()))
+		ip.Gateway = g.ENI.Gateway.AsSlice()
 	}
 	everything := hostNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
 	return &types100.Result{
@@ -176,7 +177,7 @@ func addressesOf(conf *types.NetConf) ([]netip.Addr, error) {
 
 // held returns the addresses that the call's owner holds.
 func (c *call) held() (held []store.Address, err error) {
-	err = c.store.View(c.ctx, func(tx *store.Tx) error {
+	err = c.Store().View(c.ctx, func(tx *store.Tx) error {
 		held, err = tx.AddressesOf(c.owner)
 		return err
 	})

@@ -82,7 +82,7 @@ func newWorld(t *testing.T, instanceType string, subnets ...string) *world {
 func (w *world) run(t *testing.T, verb, id string, more map[string]any) (*types100.Result, *types.Error) {
 	t.Helper()
 	ipam := map[string]any{
-		"type": "eni-ipam", "cloud": "aws", "dataDir": w.dataDir,
+		"type": "eni-ipam", "cloud": "aws", "dataDir": w.dataDir, "manage": "all",
 		"driver": map[string]string{"region": "eu-test-1", "ec2Endpoint": w.ec2.URL, "imdsEndpoint": w.imds.URL},
 	}
 	for k, v := range more {

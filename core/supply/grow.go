@@ -1,0 +1,269 @@
+package supply
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/pool"
+	"github.com/enichain/enichain/core/store"
+)
+
+// growForWaiting grows the pool for all who wait; the caller holds the lock of growth. Where the cloud throttles, it
+// waits and tries again for as long as ctx allows.
+func (s *Supply) growForWaiting(ctx context.Context) error {
+	for {
+		k, err := s.know(ctx)
+		if err != nil {
+			return err
+		}
+		// Another's failure since this call began is this one's too: 50 ADDs on a node without credentials make one call.
+		if k.failure.At > s.began {
+			return &cloud.Error{Class: cloud.Class(k.failure.Class), Message: k.failure.Message}
+		}
+		if err := s.sleepOut(ctx, k.rests[restAPI]); err != nil {
+			return err
+		}
+		err = s.grow(ctx, k)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if ClassOf(err) == cloud.Throttled {
+			continue
+		}
+		return s.join(ctx, err, func(tx *store.Tx) error { return tx.Fail(string(ClassOf(err)), err.Error()) })
+	}
+}
+
+// grow brings the pool to what the arithmetic wants of it. It first learns what is there where nothing is known yet,
+// where an intent is open, and where no ENI has room: addresses may have been added by hand.
+func (s *Supply) grow(ctx context.Context, k *knowledge) error {
+	if s.offline() {
+		return s.full(k, map[string]error{"": errors.New(`the "mode" is "offline"`)})
+	}
+	driver, err := s.driver()
+	if err != nil {
+		return err
+	}
+	return s.heed(ctx, restAPI, s.growBy(ctx, driver, k))
+}
+
+func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) (err error) {
+	if !k.known || len(k.intents) > 0 || len(pool.Grow(s.policy(), s.state(k))) == 0 {
+		if err := s.learn(ctx, driver); err != nil {
+			return err
+		}
+		if k, err = s.know(ctx); err != nil {
+			return err
+		}
+	}
+	refused := map[string]error{}
+	for {
+		st := s.state(k)
+		steps := pool.Grow(s.policy(), st)
+		switch {
+		case pool.Want(s.policy(), st) == 0:
+			return nil
+		case len(steps) == 0:
+			return s.full(k, refused)
+		}
+		grown, err := s.carryOut(ctx, driver, k, steps, refused)
+		if err != nil || grown {
+			return err
+		}
+		if k, err = s.know(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// carryOut does the steps. One that the cloud refuses, because there is no room, is noted in refused and rests; another
+// failure is one only where nothing was added before.
+func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge, steps []pool.Step, refused map[string]error) (grown bool, err error) {
+	for _, step := range steps {
+		if step.ENI == "" {
+			err = s.createENI(ctx, driver, k, step.Count)
+		} else {
+			err = s.assign(ctx, driver, k, step)
+		}
+		switch class := ClassOf(err); {
+		case err == nil:
+			grown = true
+		case class == cloud.Quota || class == cloud.SubnetFull || class == cloud.Unsupported:
+			refused[step.ENI] = err
+		case !grown:
+			return false, err
+		default:
+			s.log.Warn("the pool grew by a part only", "error", err)
+			return true, nil
+		}
+	}
+	return grown, nil
+}
+
+// assign adds addresses to one ENI and to the store. Its intent is written before the call, and dropped with the outcome
+// in the store: what a killed process leaves open, the next to grow finds and settles.
+func (s *Supply) assign(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
+	intent, err := s.begin(ctx, store.Intent{Op: store.OpAssign, ENI: step.ENI, Count: step.Count})
+	if err != nil {
+		return err
+	}
+	ips, err := driver.Assign(ctx, step.ENI, step.Count)
+	s.log.Info("assign", "eni", step.ENI, "count", step.Count, "addresses", ips, "error", err)
+	if err != nil {
+		err = fmt.Errorf("assign %d addresses to %s: %w", step.Count, step.ENI, err)
+	}
+	if ClassOf(err).Ambiguous() {
+		// Never repeated blindly: the call may have done its work, and on AWS has no token that would keep it from doing so
+		// twice.
+		return s.lookAfter(ctx, driver, step.ENI, err)
+	}
+	stored := s.store.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(tx.AddAddresses(step.ENI, ips), tx.Settle(intent.Number))
+	})
+	at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
+	what := restOfENI(step.ENI)
+	if ClassOf(err) == cloud.SubnetFull && k.enis[at].SubnetID != "" {
+		what = restOfSubnet(k.enis[at].SubnetID)
+	}
+	return errors.Join(s.heed(ctx, what, err), stored)
+}
+
+// lookAfter finds out what an assignment did that failed with callErr and may have done its work all the same. It is no
+// failure where addresses were added.
+func (s *Supply) lookAfter(ctx context.Context, driver cloud.Driver, eni string, callErr error) error {
+	before, err := s.know(ctx)
+	if err != nil {
+		return errors.Join(callErr, err)
+	}
+	if err := s.learn(ctx, driver); err != nil {
+		return errors.Join(callErr, err)
+	}
+	after, err := s.know(ctx)
+	if err != nil || after.counts[eni].Total() <= before.counts[eni].Total() {
+		return errors.Join(callErr, err)
+	}
+	return nil
+}
+
+// createENI makes an ENI with addresses, in the subnet that has most free of those that do not rest.
+func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledge, addresses int) error {
+	subnets, err := driver.Subnets(ctx, cloud.SubnetQuery{
+		InstanceID: k.node.InstanceID, IDs: s.conf.Subnets, Tags: s.conf.SubnetTags,
+	})
+	if err != nil {
+		return s.heed(ctx, restENIs, fmt.Errorf("find a subnet for another ENI: %w", err))
+	}
+	slices.SortFunc(subnets, func(a, b cloud.Subnet) int { return cmp.Compare(b.Free, a.Free) })
+	var full []string
+	for _, subnet := range subnets {
+		if _, rests := k.rests[restOfSubnet(subnet.ID)]; rests || subnet.Free < 2 {
+			full = append(full, subnet.ID)
+			continue
+		}
+		err := s.createIn(ctx, driver, k, subnet, min(addresses, subnet.Free-1))
+		if ClassOf(err) != cloud.SubnetFull {
+			return s.heed(ctx, restENIs, err)
+		}
+		if err := s.heed(ctx, restOfSubnet(subnet.ID), err); ClassOf(err) != cloud.SubnetFull {
+			return err
+		}
+		full = append(full, subnet.ID)
+	}
+	err = &cloud.Error{Class: cloud.SubnetFull, Message: "no address for another ENI is left in " + strings.Join(full, ", ")}
+	return s.heed(ctx, restENIs, err)
+}
+
+// createIn makes an ENI in the subnet. An answer that does not come is asked for once more, by the same token.
+func (s *Supply) createIn(ctx context.Context, driver cloud.Driver, k *knowledge, subnet cloud.Subnet, addresses int) error {
+	intent, err := s.begin(ctx, store.Intent{
+		Op: store.OpCreateENI, Subnet: subnet.ID, Count: addresses, Token: "enichain-" + strings.ToLower(rand.Text()),
+	})
+	if err != nil {
+		return err
+	}
+	err = s.completeENI(ctx, driver, k.node.InstanceID, intent)
+	if ClassOf(err).Ambiguous() && ctx.Err() == nil {
+		err = s.completeENI(ctx, driver, k.node.InstanceID, intent)
+	}
+	return err
+}
+
+// begin journals an intent.
+func (s *Supply) begin(ctx context.Context, i store.Intent) (store.Intent, error) {
+	i = s.stamp(i)
+	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+		i.Number, err = tx.Begin(i)
+		return err
+	})
+	if err != nil {
+		return i, fmt.Errorf("journal the intent to %s: %w", i.Op, err)
+	}
+	return i, nil
+}
+
+// stamp says whose the intent is.
+func (s *Supply) stamp(i store.Intent) store.Intent {
+	i.PID, i.Started = os.Getpid(), time.Now().UTC().Truncate(time.Second)
+	return i
+}
+
+// full says why no ENI takes more addresses: the cloud's refusals, and how full the others are.
+func (s *Supply) full(k *knowledge, refused map[string]error) error {
+	e := &cloud.Error{Class: cloud.Quota}
+	var reasons []string
+	cooling := 0
+	for _, eni := range k.enis {
+		if !s.usable(eni) {
+			continue
+		}
+		cooling += k.counts[eni.ID].Cooling
+		switch rest, rests := k.rests[restOfENI(eni.ID)]; {
+		case refused[eni.ID] != nil:
+			reasons = append(reasons, refused[eni.ID].Error())
+			e.Class = ClassOf(refused[eni.ID])
+		case rests:
+			reasons = append(reasons, rest.Reason)
+		default:
+			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, k.counts[eni.ID].Total()))
+		}
+	}
+	reasons = append(reasons, s.whyNoMore(k, refused[""]))
+	e.Message = fmt.Sprintf("no ENI of %s takes more addresses: %s", k.node, strings.Join(slices.DeleteFunc(reasons, isEmpty), "; "))
+	if cooling > 0 {
+		e.Message += fmt.Sprintf("; %d are cooling down", cooling)
+	}
+	return e
+}
+
+func isEmpty(s string) bool { return s == "" }
+
+// whyNoMore says why no further ENI is made.
+func (s *Supply) whyNoMore(k *knowledge, refused error) string {
+	st := s.state(k)
+	n := len(st.ENIs) + st.Others
+	rest, rests := k.rests[restENIs]
+	switch {
+	case refused != nil:
+		return refused.Error()
+	case s.conf.Cloud == netconf.StaticCloud:
+		return ""
+	case rests:
+		return rest.Reason
+	case s.conf.MaxIPs > 0 && pool.Want(s.policy(), st) == 0:
+		return fmt.Sprintf(`"maxIPs" is %d`, s.conf.MaxIPs)
+	case s.conf.MaxENIs > 0 && n >= s.conf.MaxENIs:
+		return fmt.Sprintf(`"maxENIs" is %d`, s.conf.MaxENIs)
+	case st.ENILimit > 0 && n >= st.ENILimit:
+		return fmt.Sprintf("%s takes %d ENIs", cmp.Or(k.node.InstanceType, "the instance"), st.ENILimit)
+	}
+	return ""
+}

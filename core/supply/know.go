@@ -1,0 +1,83 @@
+package supply
+
+import (
+	"context"
+	"errors"
+
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/pool"
+	"github.com/enichain/enichain/core/store"
+)
+
+// knowledge is what the store says at a moment.
+type knowledge struct {
+	node    store.Node
+	known   bool // node is
+	enis    []store.ENI
+	counts  map[string]store.Counts
+	rests   map[string]store.Rest
+	intents []store.Intent
+	waiting int // owners
+	failure store.Failure
+}
+
+// know reads the store.
+func (s *Supply) know(ctx context.Context) (*knowledge, error) {
+	k := &knowledge{counts: map[string]store.Counts{}}
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		var errs [6]error
+		k.node, k.known, errs[0] = tx.Node()
+		k.enis, errs[1] = tx.ENIs()
+		k.waiting, errs[2] = tx.Waiting()
+		k.intents, errs[3] = tx.Intents()
+		k.failure, _, errs[4] = tx.LastFailure()
+		k.rests, errs[5] = tx.Rests()
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+		for _, e := range k.enis {
+			n, err := tx.Counts(e.ID)
+			if err != nil {
+				return err
+			}
+			k.counts[e.ID] = n
+		}
+		return nil
+	})
+	return k, err
+}
+
+// What rests, in the store's words.
+const restAPI, restENIs = "api", "enis"
+
+func restOfENI(id string) string    { return "eni/" + id }
+func restOfSubnet(id string) string { return "subnet/" + id }
+
+// state is the pool in the arithmetic's words.
+func (s *Supply) state(k *knowledge) pool.State {
+	_, resting := k.rests[restENIs]
+	st := pool.State{
+		ENILimit: k.node.MaxENIs, PerENI: k.node.AddressesPerENI, Waiting: k.waiting,
+		CanCreate: s.conf.Cloud != netconf.StaticCloud && !resting,
+	}
+	now := store.SinceBoot()
+	for _, e := range k.enis {
+		if !s.usable(e) {
+			st.Others++
+			continue
+		}
+		n := k.counts[e.ID]
+		_, eniRests := k.rests[restOfENI(e.ID)]
+		_, subnetRests := k.rests[restOfSubnet(e.SubnetID)]
+		st.ENIs = append(st.ENIs, pool.ENI{
+			ID: e.ID, DeviceIndex: e.DeviceIndex, Slots: 1 + n.Total(), Limit: e.Limit, Closed: eniRests || subnetRests,
+			Free: n.Free, Assigned: n.Assigned, Cooling: n.Cooling, Releasing: n.Releasing,
+			Ours: e.Ours && !e.Primary, Idle: now - n.Changed,
+		})
+	}
+	st.Others += k.node.ForeignENIs
+	return st
+}
+
+// offline says that the cloud may not be asked.
+func (s *Supply) offline() bool { return s.conf.Mode == netconf.Offline }

@@ -1,0 +1,202 @@
+package supply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/store"
+)
+
+// settled is how old a free address must be before the API's list, which may lag behind a change, is believed that it is
+// gone.
+const settled = time.Minute
+
+// Learn asks the cloud what this node is and has, and settles what earlier calls left open. The caller need not hold the
+// lock of growth.
+func (s *Supply) Learn(ctx context.Context) error {
+	release, err := s.store.LockGrowth(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.relearn(ctx)
+}
+
+// learn is Learn under the lock of growth. The metadata service adds, and never removes: it is stale now and then, and
+// what looks gone may be a live container's. What the API itself does not list, and no container owns, goes.
+func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
+	k, err := s.know(ctx)
+	if err != nil {
+		return err
+	}
+	node, err := driver.Node(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the metadata service what this node is: %w", err)
+	}
+	listed, err := driver.ENIs(ctx, node.InstanceID)
+	if err != nil {
+		err = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, err)
+	}
+	if err != nil && (len(k.intents) > 0 || len(node.ENIs) == 0) {
+		return err
+	}
+	authoritative := err == nil
+	if err != nil {
+		// The metadata's addresses serve while the API does not: a pool that could serve an ADD never refuses it.
+		s.log.Warn("learn from the metadata service alone", "error", err)
+	}
+	limits := s.limits(ctx, driver, node.InstanceType)
+	managed, foreign := s.managed(merge(node.ENIs, listed), authoritative, k)
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		for _, e := range managed {
+			if err := errors.Join(tx.PutENI(s.eniRecord(e, node.InstanceID, limits)), tx.AddAddresses(e.ID, e.Addresses)); err != nil {
+				return err
+			}
+		}
+		n := nodeRecord(node, limits)
+		n.ForeignENIs = foreign
+		if err := tx.SetNode(n); err != nil || !authoritative {
+			return err
+		}
+		return s.forget(tx, listed)
+	})
+	if err != nil {
+		return err
+	}
+	return s.settle(ctx, driver, node.InstanceID, k.intents, listed)
+}
+
+// limits returns what the instance type may hold, by the configuration or else by the cloud; what neither says is left to
+// the cloud's refusals.
+func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType string) cloud.Limits {
+	given := cloud.Limits{ENIs: s.conf.Limits.ENIs, AddressesPerENI: s.conf.Limits.AddressesPerENI}
+	if given.ENIs > 0 && given.AddressesPerENI > 0 {
+		return given
+	}
+	limits, err := driver.Limits(ctx, instanceType)
+	if err != nil {
+		s.log.Warn("leave the limits to the cloud's refusals", "instanceType", instanceType, "error", err)
+	}
+	if given.ENIs > 0 {
+		limits.ENIs = given.ENIs
+	}
+	if given.AddressesPerENI > 0 {
+		limits.AddressesPerENI = given.AddressesPerENI
+	}
+	return limits
+}
+
+// merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
+// the latter knows the rest best, where it answered. An ENI that only the API has waits until its link is there.
+func merge(metadata, listed []cloud.ENI) []cloud.ENI {
+	byID := map[string]cloud.ENI{}
+	for _, e := range listed {
+		byID[e.ID] = e
+	}
+	var merged []cloud.ENI
+	for _, e := range metadata {
+		if api, ok := byID[e.ID]; ok {
+			e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
+		}
+		merged = append(merged, e)
+	}
+	return merged
+}
+
+// managed returns the ENIs that are ours to use: the primary one, those with our tag, those that the configuration
+// lists, and those that the store has already. It also says how many others there are. Without the API, which knows the
+// tags, the last two are all that can be told.
+func (s *Supply) managed(enis []cloud.ENI, authoritative bool, k *knowledge) (ours []cloud.ENI, foreign int) {
+	for _, e := range enis {
+		_, tagged := e.Tags[TagOwner]
+		known := slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
+		switch {
+		case e.Primary, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
+			ours = append(ours, e)
+		default:
+			foreign++
+		}
+	}
+	return ours, foreign
+}
+
+// eniRecord is an ENI as the store has it. Its table follows its device index, so that it is the same after a reboot.
+func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) store.ENI {
+	base := s.conf.TableBase
+	if base == 0 {
+		base = layout.TableBase
+	}
+	r := store.ENI{
+		ID: e.ID, MAC: e.MAC, Link: e.Link, DeviceIndex: e.DeviceIndex, Primary: e.Primary, Table: base + e.DeviceIndex,
+		Subnet: e.Subnet, Gateway: e.Gateway, PrimaryIP: e.PrimaryIP, MTU: e.MTU, Limit: limits.AddressesPerENI,
+		SubnetID: e.SubnetID, Ours: !e.Primary && e.Tags[TagInstance] == instanceID,
+	}
+	if e.Primary {
+		r.Table = layout.TableMain
+	}
+	return r
+}
+
+// nodeRecord is the node as the store has it.
+func nodeRecord(n *cloud.Node, limits cloud.Limits) store.Node {
+	r := store.Node{
+		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
+		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI,
+	}
+	for _, e := range n.ENIs {
+		if e.Primary {
+			r.PrimaryENI = e.ID
+		}
+	}
+	return r
+}
+
+// forget takes out of the store what the API does not list and no container owns: ENIs, and addresses that were free for
+// long enough that the list cannot lag behind them. What is cooling or releasing is left to its own end.
+func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
+	has := map[netip.Addr]bool{}
+	attached := map[string]bool{}
+	for _, e := range listed {
+		attached[e.ID] = true
+		for _, ip := range e.Addresses {
+			has[ip] = true
+		}
+	}
+	addresses, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	now := store.SinceBoot()
+	for _, a := range addresses {
+		if a.State == store.Free && !has[a.IP] && now-a.Since > settled {
+			s.log.Warn("the cloud took a free address away", "address", a.IP, "eni", a.ENI)
+			if err := tx.Remove([]netip.Addr{a.IP}); err != nil {
+				return err
+			}
+		}
+	}
+	enis, err := tx.ENIs()
+	if err != nil {
+		return err
+	}
+	for _, e := range enis {
+		n, err := tx.Counts(e.ID)
+		if err != nil {
+			return err
+		}
+		if attached[e.ID] || n.Total() > 0 || now-n.Changed <= settled {
+			continue
+		}
+		s.log.Warn("the cloud took an ENI away", "eni", e.ID)
+		if err := tx.RemoveENI(e.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
