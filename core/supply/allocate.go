@@ -10,8 +10,8 @@ import (
 	"github.com/enichain/enichain/core/store"
 )
 
-// endWaitTimeout bounds the clean-up of a call whose own time is over.
-const endWaitTimeout = time.Second
+// lastTakeTimeout bounds the last look of a call whose own time may be over.
+const lastTakeTimeout = time.Second
 
 // Grant is an address that the owner now has, and the ENI that it belongs to.
 type Grant struct {
@@ -29,15 +29,25 @@ type Request struct {
 
 // Allocate gives the owner an address: a free one of the pool, which grows while there is none, until ctx ends.
 func (s *Supply) Allocate(ctx context.Context, r Request) (Grant, error) {
-	g, err := s.take(ctx, r)
+	g, err := s.take(ctx, r, s.wait(ctx, r.Owner))
 	if !missing(err) {
 		return g, err
 	}
-	g, err = s.allocateGrowing(ctx, r)
-	if err != nil {
-		err = errors.Join(err, s.endWait(ctx, r.Owner))
+	if g, err = s.allocateGrowing(ctx, r); err == nil {
+		return g, nil
 	}
-	return g, err
+	// An address may have come free meanwhile: whatever went wrong, an ADD that the pool can serve is not refused.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTakeTimeout)
+	defer cancel()
+	g, lastErr := s.take(last, r, func(tx *store.Tx) error { return tx.EndWait(r.Owner) })
+	switch {
+	case lastErr == nil:
+		s.log.Warn("growth failed, and an address came free", "error", err)
+		return g, nil
+	case missing(lastErr):
+		return Grant{}, err
+	}
+	return Grant{}, errors.Join(err, lastErr)
 }
 
 // allocateGrowing is Allocate where the pool as it is has nothing to give. One process at a time grows it.
@@ -47,20 +57,25 @@ func (s *Supply) allocateGrowing(ctx context.Context, r Request) (Grant, error) 
 		return Grant{}, err
 	}
 	defer release()
-	// Whoever had the lock before may have grown the pool for all who waited.
-	g, err := s.take(ctx, r)
-	if !missing(err) {
-		return g, err
+	for {
+		// Whoever had the lock before may have grown the pool for all who waited; and who comes without having waited may
+		// take what this call has grown.
+		g, err := s.take(ctx, r, s.wait(ctx, r.Owner))
+		if !missing(err) {
+			return g, err
+		}
+		if ctx.Err() != nil {
+			return Grant{}, errors.Join(err, context.Cause(ctx))
+		}
+		if r.IP.IsValid() {
+			err = s.lookFor(ctx)
+		} else {
+			err = s.growForWaiting(ctx, r.Owner.Network)
+		}
+		if err != nil {
+			return Grant{}, err
+		}
 	}
-	if r.IP.IsValid() {
-		err = s.relearn(ctx)
-	} else {
-		err = s.growForWaiting(ctx)
-	}
-	if err != nil {
-		return Grant{}, err
-	}
-	return s.take(ctx, r)
 }
 
 // missing says whether the pool could have what it does not have yet.
@@ -68,17 +83,27 @@ func missing(err error) bool {
 	return errors.Is(err, store.ErrExhausted) || errors.Is(err, store.ErrUnknownAddress)
 }
 
-// take tries the pool as it is. Where it is empty the owner is counted among those who wait.
-func (s *Supply) take(ctx context.Context, r Request) (g Grant, err error) {
-	exhausted := false
+// lookFor looks whether the cloud has more than the pool knows. Once is enough: its error is that the address which is
+// wanted is not known, unless it is now.
+func (s *Supply) lookFor(ctx context.Context) error {
+	if err := s.relearn(ctx); err != nil {
+		return err
+	}
+	return store.ErrUnknownAddress
+}
+
+// take tries the pool as it is. Where it has nothing to give, otherwise says what becomes of the owner's waiting.
+func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) error) (g Grant, err error) {
+	var none error
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if r.IP.IsValid() {
 			g.Address, err = tx.TakeThis(r.IP, r.Owner, r.Sandbox)
 		} else {
 			g.Address, err = tx.Take(r.Owner, r.Sandbox, s.usable)
 		}
-		if exhausted = errors.Is(err, store.ErrExhausted); exhausted {
-			return tx.Wait(r.Owner, s.waitsUntil(ctx))
+		if missing(err) {
+			none = err
+			return otherwise(tx)
 		}
 		if err != nil {
 			return err
@@ -92,19 +117,19 @@ func (s *Supply) take(ctx context.Context, r Request) (g Grant, err error) {
 		}
 		return err
 	})
-	if err == nil && exhausted {
-		err = store.ErrExhausted
+	if err == nil {
+		err = none
 	}
 	return g, err
 }
 
-// waitsUntil is when a container that waits gives up, since boot.
-func (s *Supply) waitsUntil(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return store.SinceBoot() + time.Duration(s.conf.Timeout)
+// wait counts the owner among those for whom the pool grows, until ctx ends.
+func (s *Supply) wait(ctx context.Context, owner store.Owner) func(*store.Tx) error {
+	until := s.began + time.Duration(s.conf.Timeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		until = store.SinceBoot() + time.Until(deadline)
 	}
-	return store.SinceBoot() + time.Until(deadline)
+	return func(tx *store.Tx) error { return tx.Wait(owner, until) }
 }
 
 // free counts the addresses that a container could have now.
@@ -127,14 +152,7 @@ func (s *Supply) free(tx *store.Tx) (int, error) {
 	return free, nil
 }
 
-// endWait drops the owner from those who wait. It has a time of its own: the call's may be over.
-func (s *Supply) endWait(ctx context.Context, owner store.Owner) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWaitTimeout)
-	defer cancel()
-	return s.store.Update(ctx, func(tx *store.Tx) error { return tx.EndWait(owner) })
-}
-
-// relearn looks whether the cloud has more than the pool knows.
+// relearn asks the cloud what there is, where it may be asked.
 func (s *Supply) relearn(ctx context.Context) error {
 	if s.offline() {
 		return nil

@@ -17,34 +17,38 @@ import (
 	"github.com/enichain/enichain/core/store"
 )
 
+// hurry is how much time a call has to have left for its failure to say something to others: a driver gives up a little
+// before its caller's deadline.
+const hurry = 500 * time.Millisecond
+
 // growForWaiting grows the pool for all who wait; the caller holds the lock of growth. Where the cloud throttles, it
 // waits and tries again for as long as ctx allows.
-func (s *Supply) growForWaiting(ctx context.Context) error {
+func (s *Supply) growForWaiting(ctx context.Context, network string) error {
 	for {
 		k, err := s.know(ctx)
 		if err != nil {
 			return err
 		}
 		// Another's failure since this call began is this one's too: 50 ADDs on a node without credentials make one call.
-		if k.failure.At > s.began {
+		if k.failure.At > s.began && k.failure.Network == network {
 			return &cloud.Error{Class: cloud.Class(k.failure.Class), Message: k.failure.Message}
 		}
 		if err := s.sleepOut(ctx, k.rests[restAPI]); err != nil {
 			return err
 		}
 		err = s.grow(ctx, k)
-		if err == nil || ctx.Err() != nil {
+		if end, ok := ctx.Deadline(); err == nil || ok && time.Until(end) < hurry {
 			return err
 		}
 		if ClassOf(err) == cloud.Throttled {
 			continue
 		}
-		return s.join(ctx, err, func(tx *store.Tx) error { return tx.Fail(string(ClassOf(err)), err.Error()) })
+		f := store.Failure{Network: network, Class: string(ClassOf(err)), Message: err.Error()}
+		return s.join(ctx, err, func(tx *store.Tx) error { return tx.Fail(f) })
 	}
 }
 
-// grow brings the pool to what the arithmetic wants of it. It first learns what is there where nothing is known yet,
-// where an intent is open, and where no ENI has room: addresses may have been added by hand.
+// grow brings the pool to what the arithmetic wants of it.
 func (s *Supply) grow(ctx context.Context, k *knowledge) error {
 	if s.offline() {
 		return s.full(k, map[string]error{"": errors.New(`the "mode" is "offline"`)})
@@ -56,48 +60,52 @@ func (s *Supply) grow(ctx context.Context, k *knowledge) error {
 	return s.heed(ctx, restAPI, s.growBy(ctx, driver, k))
 }
 
-func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) (err error) {
-	if !k.known || len(k.intents) > 0 || len(pool.Grow(s.policy(), s.state(k))) == 0 {
-		if err := s.learn(ctx, driver); err != nil {
-			return err
-		}
-		if k, err = s.know(ctx); err != nil {
-			return err
-		}
-	}
-	refused := map[string]error{}
+// growBy is grow with whom to ask. It learns what is there where nothing is known yet, where an intent is open, and where
+// no ENI has room: addresses may have been added by hand.
+func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) error {
+	refused, learnt := map[string]error{}, false
 	for {
 		st := s.state(k)
 		steps := pool.Grow(s.policy(), st)
 		switch {
+		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0):
+			learnt = true
+			if err := s.learn(ctx, driver); err != nil {
+				if len(refused) > 0 {
+					err = errors.Join(s.full(k, refused), err)
+				}
+				return err
+			}
 		case pool.Want(s.policy(), st) == 0:
 			return nil
 		case len(steps) == 0:
 			return s.full(k, refused)
+		default:
+			if grown, err := s.carryOut(ctx, driver, k, steps, refused); err != nil || grown {
+				return err
+			}
 		}
-		grown, err := s.carryOut(ctx, driver, k, steps, refused)
-		if err != nil || grown {
-			return err
-		}
+		var err error
 		if k, err = s.know(ctx); err != nil {
 			return err
 		}
+		k.refused = refused
 	}
 }
 
-// carryOut does the steps. One that the cloud refuses, because there is no room, is noted in refused and rests; another
-// failure is one only where nothing was added before.
+// carryOut does the steps, and says whether one brought addresses. One that the cloud refuses is noted in refused: an ENI
+// that is gone, too, is no reason not to try the next. Another failure is one only where nothing was added before.
 func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge, steps []pool.Step, refused map[string]error) (grown bool, err error) {
 	for _, step := range steps {
 		if step.ENI == "" {
 			err = s.createENI(ctx, driver, k, step.Count)
 		} else {
-			err = s.assign(ctx, driver, k, step)
+			err = s.assignSome(ctx, driver, k, step)
 		}
 		switch class := ClassOf(err); {
 		case err == nil:
 			grown = true
-		case class == cloud.Quota || class == cloud.SubnetFull || class == cloud.Unsupported:
+		case noRoom(class) || class == cloud.NotFound || class == cloud.Unsupported:
 			refused[step.ENI] = err
 		case !grown:
 			return false, err
@@ -109,9 +117,30 @@ func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge
 	return grown, nil
 }
 
+// noRoom says whether a class of errors means that there is no place, or no address, for what was asked.
+func noRoom(class cloud.Class) bool { return class == cloud.Quota || class == cloud.SubnetFull }
+
+// assignSome assigns as many addresses as are planned, or else half of them, and so on: the cloud refuses a whole call
+// for the one address that is too many. What takes not even one rests.
+func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
+	for {
+		err := s.assign(ctx, driver, step)
+		if noRoom(ClassOf(err)) && step.Count > 1 {
+			step.Count /= 2
+			continue
+		}
+		what := restOfENI(step.ENI)
+		at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
+		if ClassOf(err) == cloud.SubnetFull && k.enis[at].SubnetID != "" {
+			what = restOfSubnet(k.enis[at].SubnetID)
+		}
+		return s.heed(ctx, what, err)
+	}
+}
+
 // assign adds addresses to one ENI and to the store. Its intent is written before the call, and dropped with the outcome
 // in the store: what a killed process leaves open, the next to grow finds and settles.
-func (s *Supply) assign(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
+func (s *Supply) assign(ctx context.Context, driver cloud.Driver, step pool.Step) error {
 	intent, err := s.begin(ctx, store.Intent{Op: store.OpAssign, ENI: step.ENI, Count: step.Count})
 	if err != nil {
 		return err
@@ -129,12 +158,7 @@ func (s *Supply) assign(ctx context.Context, driver cloud.Driver, k *knowledge, 
 	stored := s.store.Update(ctx, func(tx *store.Tx) error {
 		return errors.Join(tx.AddAddresses(step.ENI, ips), tx.Settle(intent.Number))
 	})
-	at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
-	what := restOfENI(step.ENI)
-	if ClassOf(err) == cloud.SubnetFull && k.enis[at].SubnetID != "" {
-		what = restOfSubnet(k.enis[at].SubnetID)
-	}
-	return errors.Join(s.heed(ctx, what, err), stored)
+	return errors.Join(err, stored)
 }
 
 // lookAfter finds out what an assignment did that failed with callErr and may have done its work all the same. It is no

@@ -19,6 +19,7 @@ type knowledge struct {
 	intents []store.Intent
 	waiting int // owners
 	failure store.Failure
+	refused map[string]error // by ENI, or "" for another one: what took nothing in this growth
 }
 
 // know reads the store.
@@ -58,7 +59,7 @@ func (s *Supply) state(k *knowledge) pool.State {
 	_, resting := k.rests[restENIs]
 	st := pool.State{
 		ENILimit: k.node.MaxENIs, PerENI: k.node.AddressesPerENI, Waiting: k.waiting,
-		CanCreate: s.conf.Cloud != netconf.StaticCloud && !resting,
+		CanCreate: s.conf.Cloud != netconf.StaticCloud && !resting && k.refused[""] == nil,
 	}
 	now := store.SinceBoot()
 	for _, e := range k.enis {
@@ -70,7 +71,7 @@ func (s *Supply) state(k *knowledge) pool.State {
 		_, eniRests := k.rests[restOfENI(e.ID)]
 		_, subnetRests := k.rests[restOfSubnet(e.SubnetID)]
 		st.ENIs = append(st.ENIs, pool.ENI{
-			ID: e.ID, DeviceIndex: e.DeviceIndex, Slots: 1 + n.Total(), Limit: e.Limit, Closed: eniRests || subnetRests,
+			ID: e.ID, DeviceIndex: e.DeviceIndex, Slots: 1 + n.Total(), Limit: e.Limit, Closed: eniRests || subnetRests || k.refused[e.ID] != nil,
 			Free: n.Free, Assigned: n.Assigned, Cooling: n.Cooling, Releasing: n.Releasing,
 			Ours: e.Ours && !e.Primary, Idle: now - n.Changed,
 		})
