@@ -224,12 +224,16 @@ func (m *machine) warm(t *testing.T, c conf) {
 	}
 }
 
-// state is all that a call may leave behind or take away.
+// state is all that a call may leave behind or take away. Whether a new link has its carrier already is the kernel's affair.
 func (m *machine) state(t *testing.T) []string {
 	t.Helper()
 	s, err := chain.Snapshot(t.Context(), m.Node, dataDir)
 	if err != nil {
 		t.Fatal(err)
+	}
+	carrier := strings.NewReplacer("NO-CARRIER,", "", " state DOWN ", " ", " state UP ", " ", " state LOWERLAYERDOWN ", " ", " linkdown", "")
+	for i := range s {
+		s[i] = carrier.Replace(s[i])
 	}
 	return s
 }
