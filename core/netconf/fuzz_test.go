@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed), "IgnoreUnknown=1;IP=10.0.0.1/33;MAC=02:00:00:00:00:01;K8S_POD_NAME=a=b")
 	}
 	f.Fuzz(func(t *testing.T, stdin []byte, cniArgs string) {
-		if r, err := ParseIPAM(stdin); err == nil {
+		if r, err := ParseIPAM(stdin); err == nil && r.Validate() == nil {
 			checkIPAM(t, r, cniArgs)
 		}
 		if p, err := ParsePTP(stdin); err == nil && p.Validate() == nil {

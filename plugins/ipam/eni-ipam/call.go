@@ -30,11 +30,14 @@ type call struct {
 	log     *slog.Logger
 }
 
+// hintConfig goes with every error of the configuration.
+const hintConfig = "correct the network's conflist: docs/eni-ipam.md lists the fields"
+
 // begin reads a call's input. What it returns second ends the call.
 func begin(args *skel.CmdArgs) (*call, func(), error) {
 	request, err := netconf.ParseIPAM(args.StdinData)
 	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, "correct the network's conflist: docs/eni-ipam.md lists the fields")
+		return nil, nil, cnierr.New(cnierr.Config, err, hintConfig)
 	}
 	log, file, err := logging.Open(request.IPAM.Log)
 	if err != nil {
@@ -58,6 +61,9 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 	}
 	return c, func() { cancel(); _ = file.Close() }, nil
 }
+
+// validate refuses a configuration with which no address can be given.
+func (c *call) validate() error { return cnierr.New(cnierr.Config, c.request.Validate(), hintConfig) }
 
 // cooldown is how long a released address rests.
 func (c *call) cooldown() time.Duration { return time.Duration(*c.request.IPAM.Cooldown) }
