@@ -176,6 +176,9 @@ func addressesOf(conf *types.NetConf) ([]netip.Addr, error) {
 	}
 	var ips []netip.Addr
 	for _, ip := range result.IPs {
+		if ip == nil {
+			continue
+		}
 		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
 			ips = append(ips, a.Unmap())
 		}

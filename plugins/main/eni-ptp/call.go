@@ -40,6 +40,8 @@ type call struct {
 	names layout.Identity
 	host  *netstate.Handle
 	log   *slog.Logger
+
+	logErr error // why there is none
 }
 
 // begin reads a call's input. What it returns second ends the call.
@@ -48,10 +50,7 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 	if err != nil {
 		return nil, nil, cnierr.New(cnierr.Decode, err, "correct the network's conflist: docs/eni-ptp.md lists the fields")
 	}
-	log, file, err := logging.Open(conf.Log)
-	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, `correct "log" in the network's conflist`)
-	}
+	log, file, logErr := logging.Open(conf.Log)
 	host, err := netstate.Here()
 	if err != nil {
 		_ = file.Close()
@@ -65,6 +64,8 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 		names: layout.Identify(conf.VethPrefix, args.ContainerID, args.IfName),
 		host:  host,
 		log:   log.With("network", conf.Name, "container", args.ContainerID, "ifname", args.IfName),
+
+		logErr: logErr,
 	}
 	return c, func() { host.Close(); _ = file.Close() }, nil
 }
@@ -80,6 +81,9 @@ func diagnose(err error) error {
 }
 
 func (c *call) validate() error {
+	if c.logErr != nil {
+		return cnierr.New(cnierr.Config, c.logErr, `correct "log" in the network's conflist`)
+	}
 	return cnierr.New(cnierr.Config, c.conf.Validate(), "correct the network's conflist: docs/eni-ptp.md lists the fields")
 }
 
@@ -135,11 +139,14 @@ func (c *call) reported() []netip.Addr {
 func addressesOf(result *types100.Result, ifName string) []netip.Addr {
 	var ips []netip.Addr
 	for _, ip := range result.IPs {
+		if ip == nil {
+			continue
+		}
 		if i := ip.Interface; i != nil {
 			if *i < 0 || *i >= len(result.Interfaces) {
 				continue
 			}
-			if l := result.Interfaces[*i]; l.Name != ifName || l.Sandbox == "" {
+			if l := result.Interfaces[*i]; l == nil || l.Name != ifName || l.Sandbox == "" {
 				continue
 			}
 		}
