@@ -220,8 +220,13 @@ func TestDelWithAStrangePrevResult(t *testing.T) {
 	m.netns(t, "c")
 	before := m.state(t)
 	for _, strange := range []any{
-		conf{}, nil, conf{"cniVersion": "9.9.9"}, conf{"cniVersion": 5}, conf{"cniVersion": "0.2.0", "ip4": conf{"ip": "10.19.16.101/32"}},
-		conf{"cniVersion": "1.1.0", "ips": "x"}, conf{"cniVersion": "1.1.0", "ips": []any{nil}},
+		conf{},
+		nil,
+		conf{"cniVersion": "9.9.9"},
+		conf{"cniVersion": 5},
+		conf{"cniVersion": "0.2.0", "ip4": conf{"ip": "10.19.16.101/32"}},
+		conf{"cniVersion": "1.1.0", "ips": "x"},
+		conf{"cniVersion": "1.1.0", "ips": []any{nil}},
 		conf{"cniVersion": "1.1.0", "ips": []conf{{"interface": 7, "address": "10.19.16.101/32"}}},
 		conf{"cniVersion": "1.1.0", "ips": []conf{{"interface": -1, "address": "10.19.16.101/32"}}},
 		conf{"cniVersion": "1.1.0", "ips": []conf{{"address": "fd00::1/128"}, {"address": "10.19.0.22/32"}, {"address": "10.19.16.17/32"}}},
@@ -243,7 +248,11 @@ func TestStrangePrevResult(t *testing.T) {
 	m.add(t, "c", static())
 	before := m.state(t)
 	for _, strange := range []any{
-		conf{}, nil, conf{"cniVersion": "9.9.9"}, conf{"cniVersion": "1.1.0"}, conf{"cniVersion": "1.1.0", "ips": []any{nil}},
+		conf{},
+		nil,
+		conf{"cniVersion": "9.9.9"},
+		conf{"cniVersion": "1.1.0"},
+		conf{"cniVersion": "1.1.0", "ips": []any{nil}},
 		conf{"cniVersion": "1.1.0", "interfaces": []any{nil}, "ips": []conf{{"interface": 0, "address": "10.19.16.100/32"}}},
 		conf{"cniVersion": "1.1.0", "ips": []conf{{"interface": 7, "address": "10.19.16.100/32"}}},
 	} {
