@@ -174,7 +174,7 @@ func TestLockHeldForTooLong(t *testing.T) {
 	with := network.with(json.RawMessage(m.add(t, "a", network)), "prevResult")
 	before := m.state(t)
 	release := m.holdLock(t)
-	holder := fmt.Sprintf("is held by process %d (conformance", os.Getpid())
+	holder := fmt.Sprintf("is held by process %d (", os.Getpid())
 	for _, c := range []chain.Call{
 		m.call(ipamPlugin, "ADD", "b", network), m.call(ptpPlugin, "ADD", "b", network), m.call(ipamPlugin, "DEL", "a", network),
 		m.call(ipamPlugin, "CHECK", "a", with), m.call(ipamPlugin, "GC", "", network.with([]conf{}, "cni.dev/valid-attachments")),
