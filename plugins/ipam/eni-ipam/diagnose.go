@@ -63,6 +63,8 @@ func hintOf(err error) string {
 		return "move the store away only when no container of this node lives: it knows which addresses they have"
 	case errors.Is(err, store.ErrNewer):
 		return "install the newer enichain again; the store belongs to it until the node reboots"
+	case errors.Is(err, store.ErrExhausted):
+		return "no address came free within the \"timeout\" of the \"ipam\" section: a retry helps once one is"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "the process that holds the lock waits for the cloud, hangs or is stopped: look at it; a retry helps once it is gone"
 	}

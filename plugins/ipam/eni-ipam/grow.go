@@ -34,11 +34,17 @@ func (c *call) grow() error {
 		return err
 	}
 	err = c.growFrom(k, driver)
-	if end, _ := c.ctx.Deadline(); err == nil || time.Until(end) < hurry {
+	if err == nil || c.hurried() {
 		return err
 	}
 	f := store.Failure{Network: c.owner.Network, Class: string(classOf(err)), Message: err.Error()}
 	return errors.Join(err, c.store.Update(c.ctx, func(tx *store.Tx) error { return tx.Fail(f) }))
+}
+
+// hurried says whether the call has so little time left that whatever fails may fail for that reason.
+func (c *call) hurried() bool {
+	end, _ := c.ctx.Deadline()
+	return time.Until(end) < hurry
 }
 
 // growFrom is grow with what is known and whom to ask.

@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -191,6 +193,16 @@ func TestAFailureForWantOfTimeIsNotSharedWithWhoHasTime(t *testing.T) {
 			}
 		})
 	w.agree(t)
+}
+
+// The API's silence is the reason, and not the pool's emptiness that comes of it.
+func TestASilentAPIIsNamed(t *testing.T) {
+	w := newWorld(t, "m5.large", "10.0.0.0/24")
+	w.Inject(vpcsim.Fault{Delay: 10 * time.Second, Times: -1})
+	_, failed := w.run(t, "ADD", "c1", map[string]any{"timeout": "1500ms"})
+	if failed == nil || failed.Code != cnierr.TryAgainLater || !strings.Contains(failed.Msg, w.ec2.URL) {
+		t.Errorf("%+v, want code 11 and the API's endpoint %s", failed, w.ec2.URL)
+	}
 }
 
 // firstAndSecond runs two ADDs so that the second has begun and waits when the first begins to grow the pool.
