@@ -28,6 +28,7 @@ const storeWait = 10 * time.Second
 
 const (
 	hintKernel = "eni-ptp must run as root, in the host's network namespace, on a kernel with veth and policy routing"
+	hintLock   = "the process that holds the lock hangs or is stopped: look at it; a retry helps once it is gone"
 	hintStore  = `is "dataDir" in "ipam" the folder of eni-ipam's store?`
 )
 
@@ -121,7 +122,11 @@ func (c *call) view(read func(*store.Tx) error) (found bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, cnierr.New(cnierr.IO, err, hintStore)
+		hint := hintStore
+		if errors.Is(err, context.DeadlineExceeded) {
+			hint = hintLock
+		}
+		return false, cnierr.New(cnierr.IO, err, hint)
 	}
 	return true, nil
 }
