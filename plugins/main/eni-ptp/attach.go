@@ -38,6 +38,9 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.refuseSecondWayOut(inside, ends); err != nil {
+		return nil, err
+	}
 	granted, err := c.requestAddress(ends.old)
 	if err != nil {
 		return nil, err
@@ -105,6 +108,29 @@ func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, er
 		return pair{}, c.host.RemoveLink(c.names.Veth)
 	}
 	return pair{}, nil
+}
+
+// refuseSecondWayOut returns an error where the container has the gateway or a default route by another interface: ours
+// would take its place, and the other interface's traffic with it.
+func (c *call) refuseSecondWayOut(inside *netstate.Handle, ends pair) error {
+	gw := layout.Gateway4()
+	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
+		route, found, err := inside.RouteTo(to)
+		if err != nil {
+			return err
+		}
+		if !found || route.Table != layout.TableMain || route.Dev.Index == ends.peer.Index ||
+			route.Dst != layout.Host(gw) && route.Dst != layout.Default(gw) {
+			continue
+		}
+		link, err := inside.LinkByIndex(route.Dev.Index)
+		if err != nil {
+			return err
+		}
+		return cnierr.New(cnierr.Config, fmt.Errorf("the container has a route to %s by %s already", route.Dst, link.Name),
+			"eni-ptp makes a container's default route: it can be its only network, or its first if the others make none")
+	}
+	return nil
 }
 
 // requestAddress asks IPAM. Where that did not fail in due form, it may have taken an address all the same, which is given

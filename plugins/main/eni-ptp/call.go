@@ -23,9 +23,6 @@ import (
 	"github.com/enichain/enichain/core/store"
 )
 
-// storeWait bounds the waiting for the store's lock, which nobody holds for longer than a transaction.
-const storeWait = 10 * time.Second
-
 const (
 	hintKernel = "eni-ptp must run as root, in the host's network namespace, on a kernel with veth and policy routing"
 	hintLock   = "the process that holds the lock hangs or is stopped: look at it; a retry helps once it is gone"
@@ -110,12 +107,18 @@ func (c *call) openSandbox() (*sandbox.Netns, error) {
 	return ns, nil
 }
 
+// storeTime bounds the waiting for the store's lock, as eni-ipam does. The delegated call has a bound of its own: ended from
+// here it could not say why.
+func (c *call) storeTime() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.ctx, time.Duration(c.conf.IPAM.Timeout))
+}
+
 // view reads the store. Where there is none, or the addresses are another IPAM's, found is false.
 func (c *call) view(read func(*store.Tx) error) (found bool, err error) {
 	if !c.conf.OwnIPAM() {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
+	ctx, cancel := c.storeTime()
 	defer cancel()
 	err = store.At(c.conf.IPAM.DataDir).View(ctx, read)
 	if errors.Is(err, store.ErrNoStore) {
