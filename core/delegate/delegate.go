@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -83,10 +85,15 @@ func (p Plugin) run(ctx context.Context, verb string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A killed plugin takes what it runs with it: left alone, an ADD would take an address after the runtime's DEL, or a DEL
+	// release it after another ADD. The death signal is bound to the thread that forked.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, file)
 	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(p.Config), &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", p.Type, verb, reported(err, stdout.Bytes(), stderr.Bytes()))
 	}

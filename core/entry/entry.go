@@ -1,5 +1,5 @@
-// Package entry is what the mains of the plugins share: the versions of the specification that they speak, and the one
-// mistake of a runtime that no plugin may carry out.
+// Package entry is what the mains of the plugins share: the versions of the specification that they speak, the one
+// mistake of a runtime that no plugin may carry out, and the words that no DEL may fail with.
 package entry
 
 import (
@@ -20,13 +20,14 @@ import (
 // the verb: an ADD would have printed its result already, and kept its address; and a DEL, which needs no namespace,
 // could never succeed (libcni 1.3.0, pkg/skel/skel.go, pluginMain). So skel is told to leave it.
 func Main(plugin string, verbs skel.CNIFuncs) {
-	add := verbs.Add
+	add, del := verbs.Add, verbs.Del
 	verbs.Add = func(args *skel.CmdArgs) error {
 		if err := refuseHost(args.Netns); err != nil {
 			return err
 		}
 		return add(args)
 	}
+	verbs.Del = func(args *skel.CmdArgs) error { return cnierr.ForDel(cnierr.IO, del(args), "") }
 	_ = os.Setenv("CNI_NETNS_OVERRIDE", "true") // fails for names with a '=' or a zero byte
 	skel.PluginMainFuncs(verbs, version.VersionsStartingFrom("0.3.0"), about.Plugin(plugin))
 }

@@ -53,24 +53,20 @@ type Warm struct {
 	Max    int `json:"max,omitempty"`
 }
 
-// Manage says which ENIs that we did not make are used, beside the primary one.
+// Manage says which ENIs that we did not make are used, beside the primary one and those with our tag.
 type Manage struct {
 	All bool
 	IDs []string
+
+	wrong string // what was written, where it is neither: DEL works with it all the same
 }
 
 // UnmarshalJSON reads "all" or a list of IDs.
 func (m *Manage) UnmarshalJSON(data []byte) error {
-	var word string
-	if json.Unmarshal(data, &word) == nil {
-		if word != "all" {
-			return fmt.Errorf(`"manage" is %q: "all" or a list of ENIs is wanted`, word)
-		}
+	if string(data) == `"all"` {
 		m.All = true
-		return nil
-	}
-	if err := json.Unmarshal(data, &m.IDs); err != nil {
-		return errors.New(`"manage" is neither "all" nor a list of ENIs`)
+	} else if json.Unmarshal(data, &m.IDs) != nil {
+		m.wrong = string(data)
 	}
 	return nil
 }
@@ -83,8 +79,8 @@ func (m Manage) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m.IDs)
 }
 
-// complete fills in the defaults and checks what needs nothing but the configuration.
-func (p *Pool) complete() error {
+// complete fills in the defaults.
+func (p *Pool) complete() {
 	if p.Mode == "" {
 		p.Mode = Normal
 	}
@@ -94,9 +90,11 @@ func (p *Pool) complete() error {
 	if p.ENIIdle == nil {
 		p.ENIIdle = new(Duration(DefaultENIIdle))
 	}
-	if p.Warm.Target < p.Warm.Min {
-		p.Warm.Target = p.Warm.Min
-	}
+	p.Warm.Target = max(p.Warm.Target, p.Warm.Min)
+}
+
+// check says what is wrong, as far as that needs nothing else.
+func (p *Pool) check() error {
 	switch {
 	case p.Mode != Normal && p.Mode != AllocateOnly && p.Mode != Offline:
 		return fmt.Errorf(`"mode" is %q: "normal", "allocate-only" or "offline" is wanted`, p.Mode)
@@ -104,6 +102,8 @@ func (p *Pool) complete() error {
 		return errors.New(`"warm", "maxENIs", "maxIPs" and "limits" have no negative numbers`)
 	case p.Warm.Max > 0 && p.Warm.Max <= p.Warm.Target:
 		return fmt.Errorf(`"warm": "max" %d must be above "target" %d, or 0`, p.Warm.Max, p.Warm.Target)
+	case p.Manage.wrong != "":
+		return fmt.Errorf(`"manage" is %s: "all" or a list of ENIs is wanted`, p.Manage.wrong)
 	case len(p.Subnets) > 0 && len(p.SubnetTags) > 0:
 		return errors.New(`"subnets" and "subnetTags" exclude each other`)
 	}

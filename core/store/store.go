@@ -46,7 +46,7 @@ func (s *Store) Path() string { return filepath.Join(s.dir, "state.db") }
 // boot, and makes none.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	l, err := acquire(ctx, s.lockPath(), unix.LOCK_SH)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return ErrNoStore
 	}
 	if err != nil {
@@ -99,11 +99,14 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 
 // UpdateExisting is Update where there is a store, and ErrNoStore, with nothing made, where there is none.
 func (s *Store) UpdateExisting(ctx context.Context, fn func(*Tx) error) error {
-	if _, err := os.Stat(s.Path()); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.Path()); absent(err) {
 		return ErrNoStore
 	}
 	return s.Update(ctx, fn)
 }
+
+// absent says whether an error means that nothing is there: with a file in the data directory's place nothing is, either.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
 
 // Usable says, without a lock and without changing anything, whether the store could be written: the data directory, or
 // where it is to be made, and the form of the file.

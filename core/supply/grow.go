@@ -37,7 +37,7 @@ func (s *Supply) growForWaiting(ctx context.Context, network string) error {
 			return err
 		}
 		err = s.grow(ctx, k)
-		if end, ok := ctx.Deadline(); err == nil || ok && time.Until(end) < hurry {
+		if err == nil || hurried(ctx) {
 			return err
 		}
 		if ClassOf(err) == cloud.Throttled {
@@ -46,6 +46,12 @@ func (s *Supply) growForWaiting(ctx context.Context, network string) error {
 		f := store.Failure{Network: network, Class: string(ClassOf(err)), Message: err.Error()}
 		return s.join(ctx, err, func(tx *store.Tx) error { return tx.Fail(f) })
 	}
+}
+
+// hurried says whether so little time is left that whatever fails may fail for that reason.
+func hurried(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ok && time.Until(end) < hurry
 }
 
 // grow brings the pool to what the arithmetic wants of it.

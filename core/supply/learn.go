@@ -39,17 +39,17 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 	if err != nil {
 		return fmt.Errorf("ask the metadata service what this node is: %w", err)
 	}
-	listed, err := driver.ENIs(ctx, node.InstanceID)
-	if err != nil {
-		err = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, err)
+	listed, listErr := driver.ENIs(ctx, node.InstanceID)
+	if listErr != nil {
+		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
 	}
-	if err != nil && (len(k.intents) > 0 || len(node.ENIs) == 0) {
-		return err
+	if listErr != nil && (len(k.intents) > 0 || len(node.ENIs) == 0) {
+		return listErr
 	}
-	authoritative := err == nil
-	if err != nil {
+	authoritative := listErr == nil
+	if !authoritative {
 		// The metadata's addresses serve while the API does not: a pool that could serve an ADD never refuses it.
-		s.log.Warn("learn from the metadata service alone", "error", err)
+		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
 	limits := s.limits(ctx, driver, node.InstanceType)
 	managed, foreign := s.managed(merge(node.ENIs, listed), authoritative, k)
@@ -66,8 +66,11 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		}
 		return s.forget(tx, listed)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !authoritative && hurried(ctx):
+		return listErr // no time is left to ask for more, and this is why
 	}
 	return s.settle(ctx, driver, node.InstanceID, k.intents, listed)
 }

@@ -211,3 +211,71 @@ func TestMissingStore(t *testing.T) {
 		t.Errorf("left: %s", left)
 	}
 }
+
+// DEL makes do with any prevResult, or with none that it can read.
+func TestDelWithAStrangePrevResult(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, lab.Options{ENIs: 2})
+	m.warm(t, static())
+	m.netns(t, "c")
+	before := m.state(t)
+	for _, strange := range []any{
+		conf{},
+		nil,
+		conf{"cniVersion": "9.9.9"},
+		conf{"cniVersion": 5},
+		conf{"cniVersion": "0.2.0", "ip4": conf{"ip": "10.19.16.101/32"}},
+		conf{"cniVersion": "1.1.0", "ips": "x"},
+		conf{"cniVersion": "1.1.0", "ips": []any{nil}},
+		conf{"cniVersion": "1.1.0", "ips": []conf{{"interface": 7, "address": "10.19.16.101/32"}}},
+		conf{"cniVersion": "1.1.0", "ips": []conf{{"interface": -1, "address": "10.19.16.101/32"}}},
+		conf{"cniVersion": "1.1.0", "ips": []conf{{"address": "fd00::1/128"}, {"address": "10.19.0.22/32"}, {"address": "10.19.16.17/32"}}},
+		conf{"cniVersion": "1.1.0", "interfaces": []any{nil}, "ips": []conf{{"interface": 0, "address": "10.19.16.101/32"}}},
+	} {
+		m.add(t, "c", static())
+		for _, plugin := range []string{snatPlugin, ptpPlugin, ipamPlugin} {
+			m.succeed(t, m.call(plugin, "DEL", "c", static().with(strange, "prevResult")))
+		}
+		m.unchanged(t, before)
+	}
+}
+
+// The same results on the way in: an error of a plugin that needs them, never a panic, and nothing is done.
+func TestStrangePrevResult(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, lab.Options{ENIs: 2})
+	m.netns(t, "c")
+	m.add(t, "c", static())
+	before := m.state(t)
+	for _, strange := range []any{
+		conf{},
+		nil,
+		conf{"cniVersion": "9.9.9"},
+		conf{"cniVersion": "1.1.0"},
+		conf{"cniVersion": "1.1.0", "ips": []any{nil}},
+		conf{"cniVersion": "1.1.0", "interfaces": []any{nil}, "ips": []conf{{"interface": 0, "address": "10.19.16.100/32"}}},
+		conf{"cniVersion": "1.1.0", "ips": []conf{{"interface": 7, "address": "10.19.16.100/32"}}},
+	} {
+		for _, plugin := range plugins() {
+			if o := m.run(t, m.call(plugin, "CHECK", "c", static().with(strange, "prevResult"))); o.Error == nil && plugin == ptpPlugin {
+				t.Errorf("%s CHECK passes with the prevResult %v", plugin, strange)
+			}
+		}
+		m.run(t, m.call(snatPlugin, "ADD", "c", static().snat().with(strange, "prevResult")))
+		m.unchanged(t, before)
+	}
+}
+
+// An ENI that the host does not have: the address goes back, and the error names the ENI.
+func TestAddWithoutTheENI(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, lab.Options{ENIs: 2})
+	m.warm(t, static())
+	m.netns(t, "c")
+	sh(t, &m.Host, "ip link set eth1 down; ip link set eth1 name away")
+	before := m.state(t)
+	if e := m.fail(t, m.call(ptpPlugin, "ADD", "c", static()), 101, "eth1"); e.Details == "" {
+		t.Error("no hint")
+	}
+	m.unchanged(t, before)
+}

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,6 @@ func (d *demo) take(ctx context.Context, w walk) (outcome, error) {
 			o.packets = append(o.packets, captured{p, d.nodes[i]})
 		}
 	}
-	// Each node's are in order already, and the clock is the same.
 	slices.SortStableFunc(o.packets, func(a, b captured) int { return a.Time.Compare(b.Time) })
 	o.there, o.back = path(o.packets, request), path(o.packets, answer)
 	return o, err
@@ -119,8 +119,20 @@ func answer(p probe.Packet) bool {
 	return p.Protocol == "tcp" && p.Flags == "S." || p.Protocol == "icmp" && p.ICMPType == probe.EchoReply
 }
 
-// path names the interfaces that packets of one kind passed, in their order; a repeated packet adds nothing.
+// path names the interfaces that packets of one kind passed, in their order; a repeated packet adds nothing. The order is
+// told by the TTL, of which a node takes one and the VPC none, and not by the time: the kernel begins to stamp packets
+// only some time after the first socket asked for it, and one that has no stamp gets the time at which it is read.
 func path(packets []captured, kind func(probe.Packet) bool) string {
+	packets = slices.DeleteFunc(slices.Clone(packets), func(p captured) bool { return !kind(p.Packet) })
+	slices.SortStableFunc(packets, func(a, b captured) int {
+		if a.TTL != b.TTL || a.Outgoing == b.Outgoing {
+			return cmp.Compare(b.TTL, a.TTL)
+		}
+		if a.Outgoing { // it left one node before it came to the next
+			return -1
+		}
+		return 1
+	})
 	type place struct {
 		node     *node
 		link     string
@@ -130,7 +142,7 @@ func path(packets []captured, kind func(probe.Packet) bool) string {
 	var words []string
 	for _, p := range packets {
 		at := place{p.node, p.Interface, p.Outgoing}
-		if !kind(p.Packet) || slices.Contains(passed, at) {
+		if slices.Contains(passed, at) {
 			continue
 		}
 		passed = append(passed, at)

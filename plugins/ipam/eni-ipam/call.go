@@ -26,18 +26,19 @@ type call struct {
 	args    *skel.CmdArgs
 	owner   store.Owner
 	log     *slog.Logger
+	logErr  error // why there is none
 }
+
+// hintConfig goes with every error of the configuration.
+const hintConfig = "correct the network's conflist: docs/eni-ipam.md lists the fields"
 
 // begin reads a call's input. What it returns second ends the call.
 func begin(args *skel.CmdArgs) (*call, func(), error) {
 	request, err := netconf.ParseIPAM(args.StdinData)
 	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, "correct the network's conflist: docs/eni-ipam.md lists the fields")
+		return nil, nil, cnierr.New(cnierr.Config, err, hintConfig)
 	}
-	log, file, err := logging.Open(request.IPAM.Log)
-	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, `correct "log" in the "ipam" section`)
-	}
+	log, file, logErr := logging.Open(request.IPAM.Log)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Duration(request.IPAM.Timeout), errTimeout)
 	c := &call{
 		ctx:     ctx,
@@ -45,6 +46,7 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 		args:    args,
 		owner:   store.Owner{Network: request.Name, ContainerID: args.ContainerID, IfName: args.IfName},
 		log:     log.With("network", request.Name, "container", args.ContainerID, "ifname", args.IfName),
+		logErr:  logErr,
 	}
 	c.Supply = supply.New(&request.IPAM, supply.Driver(&request.IPAM, args.Path), c.log)
 	return c, func() { cancel(); _ = file.Close() }, nil
@@ -58,6 +60,14 @@ func (c *call) sandbox() store.Sandbox {
 		PodNamespace: netconf.Arg(c.args.Args, "K8S_POD_NAMESPACE"),
 		PodName:      netconf.Arg(c.args.Args, "K8S_POD_NAME"),
 	}
+}
+
+// validate refuses a configuration with which no address can be given.
+func (c *call) validate() error {
+	if c.logErr != nil {
+		return cnierr.New(cnierr.Config, c.logErr, `correct "log" in the "ipam" section`)
+	}
+	return cnierr.New(cnierr.Config, c.request.Validate(), hintConfig)
 }
 
 // cooldown is how long a released address rests.

@@ -38,7 +38,10 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	granted, err := c.requestAddress()
+	if err := c.refuseSecondWayOut(inside, ends); err != nil {
+		return nil, err
+	}
+	granted, err := c.requestAddress(ends.old)
 	if err != nil {
 		return nil, err
 	}
@@ -107,20 +110,45 @@ func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, er
 	return pair{}, nil
 }
 
-// requestAddress asks IPAM.
-func (c *call) requestAddress() (*types100.Result, error) {
+// refuseSecondWayOut returns an error where the container has the gateway or a default route by another interface: ours
+// would take its place, and the other interface's traffic with it.
+func (c *call) refuseSecondWayOut(inside *netstate.Handle, ends pair) error {
+	gw := layout.Gateway4()
+	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
+		route, found, err := inside.RouteTo(to)
+		if err != nil {
+			return err
+		}
+		if !found || route.Table != layout.TableMain || route.Dev.Index == ends.peer.Index ||
+			route.Dst != layout.Host(gw) && route.Dst != layout.Default(gw) {
+			continue
+		}
+		link, err := inside.LinkByIndex(route.Dev.Index)
+		if err != nil {
+			return err
+		}
+		return cnierr.New(cnierr.Config, fmt.Errorf("the container has a route to %s by %s already", route.Dst, link.Name),
+			"eni-ptp makes a container's default route: it can be its only network, or its first if the others make none")
+	}
+	return nil
+}
+
+// requestAddress asks IPAM. Where that did not fail in due form, it may have taken an address all the same, which is given
+// back; not that of a container which lives, whose ADD is repeated.
+func (c *call) requestAddress(again bool) (*types100.Result, error) {
 	granted, err := c.ipam().Add(c.ctx)
-	if errors.Is(err, delegate.ErrResult) {
+	var said *types.Error
+	absent := errors.Is(err, delegate.ErrType) || errors.Is(err, delegate.ErrMissing)
+	switch {
+	case err == nil:
+		return granted, nil
+	case absent:
+		return nil, cnierr.New(cnierr.Config, fmt.Errorf("get an address: %w", err),
+			`correct "type" in "ipam", or install the plugin beside this one`)
+	case !again && (errors.Is(err, delegate.ErrResult) || !errors.As(err, &said)):
 		err = errors.Join(err, c.releaseAddress())
 	}
-	if err != nil {
-		code, hint := cnierr.IO, ""
-		if errors.Is(err, delegate.ErrType) || errors.Is(err, delegate.ErrMissing) {
-			code, hint = cnierr.Config, `correct "type" in "ipam", or install the plugin beside this one`
-		}
-		return nil, cnierr.New(code, fmt.Errorf("get an address: %w", err), hint)
-	}
-	return granted, nil
+	return nil, cnierr.New(cnierr.IO, fmt.Errorf("get an address: %w", err), "")
 }
 
 // releaseAddress gives the address back to IPAM; it is no error if there is none.
@@ -138,6 +166,9 @@ func (c *call) releaseAddress() error {
 func containerAddresses(granted *types100.Result) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	for _, ip := range granted.IPs {
+		if ip == nil {
+			return nil, cnierr.New(cnierr.Config, errors.New("IPAM gave an address that is null"), "")
+		}
 		a, ok := netip.AddrFromSlice(ip.Address.IP)
 		if a = a.Unmap(); !ok || !a.Is4() {
 			return nil, cnierr.New(cnierr.Config, fmt.Errorf("IPAM gave the address %s", ip.Address.IP),

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -156,7 +155,7 @@ func (c *call) remember(eni store.ENI, link netstate.Link) error {
 	if eni.IfIndex == link.Index {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
+	ctx, cancel := c.storeTime()
 	defer cancel()
 	err := store.At(c.conf.IPAM.DataDir).Update(ctx, func(tx *store.Tx) error {
 		now, known, err := tx.ENI(eni.ID)
