@@ -34,11 +34,11 @@ func (v *VPC) Inject(f Fault) {
 	v.faults = append(v.faults, &f)
 }
 
-// ClearFaults removes all faults.
+// ClearFaults removes all faults, and the buckets of Throttle.
 func (v *VPC) ClearFaults() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.faults = nil
+	v.faults, v.buckets = nil, nil
 }
 
 // fault returns what is to hit this call, and counts it; nil where nothing is.
