@@ -67,14 +67,14 @@ func (s *Supply) grow(ctx context.Context, k *knowledge) error {
 }
 
 // growBy is grow with whom to ask. It learns what is there where nothing is known yet, where an intent is open, and where
-// no ENI has room: addresses may have been added by hand.
+// no ENI has room, or one refused that seemed to have: addresses may have been added by hand.
 func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) error {
 	refused, learnt := map[string]error{}, false
 	for {
 		st := s.state(k)
 		steps := pool.Grow(s.policy(), st)
 		switch {
-		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0):
+		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0 || len(refused) > 0):
 			learnt = true
 			if err := s.learn(ctx, driver); err != nil {
 				if len(refused) > 0 {

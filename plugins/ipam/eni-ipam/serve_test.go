@@ -231,7 +231,7 @@ func TestOneNetworksFailureIsNotAnothers(t *testing.T) {
 	other.network = "other"
 	w.firstAndSecond(t,
 		func() {
-			if _, failed := w.run(t, "ADD", "c1", map[string]any{"firstDeviceIndex": 1}); failed == nil {
+			if _, failed := w.run(t, "ADD", "c1", map[string]any{"firstDeviceIndex": 1, "maxENIs": 1}); failed == nil {
 				t.Error("there is no such ENI")
 			}
 		},
