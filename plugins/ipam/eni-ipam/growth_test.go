@@ -64,14 +64,15 @@ func TestSubnetAddressing(t *testing.T) {
 
 func TestAFullENIGivesWayToTheNextAndTheLastSaysSo(t *testing.T) {
 	w := newWorld(t, "t3.medium", "10.0.0.0/24", "10.0.1.0/24") // 5 secondary addresses an ENI
+	two := map[string]any{"maxENIs": 2}
 	for i := range 10 {
-		w.add(t, fmt.Sprint("c", i), nil)
+		w.add(t, fmt.Sprint("c", i), two)
 	}
-	_, failed := w.run(t, "ADD", "one-too-many", nil)
+	_, failed := w.run(t, "ADD", "one-too-many", two)
 	if failed == nil || failed.Code != cnierr.TryAgainLater {
 		t.Fatalf("beyond the limit: %+v, want code 11", failed)
 	}
-	for _, want := range []string{w.enis[0].ID + " is full with 5", w.enis[1].ID + " is full with 5", w.instance.ID, "t3.medium"} {
+	for _, want := range []string{w.enis[0].ID + " is full with 5", w.enis[1].ID + " is full with 5", w.instance.ID, "t3.medium", `"maxENIs" is 2`} {
 		if !strings.Contains(failed.Msg, want) {
 			t.Errorf("%q does not say %q", failed.Msg, want)
 		}
