@@ -10,6 +10,7 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -120,7 +121,7 @@ func (s *Supply) managed(enis []cloud.ENI, authoritative bool, k *knowledge) (ou
 		_, tagged := e.Tags[TagOwner]
 		known := slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
 		switch {
-		case e.Primary, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
+		case e.Primary, s.conf.Cloud == netconf.StaticCloud, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
 			ours = append(ours, e)
 		default:
 			foreign++

@@ -21,6 +21,9 @@ import (
 // then show a node's namespaces for ever.
 func init() { runtime.LockOSThread() }
 
+// ownerTag is the tag of ENIs that enichain manages (core/supply, TagOwner).
+const ownerTag = "enichain/owner"
+
 // Options say what to build. The zero value is a lab of two nodes as the recipes have them.
 type Options struct {
 	Name         string        // for messages; "lab" where empty
@@ -129,7 +132,12 @@ func (l *Lab) addNode(o Options, number int) error {
 	l.fabric.addNode(n)
 	for index := range o.ENIs {
 		subnet, primary := place(number, index)
-		if _, err := l.VPC.AddENI(instance.ID, subnet, index, primary); err != nil {
+		eni, err := l.VPC.AddENI(instance.ID, subnet, index, primary)
+		if err != nil {
+			return err
+		}
+		// By the tag, enichain uses an ENI that it did not make; it does not delete it.
+		if err := l.VPC.Tag(eni.ID, map[string]string{ownerTag: "lab"}); err != nil {
 			return err
 		}
 	}
