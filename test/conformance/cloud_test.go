@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -52,6 +54,23 @@ func inject(code uint, f vpcsim.Fault, words ...string) trouble {
 		begin: func(_ *testing.T, m *machine) { m.lab.VPC.Inject(f) },
 		end:   func(_ *testing.T, m *machine) { m.lab.VPC.ClearFaults() },
 	}
+}
+
+// resting is the trouble of something that is full. All processes let it rest for minutes, and an operator who knows better
+// wakes it.
+func resting(code uint, f vpcsim.Fault, words ...string) trouble {
+	tr := inject(code, f, words...)
+	tr.conf = func(c conf) conf { return c.with(2, "ipam", "maxENIs") } // else another ENI would be made
+	clear := tr.end
+	tr.end = func(t *testing.T, m *machine) {
+		t.Helper()
+		clear(t, m)
+		err := m.Do(func() error { return store.At(dataDir).Update(context.Background(), (*store.Tx).WakeAll) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tr
 }
 
 // cut is the trouble of an address that answers nothing.
@@ -115,8 +134,8 @@ func troubles() map[string]trouble {
 		"metadata refuses":       inject(11, vpcsim.Fault{Action: vpcsim.IMDSToken, Status: 503}, "metadata"),
 		"credentials refused":    inject(102, vpcsim.Fault{Code: "AuthFailure", Status: 401, Message: "not valid"}, "not valid"),
 		"call not allowed":       inject(102, vpcsim.Fault{Action: assignAction, Code: "UnauthorizedOperation", Status: 403}),
-		"quota":                  inject(11, vpcsim.Fault{Action: assignAction, Code: "PrivateIpAddressLimitExceeded"}, "eni-"),
-		"subnet full":            inject(11, vpcsim.Fault{Action: assignAction, Code: "InsufficientFreeAddressesInSubnet"}, "eni-"),
+		"quota":                  resting(11, vpcsim.Fault{Action: assignAction, Code: "PrivateIpAddressLimitExceeded"}, "eni-"),
+		"subnet full":            resting(11, vpcsim.Fault{Action: assignAction, Code: "InsufficientFreeAddressesInSubnet"}, "eni-"),
 		"throttled":              inject(11, vpcsim.Fault{Action: assignAction, Code: "RequestLimitExceeded", Status: 503}),
 		"API broken":             inject(11, vpcsim.Fault{Code: "InternalError", Status: 500}),
 		"no role": {
