@@ -45,10 +45,7 @@ func (v *VPC) metadata(instanceID string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	enis := v.enisOf(instanceID)
-	if v.stale != nil {
-		enis = v.stale[instanceID]
-	}
+	enis := v.metadataENIs(instanceID)
 	tree := map[string]string{}
 	set := func(path, value string) { tree["latest/meta-data/"+path] = value }
 	set("instance-id", i.ID)
@@ -70,6 +67,14 @@ func (v *VPC) metadata(instanceID string) (map[string]string, error) {
 	}
 	tree["latest/dynamic/instance-identity/document"] = v.document(i, tree["latest/meta-data/local-ipv4"])
 	return tree, nil
+}
+
+// metadataENIs are those that the metadata service tells of; mu is held.
+func (v *VPC) metadataENIs(instanceID string) []ENI {
+	if v.stale != nil {
+		return v.stale[instanceID]
+	}
+	return v.enisOf(instanceID)
 }
 
 func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
@@ -108,7 +113,7 @@ func (v *VPC) roleCredentials() string {
 	return jsonText(map[string]string{
 		"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": now.Format(time.RFC3339),
 		"AccessKeyId": v.role.AccessKeyID, "SecretAccessKey": v.role.SecretAccessKey, "Token": v.role.Token,
-		"Expiration": now.Add(6 * time.Hour).Format(time.RFC3339),
+		"Expiration": v.roleUntil().Format(time.RFC3339),
 	})
 }
 
@@ -120,10 +125,10 @@ func (v *VPC) document(i *instance, ip string) string {
 	})
 }
 
-func jsonText(fields map[string]string) string {
+func jsonText[T any](fields map[string]T) string {
 	text, err := json.MarshalIndent(fields, "", "  ")
 	if err != nil {
-		panic(fmt.Sprintf("vpcsim: %v", err)) // a map of strings always marshals
+		panic(fmt.Sprintf("vpcsim: %v", err)) // strings and numbers always marshal
 	}
 	return string(text)
 }

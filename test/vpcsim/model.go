@@ -15,7 +15,15 @@ type typeLimits struct {
 	addresses int // IPv4 addresses an ENI, the primary counted
 }
 
-// limitsOf knows a handful of types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
+// limitsOf is what an instance of the type may hold in this cloud.
+func (v *VPC) limitsOf(instanceType string) (typeLimits, bool) {
+	if v.cloud == TencentCloud {
+		return tencentLimits(instanceType)
+	}
+	return limitsOf(instanceType)
+}
+
+// limitsOf knows a handful of EC2's types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
 func limitsOf(instanceType string) (typeLimits, bool) {
 	l, ok := map[string]typeLimits{
 		"t3.micro":   {2, 2},
@@ -30,27 +38,34 @@ func limitsOf(instanceType string) (typeLimits, bool) {
 // subnet hands out addresses: those never used first, then the one that was freed the longest ago.
 type subnet struct {
 	Subnet
+	first netip.Addr // the lowest that may be handed out
 	next  netip.Addr // the lowest address never handed out by number
 	last  netip.Addr // the highest that may be
 	taken map[netip.Addr]string
 	freed []netip.Addr
 }
 
-func newSubnet(s Subnet) *subnet {
+func newSubnet(s Subnet, reserved int) *subnet {
 	s.CIDR = s.CIDR.Masked()
 	n := &subnet{Subnet: s, next: s.CIDR.Addr(), taken: map[netip.Addr]string{}}
-	for range 4 {
+	for range reserved {
 		n.next = n.next.Next()
 	}
+	n.first = n.next
 	bits := binary.BigEndian.Uint32(s.CIDR.Addr().AsSlice()) + 1<<(32-s.CIDR.Bits()) - 2
 	n.last = netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, bits)))
 	return n
 }
 
-// usable says whether the address is one of the subnet's that AWS does not keep for itself.
+// usable says whether the address is one of the subnet's that the cloud does not keep for itself.
 func (s *subnet) usable(ip netip.Addr) bool {
-	first := s.CIDR.Addr().Next().Next().Next().Next()
-	return ip.Is4() && first.Compare(ip) <= 0 && ip.Compare(s.last) <= 0
+	return ip.Is4() && s.first.Compare(ip) <= 0 && ip.Compare(s.last) <= 0
+}
+
+// total is how many addresses are usable.
+func (s *subnet) total() int {
+	number := func(ip netip.Addr) int { return int(binary.BigEndian.Uint32(ip.AsSlice())) }
+	return number(s.last) - number(s.first) + 1
 }
 
 // pick returns n addresses that nobody has, without taking them.
@@ -102,6 +117,9 @@ func (s *subnet) release(ip netip.Addr) {
 
 func (v *VPC) id(kind string) string {
 	v.serial++
+	if v.cloud == TencentCloud {
+		return fmt.Sprintf("%s-%08x", kind, v.serial)
+	}
 	return fmt.Sprintf("%s-0%016x", kind, v.serial)
 }
 
@@ -172,7 +190,11 @@ func (v *VPC) attach(instanceID, subnetID string, deviceIndex int, primary netip
 		ID: v.id("eni"), AttachmentID: v.id("eni-attach"), InstanceID: instanceID, DeviceIndex: deviceIndex,
 		SubnetID: s.ID, Subnet: s.CIDR, PrimaryIP: primary, AttachedAt: time.Now().UTC(),
 	}
-	e.MAC = binary.BigEndian.AppendUint32([]byte{0x0a, 0xff}, uint32(v.serial))
+	vendor := []byte{0x0a, 0xff}
+	if v.cloud == TencentCloud {
+		vendor = []byte{0x52, 0x54}
+	}
+	e.MAC = binary.BigEndian.AppendUint32(vendor, uint32(v.serial))
 	s.take(primary, e.ID)
 	v.enis = append(v.enis, e)
 	return e.clone(), nil
@@ -246,6 +268,11 @@ func (v *VPC) grant(id string, count int, listed []netip.Addr) (ENI, []netip.Add
 func (v *VPC) revoke(id string, listed []netip.Addr) (ENI, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.free(id, listed)
+}
+
+// free is revoke with mu held.
+func (v *VPC) free(id string, listed []netip.Addr) (ENI, error) {
 	e, err := v.eniByID(id)
 	if err != nil {
 		return ENI{}, err

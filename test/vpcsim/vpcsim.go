@@ -1,8 +1,11 @@
-// Package vpcsim is a VPC in memory that speaks AWS's wire protocols: EC2's query API (signed requests, XML answers,
-// EC2's own error codes and limits) and the instance metadata service IMDSv2. A Fabric, where one is set, carries each
-// change out in a network; without one the VPC is a model only. Nothing in it listens: EC2 and IMDS are http.Handlers.
+// Package vpcsim is a VPC in memory that speaks a cloud's wire protocols. AWS's: EC2's query API (signed requests, XML
+// answers, EC2's own error codes and limits) and the instance metadata service IMDSv2. Tencent Cloud's: the VPC and CVM
+// APIs (signed requests, JSON answers, asynchronous tasks) and its metadata service. A Fabric, where one is set, carries
+// each change out in a network; without one the VPC is a model only. Nothing in it listens: EC2, IMDS, Tencent and
+// TencentMetadata are http.Handlers.
 //
-// What it answers follows the EC2 API Reference (version 2016-11-15) and the EC2 User Guide, "Instance metadata".
+// What it answers follows the EC2 API Reference (version 2016-11-15) and the EC2 User Guide, "Instance metadata", and
+// Tencent Cloud's documents of the VPC API (version 2017-03-12) and of the instance metadata.
 package vpcsim
 
 import (
@@ -17,15 +20,24 @@ import (
 
 // Config is what a VPC consists of before anything is launched into it.
 type Config struct {
-	Region           string // us-east-1 where empty
-	AvailabilityZone string // the region's zone a where empty
+	Cloud            string // AWS, also where empty, or TencentCloud
+	Region           string // us-east-1 or ap-guangzhou where empty
+	AvailabilityZone string // the region's zone a, or 3, where empty
 	CIDRs            []netip.Prefix
 	Subnets          []Subnet
 	// FabricDelay is how long the fabric lags behind the API; with 0 the API answers when the fabric has done the work.
 	FabricDelay time.Duration
+	// TaskDelay is how long a task of Tencent Cloud takes; 20 ms where it is 0.
+	TaskDelay time.Duration
 }
 
-// Subnet is a range of a VPC. AWS keeps its first four addresses and the last.
+// The clouds that the simulator knows.
+const (
+	AWS          = "aws"
+	TencentCloud = "tencent"
+)
+
+// Subnet is a range of a VPC. AWS keeps its first four addresses and the last, Tencent Cloud the first two and the last.
 type Subnet struct {
 	ID   string
 	CIDR netip.Prefix
@@ -34,7 +46,7 @@ type Subnet struct {
 // Instance is a virtual machine.
 type Instance struct {
 	ID   string
-	Type string // one that DescribeInstanceTypes knows, such as "m5.large"
+	Type string // one that the cloud knows, such as "m5.large" or "S5.MEDIUM4"
 }
 
 // ENI is an elastic network interface that is attached to an instance.
@@ -72,11 +84,13 @@ type Fabric interface {
 
 // VPC is a simulated VPC. Its methods and handlers may be used concurrently.
 type VPC struct {
+	cloud               string
 	region, zone, vpcID string
 	cidrs               []netip.Prefix
 	started             time.Time
 	keys                Credentials
 	fabric              fabricQueue
+	working             sync.WaitGroup // tasks that run
 
 	// change is held across a whole change with its fabric work, so that changes are carried out in order.
 	change sync.Mutex
@@ -94,6 +108,8 @@ type VPC struct {
 	tokens    map[string]token
 	roleName  string
 	role      Credentials
+	roleEnds  time.Time // zero for credentials that are always fresh
+	tencent   tencentTasks
 }
 
 type instance struct {
@@ -104,18 +120,14 @@ type instance struct {
 // New returns a VPC without instances. It panics where the configuration makes no sense: the caller is a test.
 func New(c Config) *VPC {
 	v := &VPC{
-		region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
+		cloud: c.Cloud, region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
 		cidrs: slices.Clone(c.CIDRs), started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
 		keys:     newCredentials("AKIA", ""),
 		roleName: "enichain-node",
 		role:     newCredentials("ASIA", rand.Text()+rand.Text()+rand.Text()),
+		tencent:  newTencentTasks(c.TaskDelay),
 	}
-	if v.region == "" {
-		v.region = "us-east-1"
-	}
-	if v.zone == "" {
-		v.zone = v.region + "a"
-	}
+	v.setPlace()
 	for _, s := range c.Subnets {
 		if !s.CIDR.Addr().Is4() || s.CIDR.Bits() > 28 {
 			panic(fmt.Sprintf("vpcsim: subnet %s %s is not an IPv4 range of at least 16 addresses", s.ID, s.CIDR))
@@ -123,30 +135,64 @@ func New(c Config) *VPC {
 		if !slices.ContainsFunc(c.CIDRs, func(p netip.Prefix) bool { return p.Overlaps(s.CIDR) && p.Bits() <= s.CIDR.Bits() }) {
 			panic(fmt.Sprintf("vpcsim: subnet %s %s lies in none of the VPC's ranges %v", s.ID, s.CIDR, c.CIDRs))
 		}
-		v.subnets = append(v.subnets, newSubnet(s))
+		v.subnets = append(v.subnets, newSubnet(s, v.reserved()))
 	}
 	v.fabric.delay = c.FabricDelay
 	return v
 }
 
+// setPlace fills in what the configuration leaves out.
+func (v *VPC) setPlace() {
+	set := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	set(&v.cloud, AWS)
+	if v.cloud == TencentCloud {
+		v.vpcID, v.keys.AccessKeyID, v.role.AccessKeyID = "vpc-0a1b2c3d", "AKID"+v.keys.AccessKeyID, "AKID"+v.role.AccessKeyID
+		set(&v.region, "ap-guangzhou")
+		set(&v.zone, v.region+"-3")
+		return
+	}
+	set(&v.region, "us-east-1")
+	set(&v.zone, v.region+"a")
+}
+
+// reserved is how many addresses at the beginning of a subnet the cloud keeps.
+func (v *VPC) reserved() int {
+	if v.cloud == TencentCloud {
+		return 2 // the network's and the gateway's
+	}
+	return 4
+}
+
 // SetFabric sets what carries changes out; it is to be called before the first AddENI.
 func (v *VPC) SetFabric(f Fabric) { v.fabric.set(f) }
 
-// Close waits for the fabric work that is still to be done. It is needed only with a FabricDelay.
-func (v *VPC) Close() { v.fabric.wait() }
+// Close waits for the tasks and the fabric work that are still to be done. It is needed only where there are any: with a
+// FabricDelay, and in Tencent Cloud.
+func (v *VPC) Close() {
+	v.working.Wait()
+	v.fabric.wait()
+}
 
 // FabricErrors returns what the fabric could not carry out after the API had answered.
 func (v *VPC) FabricErrors() []error { return v.fabric.failed() }
 
 // AddInstance launches an instance, without an ENI yet.
 func (v *VPC) AddInstance(instanceType string) (Instance, error) {
-	limits, ok := limitsOf(instanceType)
+	limits, ok := v.limitsOf(instanceType)
 	if !ok {
 		return Instance{}, errorf("InvalidInstanceType", "The following supplied instance types do not exist: [%s]", instanceType)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	i := Instance{ID: v.id("i"), Type: instanceType}
+	kind := "i"
+	if v.cloud == TencentCloud {
+		kind = "ins"
+	}
+	i := Instance{ID: v.id(kind), Type: instanceType}
 	v.instances = append(v.instances, &instance{Instance: i, limits: limits})
 	return i, nil
 }
@@ -186,7 +232,7 @@ func (v *VPC) SetPageSize(n int) {
 	v.pageSize = n
 }
 
-// Calls returns how often an EC2 action was called, failed calls included; "" counts all that change something.
+// Calls returns how often an action was called, failed calls included; "" counts all that change something.
 func (v *VPC) Calls(action string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -195,7 +241,7 @@ func (v *VPC) Calls(action string) int {
 	}
 	n := 0
 	for name, count := range v.calls {
-		if a, ok := actions()[name]; ok && a.changes {
+		if actions()[name].changes || tencentActions()[name].changes {
 			n += count
 		}
 	}
