@@ -49,7 +49,7 @@ func TestExamplesOfTheDocs(t *testing.T) {
 func TestServeAnswersAsInTheDocs(t *testing.T) {
 	var out, want bytes.Buffer
 	status := Serve(t.Context(), strings.NewReader(example(t, "request")), &out, func(json.RawMessage) (Driver, error) {
-		return giving{netip.MustParseAddr("10.0.2.17"), netip.MustParseAddr("10.0.2.18")}, nil
+		return giving{addresses: []netip.Addr{netip.MustParseAddr("10.0.2.17"), netip.MustParseAddr("10.0.2.18")}}, nil
 	})
 	if err := json.Compact(&want, []byte(example(t, "answer"))); err != nil {
 		t.Fatal(err)
@@ -60,13 +60,12 @@ func TestServeAnswersAsInTheDocs(t *testing.T) {
 }
 
 // giving is a driver that assigns its addresses.
-type giving []netip.Addr
+type giving struct {
+	Driver
+	addresses []netip.Addr
+}
 
-func (giving) Node(context.Context) (*Node, error)                         { return nil, nil }
-func (giving) ENIs(context.Context, string) ([]ENI, error)                 { return nil, nil }
-func (giving) Limits(context.Context, string) (Limits, error)              { return Limits{}, nil }
-func (g giving) Assign(context.Context, string, int) ([]netip.Addr, error) { return g, nil }
-func (giving) Unassign(context.Context, string, []netip.Addr) error        { return nil }
+func (g giving) Assign(context.Context, string, int) ([]netip.Addr, error) { return g.addresses, nil }
 
 func TestShellDriverOfTheDocs(t *testing.T) {
 	x := script(t, strings.TrimPrefix(example(t, "driver"), "#!/bin/sh\n"))
@@ -85,6 +84,8 @@ func TestShellDriverOfTheDocs(t *testing.T) {
 	wantError(t, err, Quota, "all its addresses")
 	err = x.Unassign(t.Context(), "eni-1", []netip.Addr{netip.MustParseAddr("10.0.2.17")})
 	wantError(t, err, Invalid)
+	_, err = x.TaggedENIs(t.Context(), map[string]string{"a": "b"})
+	wantError(t, err, Unsupported)
 	if e := new(Error); errors.As(err, &e) && e.Class.Ambiguous() {
 		t.Error("a refusal counts as ambiguous")
 	}

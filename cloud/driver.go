@@ -4,7 +4,6 @@ package cloud
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 )
 
@@ -22,79 +21,26 @@ type Driver interface {
 	Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error)
 	// Unassign takes secondary addresses from the ENI. One that is already gone is no error.
 	Unassign(ctx context.Context, eni string, addresses []netip.Addr) error
-}
+	// AssignPrefixes adds count prefixes to the ENI and returns those added, usable now. A cloud that has none answers
+	// class Unsupported.
+	AssignPrefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error)
+	// UnassignPrefixes takes prefixes from the ENI. One that is already gone is no error.
+	UnassignPrefixes(ctx context.Context, eni string, prefixes []netip.Prefix) error
 
-// Node is what the metadata service says of this machine.
-type Node struct {
-	InstanceID   string         `json:"instanceID"`
-	InstanceType string         `json:"instanceType,omitempty"`
-	Region       string         `json:"region,omitempty"`
-	PrimaryMAC   string         `json:"primaryMAC"`
-	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs"`
-	ENIs         []ENI          `json:"enis"`
-}
-
-// ENI is an attached elastic network interface. What a source does not know is left zero: the metadata service knows
-// the subnet's CIDR, the API need not.
-type ENI struct {
-	ID          string       `json:"id"`
-	MAC         string       `json:"mac"` // lower case
-	Link        string       `json:"link,omitempty"`
-	DeviceIndex int          `json:"deviceIndex"`
-	Primary     bool         `json:"primary,omitempty"`
-	SubnetID    string       `json:"subnetID,omitempty"`
-	Subnet      netip.Prefix `json:"subnet,omitzero"`
-	Gateway     netip.Addr   `json:"gateway,omitzero"`
-	PrimaryIP   netip.Addr   `json:"primaryIP"`
-	Addresses   []netip.Addr `json:"addresses"` // the secondary ones
-	MTU         int          `json:"mtu,omitempty"`
-}
-
-// Limits is what an instance type may hold.
-type Limits struct {
-	ENIs            int `json:"enis"`
-	AddressesPerENI int `json:"addressesPerENI"` // IPv4, the primary counted
-}
-
-// Class says what a caller can do about an error.
-type Class string
-
-// The classes of errors.
-const (
-	Throttled   Class = "throttled"   // back off and try again
-	Quota       Class = "quota"       // the ENI, instance or account holds all that it may
-	SubnetFull  Class = "subnet-full" // the subnet has no address left
-	Auth        Class = "auth"        // credentials are missing, refused or not sufficient
-	Unreachable Class = "unreachable" // no answer; a change may or may not have happened
-	NotFound    Class = "not-found"   // the thing named does not exist
-	Invalid     Class = "invalid"     // the request or the configuration is wrong
-	Internal    Class = "internal"    // the cloud's or the driver's own failure
-)
-
-// Temporary says whether the same call may succeed later with nothing changed on this node.
-func (c Class) Temporary() bool {
-	return c == Throttled || c == Quota || c == SubnetFull || c == Unreachable || c == Internal
-}
-
-// Ambiguous says whether a change that failed so may have been made all the same: whoever asked for it has to look.
-func (c Class) Ambiguous() bool { return c == Unreachable || c == Internal }
-
-// Error is a failed call, with the cloud's own words.
-type Error struct {
-	Class     Class  `json:"class"`
-	Code      string `json:"code,omitempty"`      // the cloud's code, e.g. RequestLimitExceeded
-	Message   string `json:"message"`             // the cloud's message, with no secret in it
-	RequestID string `json:"requestID,omitempty"` // for the cloud's support
-}
-
-// Error returns the message with the cloud's code and request ID.
-func (e *Error) Error() string {
-	s := e.Message
-	if e.Code != "" {
-		s = e.Code + ": " + s
-	}
-	if e.RequestID != "" {
-		s = fmt.Sprintf("%s (request %s)", s, e.RequestID)
-	}
-	return s
+	// Subnets returns those of the subnets asked for in which an ENI of the instance may be, in no order. None at all
+	// is an error of class NotFound.
+	Subnets(ctx context.Context, query SubnetQuery) ([]Subnet, error)
+	// CreateENI makes an ENI with its addresses and tags, attaches it, and has it deleted with the instance where the
+	// cloud can do that. It returns when the cloud says that the ENI is attached and its addresses are usable; the link
+	// may still be on its way. The ENI has Subnet and Gateway. A repetition with the same Token, after a lost answer or
+	// a kill at any instant, finds what the first made, attached or not, and completes it. An ENI that was made and
+	// that the cloud refuses to attach is deleted.
+	CreateENI(ctx context.Context, request CreateENIRequest) (*ENI, error)
+	// DeleteENI detaches the ENI if it is attached to the instance, and deletes it. One that is gone is no error; the
+	// primary one, and one that is attached to anything else, is refused with class Invalid. With no instance only an
+	// ENI that is not attached is deleted.
+	DeleteENI(ctx context.Context, instanceID, eni string) error
+	// TaggedENIs returns the ENIs of the account and region that have all the tags, of which there is at least one,
+	// whatever their state and whatever they are attached to.
+	TaggedENIs(ctx context.Context, tags map[string]string) ([]ENI, error)
 }

@@ -79,6 +79,54 @@ func (x *Exec) Unassign(ctx context.Context, eni string, addresses []netip.Addr)
 	return err
 }
 
+// AssignPrefixes implements Driver.
+func (x *Exec) AssignPrefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error) {
+	a, err := x.call(ctx, &Request{Op: OpAssignPrefixes, ENI: eni, Count: count})
+	if err != nil {
+		return nil, err
+	}
+	return a.Prefixes, nil
+}
+
+// UnassignPrefixes implements Driver.
+func (x *Exec) UnassignPrefixes(ctx context.Context, eni string, prefixes []netip.Prefix) error {
+	_, err := x.call(ctx, &Request{Op: OpUnassignPrefixes, ENI: eni, Prefixes: prefixes})
+	return err
+}
+
+// Subnets implements Driver.
+func (x *Exec) Subnets(ctx context.Context, query SubnetQuery) ([]Subnet, error) {
+	a, err := x.call(ctx, &Request{Op: OpSubnets, Query: &query})
+	if err != nil {
+		return nil, err
+	}
+	return a.Subnets, nil
+}
+
+// CreateENI implements Driver.
+func (x *Exec) CreateENI(ctx context.Context, request CreateENIRequest) (*ENI, error) {
+	a, err := x.call(ctx, &Request{Op: OpCreateENI, Create: &request})
+	if err != nil {
+		return nil, err
+	}
+	return a.ENI, nil
+}
+
+// DeleteENI implements Driver.
+func (x *Exec) DeleteENI(ctx context.Context, instanceID, eni string) error {
+	_, err := x.call(ctx, &Request{Op: OpDeleteENI, InstanceID: instanceID, ENI: eni})
+	return err
+}
+
+// TaggedENIs implements Driver.
+func (x *Exec) TaggedENIs(ctx context.Context, tags map[string]string) ([]ENI, error) {
+	a, err := x.call(ctx, &Request{Op: OpTaggedENIs, Tags: tags})
+	if err != nil {
+		return nil, err
+	}
+	return a.ENIs, nil
+}
+
 // call runs the driver for one request. Every error is an *Error.
 func (x *Exec) call(ctx context.Context, req *Request) (*Answer, error) {
 	req.Protocol, req.Config = Protocol, x.Config

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -27,6 +26,13 @@ const (
 	OpLimits   Op = "limits"
 	OpAssign   Op = "assign"
 	OpUnassign Op = "unassign"
+
+	OpAssignPrefixes   Op = "assign-prefixes"
+	OpUnassignPrefixes Op = "unassign-prefixes"
+	OpSubnets          Op = "subnets"
+	OpCreateENI        Op = "create-eni"
+	OpDeleteENI        Op = "delete-eni"
+	OpTaggedENIs       Op = "tagged-enis"
 )
 
 // Request is what a driver reads from its standard input: one call.
@@ -37,22 +43,29 @@ type Request struct {
 	// Config is the "driver" object of the network configuration, as it stands there.
 	Config json.RawMessage `json:"config,omitempty"`
 
-	InstanceID   string       `json:"instanceID,omitempty"`   // enis
-	InstanceType string       `json:"instanceType,omitempty"` // limits
-	ENI          string       `json:"eni,omitempty"`          // assign, unassign
-	Count        int          `json:"count,omitempty"`        // assign
-	Addresses    []netip.Addr `json:"addresses,omitempty"`    // unassign
+	InstanceID   string            `json:"instanceID,omitempty"`   // enis, delete-eni
+	InstanceType string            `json:"instanceType,omitempty"` // limits
+	ENI          string            `json:"eni,omitempty"`          // assign and unassign, with prefixes too; delete-eni
+	Count        int               `json:"count,omitempty"`        // assign, assign-prefixes
+	Addresses    []netip.Addr      `json:"addresses,omitempty"`    // unassign
+	Prefixes     []netip.Prefix    `json:"prefixes,omitempty"`     // unassign-prefixes
+	Query        *SubnetQuery      `json:"query,omitempty"`        // subnets
+	Create       *CreateENIRequest `json:"create,omitempty"`       // create-eni
+	Tags         map[string]string `json:"tags,omitempty"`         // tagged-enis
 }
 
-// Answer is what a driver writes to its standard output: an error, or what the operation returns. unassign returns
-// nothing.
+// Answer is what a driver writes to its standard output: an error, or what the operation returns. unassign,
+// unassign-prefixes and delete-eni return nothing.
 type Answer struct {
-	Protocol  string       `json:"protocol"`
-	Error     *Error       `json:"error,omitempty"`
-	Node      *Node        `json:"node,omitempty"`      // node
-	ENIs      []ENI        `json:"enis,omitempty"`      // enis
-	Limits    *Limits      `json:"limits,omitempty"`    // limits
-	Addresses []netip.Addr `json:"addresses,omitempty"` // assign
+	Protocol  string         `json:"protocol"`
+	Error     *Error         `json:"error,omitempty"`
+	Node      *Node          `json:"node,omitempty"`      // node
+	ENIs      []ENI          `json:"enis,omitempty"`      // enis, tagged-enis
+	Limits    *Limits        `json:"limits,omitempty"`    // limits
+	Addresses []netip.Addr   `json:"addresses,omitempty"` // assign
+	Prefixes  []netip.Prefix `json:"prefixes,omitempty"`  // assign-prefixes
+	Subnets   []Subnet       `json:"subnets,omitempty"`   // subnets
+	ENI       *ENI           `json:"eni,omitempty"`       // create-eni
 }
 
 // decodeRequest reads one request and refuses what no driver could carry out. Unknown fields are ignored, so that a
@@ -61,6 +74,9 @@ func decodeRequest(r io.Reader) (*Request, error) {
 	req := &Request{}
 	if err := decode(r, req, &req.Protocol); err != nil {
 		return nil, invalid("read the request", err)
+	}
+	if !req.Op.known() {
+		return nil, &Error{Class: Unsupported, Message: fmt.Sprintf("op %q is none of protocol %s in this driver's release", req.Op, Protocol)}
 	}
 	if err := req.check(); err != nil {
 		return nil, invalid("read the request", err)
@@ -93,54 +109,6 @@ func decode(r io.Reader, message any, version *string) error {
 	return nil
 }
 
-// check says what is missing for the operation.
-func (r *Request) check() error {
-	missing := ""
-	switch r.Op {
-	case OpNode:
-	case OpENIs:
-		if r.InstanceID == "" {
-			missing = "instanceID"
-		}
-	case OpLimits:
-		if r.InstanceType == "" {
-			missing = "instanceType"
-		}
-	case OpAssign:
-		if r.Count < 1 {
-			return fmt.Errorf("assign %d addresses: at least 1 is needed", r.Count)
-		}
-		if r.ENI == "" {
-			missing = "eni"
-		}
-	case OpUnassign:
-		if err := checkAddresses(r.Addresses); err != nil {
-			return err
-		}
-		if r.ENI == "" {
-			missing = "eni"
-		}
-	default:
-		return fmt.Errorf("op %q is none of node, enis, limits, assign, unassign", r.Op)
-	}
-	if missing != "" {
-		return fmt.Errorf("%s needs %s", r.Op, missing)
-	}
-	return nil
-}
-
-func checkAddresses(addresses []netip.Addr) error {
-	if len(addresses) == 0 {
-		return errors.New("there are no addresses")
-	}
-	for _, ip := range addresses {
-		if !ip.IsValid() {
-			return errors.New("an address is empty")
-		}
-	}
-	return nil
-}
-
 // decodeAnswer reads a driver's answer to an operation and refuses one that says less than the operation returns.
 func decodeAnswer(r io.Reader, op Op) (*Answer, error) {
 	a := &Answer{}
@@ -154,67 +122,4 @@ func decodeAnswer(r io.Reader, op Op) (*Answer, error) {
 		return a, nil
 	}
 	return a, a.check(op)
-}
-
-func (a *Answer) check(op Op) error {
-	switch op {
-	case OpNode:
-		return a.Node.check()
-	case OpENIs:
-		// An instance has its primary ENI at the least: an empty list would have every address taken for gone.
-		if len(a.ENIs) == 0 {
-			return errors.New("it lists no ENIs")
-		}
-		return checkENIs(a.ENIs)
-	case OpLimits:
-		if a.Limits == nil || a.Limits.ENIs < 1 || a.Limits.AddressesPerENI < 1 {
-			return errors.New("it has no limits")
-		}
-	case OpAssign:
-		return checkAddresses(a.Addresses)
-	}
-	return nil
-}
-
-func (n *Node) check() error {
-	switch {
-	case n == nil:
-		return errors.New("it has no node")
-	case n.InstanceID == "":
-		return errors.New("the node has no instanceID")
-	case len(n.ENIs) == 0:
-		return errors.New("the node has no ENIs")
-	}
-	for _, e := range n.ENIs {
-		if e.Primary && e.MAC == n.PrimaryMAC {
-			return checkENIs(n.ENIs)
-		}
-	}
-	return fmt.Errorf("none of the node's ENIs is primary and has primaryMAC %q", n.PrimaryMAC)
-}
-
-func checkENIs(enis []ENI) error {
-	for _, e := range enis {
-		mac, err := net.ParseMAC(e.MAC)
-		if err != nil || mac.String() != e.MAC {
-			return fmt.Errorf("MAC %q of ENI %s is not of the form 0a:1b:2c:3d:4e:5f, in lower case", e.MAC, e.ID)
-		}
-		if !e.PrimaryIP.IsValid() {
-			return fmt.Errorf("ENI %s has no primaryIP", e.ID)
-		}
-		for _, ip := range e.Addresses {
-			if !ip.IsValid() || ip == e.PrimaryIP {
-				return fmt.Errorf("the secondary addresses of ENI %s hold an empty one or the primary", e.ID)
-			}
-		}
-	}
-	return nil
-}
-
-func (c Class) known() bool {
-	switch c {
-	case Throttled, Quota, SubnetFull, Auth, Unreachable, NotFound, Invalid, Internal:
-		return true
-	}
-	return false
 }

@@ -17,14 +17,24 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"two values", `{"protocol":"enichain.cloud/1","op":"node"} {}`, "not of protocol"},
 		{"no protocol", `{"op":"node"}`, `protocol ""`},
 		{"later protocol", `{"protocol":"enichain.cloud/2","op":"node"}`, `protocol "enichain.cloud/2", and this is enichain.cloud/1`},
-		{"no op", `{"protocol":"enichain.cloud/1"}`, `op ""`},
-		{"unknown op", `{"protocol":"enichain.cloud/1","op":"format"}`, `op "format"`},
 		{"enis of nothing", `{"protocol":"enichain.cloud/1","op":"enis"}`, "enis needs instanceID"},
 		{"limits of nothing", `{"protocol":"enichain.cloud/1","op":"limits"}`, "limits needs instanceType"},
 		{"assign to nothing", `{"protocol":"enichain.cloud/1","op":"assign","count":1}`, "assign needs eni"},
-		{"assign nothing", `{"protocol":"enichain.cloud/1","op":"assign","eni":"eni-1"}`, "assign 0 addresses"},
+		{"assign nothing", `{"protocol":"enichain.cloud/1","op":"assign","eni":"eni-1"}`, "assign needs a count"},
 		{"unassign nothing", `{"protocol":"enichain.cloud/1","op":"unassign","eni":"eni-1"}`, "no addresses"},
 		{"unassign empty", `{"protocol":"enichain.cloud/1","op":"unassign","eni":"eni-1","addresses":[""]}`, "an address is empty"},
+		{"subnets of nothing", `{"protocol":"enichain.cloud/1","op":"subnets"}`, "subnets needs query"},
+		{"subnets of no instance", `{"protocol":"enichain.cloud/1","op":"subnets","query":{}}`, "subnets needs query.instanceID"},
+		{"create nothing", `{"protocol":"enichain.cloud/1","op":"create-eni"}`, "create-eni needs create"},
+		{"create without token", `{"protocol":"enichain.cloud/1","op":"create-eni","create":{"instanceID":"i","subnetID":"s"}}`, "create-eni needs create.token"},
+		{"create with a bad token", `{"protocol":"enichain.cloud/1","op":"create-eni","create":{"instanceID":"i","subnetID":"s","token":"a b"}}`, "printable"},
+		{"create with both", `{"protocol":"enichain.cloud/1","op":"create-eni","create":{"instanceID":"i","subnetID":"s","token":"t","addresses":1,"prefixes":1}}`, "together"},
+		{"create less than nothing", `{"protocol":"enichain.cloud/1","op":"create-eni","create":{"instanceID":"i","subnetID":"s","token":"t","addresses":-1}}`, "negative"},
+		{"delete nothing", `{"protocol":"enichain.cloud/1","op":"delete-eni","instanceID":"i"}`, "delete-eni needs eni"},
+		{"ENIs of no tags", `{"protocol":"enichain.cloud/1","op":"tagged-enis"}`, "tagged-enis needs tags"},
+		{"assign no prefixes", `{"protocol":"enichain.cloud/1","op":"assign-prefixes","eni":"eni-1"}`, "assign-prefixes needs a count"},
+		{"unassign no prefixes", `{"protocol":"enichain.cloud/1","op":"unassign-prefixes","eni":"eni-1"}`, "no prefixes"},
+		{"unassign an address as a prefix", `{"protocol":"enichain.cloud/1","op":"unassign-prefixes","eni":"eni-1","prefixes":["10.0.0.5/28"]}`, "names an address within"},
 		{"bad address", `{"protocol":"enichain.cloud/1","op":"unassign","eni":"eni-1","addresses":["10.0.0"]}`, "not of protocol"},
 		{"too long", strings.Repeat(" ", maxMessage+1), "bytes"},
 	} {
@@ -45,12 +55,28 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestUnknownOpIsUnsupported(t *testing.T) {
+	for _, text := range []string{`{"protocol":"enichain.cloud/1"}`, `{"protocol":"enichain.cloud/1","op":"format"}`} {
+		_, err := decodeRequest(strings.NewReader(text))
+		wantError(t, err, Unsupported, "op ")
+	}
+}
+
+const goodENI = `{"protocol":"enichain.cloud/1","eni":{"id":"eni-1","mac":"0a:00:00:00:00:01","state":"attached","instanceID":"i-1",
+	"subnet":"10.0.0.0/24","gateway":"10.0.0.1","primaryIP":"10.0.0.4","addresses":[],"prefixes":["10.0.0.16/28"],"created":"2026-01-02T03:04:05Z"}}`
+
 const goodNode = `{"protocol":"enichain.cloud/1","node":{"instanceID":"i-1","primaryMAC":"0a:00:00:00:00:01","vpcCIDRs":["10.0.0.0/16"],
 	"enis":[{"id":"eni-1","mac":"0a:00:00:00:00:01","primary":true,"primaryIP":"10.0.0.4","addresses":["10.0.0.5"]}]}}`
 
 func TestAnswersThatAreRefused(t *testing.T) {
 	if _, err := decodeAnswer(strings.NewReader(goodNode), OpNode); err != nil {
 		t.Fatalf("good answer: %v", err)
+	}
+	if a, err := decodeAnswer(strings.NewReader(goodENI), OpCreateENI); err != nil || a.ENI.State != Attached || a.ENI.Created.IsZero() {
+		t.Fatalf("good answer: %+v, %v", a, err)
+	}
+	if a, err := decodeAnswer(strings.NewReader(`{"protocol":"enichain.cloud/1"}`), OpTaggedENIs); err != nil || len(a.ENIs) != 0 {
+		t.Fatalf("no ENI has the tags: %+v, %v", a, err)
 	}
 	for _, tt := range []struct {
 		name, text string
@@ -69,6 +95,12 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		{"no limits", `{"protocol":"enichain.cloud/1"}`, OpLimits},
 		{"zero limits", `{"protocol":"enichain.cloud/1","limits":{}}`, OpLimits},
 		{"nothing assigned", `{"protocol":"enichain.cloud/1","addresses":[]}`, OpAssign},
+		{"no subnets", `{"protocol":"enichain.cloud/1","subnets":[]}`, OpSubnets},
+		{"subnet without gateway", `{"protocol":"enichain.cloud/1","subnets":[{"id":"s","cidr":"10.0.0.0/24"}]}`, OpSubnets},
+		{"no prefixes", `{"protocol":"enichain.cloud/1"}`, OpAssignPrefixes},
+		{"no ENI", `{"protocol":"enichain.cloud/1"}`, OpCreateENI},
+		{"ENI without gateway", strings.Replace(goodENI, `"gateway":"10.0.0.1",`, "", 1), OpCreateENI},
+		{"ENI with a host's prefix", strings.Replace(goodENI, "16/28", "17/28", 1), OpCreateENI},
 		{"something behind", `{"protocol":"enichain.cloud/1"} x`, OpUnassign},
 	} {
 		if a, err := decodeAnswer(strings.NewReader(tt.text), tt.op); err == nil {
@@ -157,6 +189,7 @@ func FuzzRequest(f *testing.F) {
 func FuzzAnswer(f *testing.F) {
 	f.Add(goodNode, "node")
 	f.Add(`{"protocol":"enichain.cloud/1","addresses":["10.0.0.5"]}`, "assign")
+	f.Add(goodENI, "create-eni")
 	f.Add(`{"protocol":"enichain.cloud/1","error":{"class":"quota","message":"m"}}`, "limits")
 	f.Fuzz(func(t *testing.T, text, op string) {
 		a, err := decodeAnswer(strings.NewReader(text), Op(op))
@@ -175,6 +208,10 @@ func FuzzAnswer(f *testing.F) {
 		case OpAssign:
 			if len(a.Addresses) == 0 || !a.Addresses[0].IsValid() {
 				t.Errorf("assign accepted without an address: %s", text)
+			}
+		case OpCreateENI:
+			if a.ENI == nil || !a.ENI.Gateway.IsValid() {
+				t.Errorf("create-eni accepted without an ENI: %s", text)
 			}
 		}
 	})

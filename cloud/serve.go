@@ -68,6 +68,18 @@ func call(ctx context.Context, d Driver, req *Request) (*Answer, error) {
 		a.Addresses, err = d.Assign(ctx, req.ENI, req.Count)
 	case OpUnassign:
 		err = d.Unassign(ctx, req.ENI, req.Addresses)
+	case OpAssignPrefixes:
+		a.Prefixes, err = d.AssignPrefixes(ctx, req.ENI, req.Count)
+	case OpUnassignPrefixes:
+		err = d.UnassignPrefixes(ctx, req.ENI, req.Prefixes)
+	case OpSubnets:
+		a.Subnets, err = d.Subnets(ctx, *req.Query)
+	case OpCreateENI:
+		a.ENI, err = d.CreateENI(ctx, *req.Create)
+	case OpDeleteENI:
+		err = d.DeleteENI(ctx, req.InstanceID, req.ENI)
+	case OpTaggedENIs:
+		a.ENIs, err = d.TaggedENIs(ctx, req.Tags)
 	}
 	return a, err
 }

@@ -13,6 +13,11 @@ import (
 // static is the driver of "cloud": "static": what a cloud would say stands in the configuration, and nothing grows.
 type static struct{ conf *netconf.Static }
 
+// errNoENIs answers what a static pool cannot do. It is no mere refusal, which would be tried again.
+func errNoENIs(doing string) error {
+	return &cloud.Error{Class: cloud.Unsupported, Message: doing + ": a static pool has the ENIs and addresses of its configuration, and no others"}
+}
+
 var _ cloud.Driver = static{}
 
 // Node returns the configured interfaces.
@@ -65,3 +70,27 @@ func (s static) Assign(_ context.Context, eni string, count int) ([]netip.Addr, 
 
 // Unassign has nothing to give back to.
 func (s static) Unassign(context.Context, string, []netip.Addr) error { return nil }
+
+// AssignPrefixes refuses.
+func (s static) AssignPrefixes(context.Context, string, int) ([]netip.Prefix, error) {
+	return nil, errNoENIs("assign prefixes")
+}
+
+// UnassignPrefixes has nothing to give back to.
+func (s static) UnassignPrefixes(context.Context, string, []netip.Prefix) error { return nil }
+
+// Subnets refuses: nothing can be made in them.
+func (s static) Subnets(context.Context, cloud.SubnetQuery) ([]cloud.Subnet, error) {
+	return nil, errNoENIs("list subnets")
+}
+
+// CreateENI refuses.
+func (s static) CreateENI(context.Context, cloud.CreateENIRequest) (*cloud.ENI, error) {
+	return nil, errNoENIs("make an ENI")
+}
+
+// DeleteENI refuses.
+func (s static) DeleteENI(context.Context, string, string) error { return errNoENIs("delete an ENI") }
+
+// TaggedENIs finds none: configured interfaces have no tags.
+func (s static) TaggedENIs(context.Context, map[string]string) ([]cloud.ENI, error) { return nil, nil }
