@@ -104,7 +104,7 @@ func (l *Lab) build(ctx context.Context, o Options) error {
 			return fmt.Errorf("make node%d: %w", number, err)
 		}
 	}
-	l.VPC.Close() // waits for what the delay holds back
+	l.VPC.Wait() // waits for what the delay holds back
 	return errors.Join(l.VPC.FabricErrors()...)
 }
 

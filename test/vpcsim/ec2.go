@@ -25,8 +25,15 @@ func actions() map[string]action {
 	return map[string]action{
 		"DescribeNetworkInterfaces":  {false, (*VPC).describeNetworkInterfaces},
 		"DescribeInstanceTypes":      {false, (*VPC).describeInstanceTypes},
+		"DescribeSubnets":            {false, (*VPC).describeSubnets},
 		"AssignPrivateIpAddresses":   {true, (*VPC).assignPrivateIPAddresses},
 		"UnassignPrivateIpAddresses": {true, (*VPC).unassignPrivateIPAddresses},
+		"CreateNetworkInterface":     {true, (*VPC).createNetworkInterface},
+		"AttachNetworkInterface":     {true, (*VPC).attachNetworkInterface},
+		"DetachNetworkInterface":     {true, (*VPC).detachNetworkInterface},
+		"DeleteNetworkInterface":     {true, (*VPC).deleteNetworkInterface},
+
+		"ModifyNetworkInterfaceAttribute": {true, (*VPC).modifyNetworkInterfaceAttribute},
 	}
 }
 
@@ -71,7 +78,10 @@ func (v *VPC) answer(r *http.Request, body []byte) (any, error) {
 	if version := form.Get("Version"); version != apiVersion {
 		return nil, errorf("NoSuchVersion", "The requested version %q is not valid, or does not exist.", version)
 	}
-	v.count(name)
+	v.count(name, a.changes)
+	if !v.admit(name) {
+		return nil, errorf("RequestLimitExceeded", "Request limit exceeded.")
+	}
 	fault := v.fault(name)
 	fault.wait(r)
 	if fault != nil && !fault.AfterEffect && fault.err() != nil {
@@ -107,10 +117,13 @@ func form(r *http.Request, body []byte) (url.Values, error) {
 	return values, nil
 }
 
-func (v *VPC) count(name string) {
+func (v *VPC) count(name string, changes bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.calls[name]++
+	if changes {
+		v.changes++
+	}
 }
 
 func (v *VPC) requestID() string {

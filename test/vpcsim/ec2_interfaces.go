@@ -1,9 +1,10 @@
 package vpcsim
 
 import (
-	"net/netip"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // describeNetworkInterfaces answers pages of ENIs in the order of their creation. A page's token is the ID of its last.
@@ -22,7 +23,7 @@ func (v *VPC) describeNetworkInterfaces(p *params) (any, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, id := range ids {
-		if _, err := v.eniByID(id); err != nil {
+		if _, err := v.apiENI(id); err != nil {
 			return nil, err
 		}
 	}
@@ -41,6 +42,7 @@ func (v *VPC) describeNetworkInterfaces(p *params) (any, error) {
 			if e.ID == after {
 				after = ""
 			}
+		case !v.visible(e):
 		case len(ids) > 0 && !slices.Contains(ids, e.ID) || !matches(*e, filters):
 		case size > 0 && len(answer.Interfaces) == size:
 			answer.NextToken = answer.Interfaces[size-1].ID
@@ -54,19 +56,22 @@ func (v *VPC) describeNetworkInterfaces(p *params) (any, error) {
 
 // filterValues returns what an ENI has to show for a filter, and whether EC2 knows the filter.
 func filterValues(e ENI, filter string) ([]string, bool) {
+	if strings.HasPrefix(filter, "attachment.") {
+		return attachmentValues(e, filter)
+	}
 	switch filter {
-	case "attachment.instance-id":
-		return []string{e.InstanceID}, true
-	case "attachment.device-index":
-		return []string{strconv.Itoa(e.DeviceIndex)}, true
-	case "attachment.status":
-		return []string{"attached"}, true
 	case "network-interface-id":
 		return []string{e.ID}, true
 	case "subnet-id":
 		return []string{e.SubnetID}, true
 	case "mac-address":
 		return []string{e.MAC.String()}, true
+	case "description":
+		return []string{e.Description}, true
+	case "group-id":
+		return e.SecurityGroups, true
+	case "status":
+		return []string{interfaceStatus(e)}, true
 	case "addresses.private-ip-address":
 		all := []string{e.PrimaryIP.String()}
 		for _, ip := range e.Secondary {
@@ -74,7 +79,32 @@ func filterValues(e ENI, filter string) ([]string, bool) {
 		}
 		return all, true
 	}
-	return nil, false
+	return tagValues(e.Tags, filter)
+}
+
+func attachmentValues(e ENI, filter string) ([]string, bool) {
+	values := map[string]string{
+		"attachment.instance-id": e.InstanceID, "attachment.attachment-id": e.AttachmentID, "attachment.status": string(e.State),
+		"attachment.device-index":          strconv.Itoa(e.DeviceIndex),
+		"attachment.delete-on-termination": strconv.FormatBool(e.DeleteOnTermination),
+	}
+	value, known := values[filter]
+	if e.InstanceID == "" {
+		return nil, known
+	}
+	return []string{value}, known
+}
+
+// tagValues is for the filters tag:KEY and tag-key.
+func tagValues(tags map[string]string, filter string) ([]string, bool) {
+	if filter == "tag-key" {
+		return slices.Collect(maps.Keys(tags)), true
+	}
+	key, ok := strings.CutPrefix(filter, "tag:")
+	if value, has := tags[key]; ok && has {
+		return []string{value}, true
+	}
+	return nil, ok
 }
 
 func checkFilters(filters map[string][]string) error {
@@ -93,74 +123,49 @@ func checkFilters(filters map[string][]string) error {
 func matches(e ENI, filters map[string][]string) bool {
 	for name, wanted := range filters {
 		have, _ := filterValues(e, name)
-		if !slices.ContainsFunc(have, func(s string) bool { return slices.Contains(wanted, s) }) {
+		if !anyWanted(have, wanted) {
 			return false
 		}
 	}
 	return true
 }
 
+// anyWanted says whether a filter's value is there. EC2 takes * and ? in it for wildcards, which the simulator knows only
+// behind a backslash, as themselves.
+func anyWanted(have, wanted []string) bool {
+	return slices.ContainsFunc(wanted, func(w string) bool {
+		return slices.Contains(have, strings.NewReplacer(`\\`, `\`, `\*`, "*", `\?`, "?").Replace(w))
+	})
+}
+
 func (v *VPC) assignPrivateIPAddresses(p *params) (any, error) {
-	id := p.required("NetworkInterfaceId")
-	count := p.number("SecondaryPrivateIpAddressCount", 1, 1000, 0)
-	listed := p.addresses("PrivateIpAddress")
+	id, r := p.required("NetworkInterfaceId"), p.request(p.addresses("PrivateIpAddress"), p.prefixes("Ipv4Prefix"))
 	if reassign := p.text("AllowReassignment"); reassign != "" && reassign != "false" {
 		p.fail(errorf("UnsupportedOperation", "The simulator does not reassign addresses."))
+	}
+	if r.slots() == 0 {
+		p.fail(errorf("MissingParameter", "Either 'secondaryPrivateIpAddressCount' or 'privateIpAddress' must be specified."))
 	}
 	if err := p.done(); err != nil {
 		return nil, err
 	}
-	switch {
-	case count == 0 && len(listed) == 0:
-		return nil, errorf("MissingParameter", "Either 'secondaryPrivateIpAddressCount' or 'privateIpAddress' must be specified.")
-	case count > 0 && len(listed) > 0:
-		return nil, errorf("InvalidParameterCombination", "The parameters 'secondaryPrivateIpAddressCount' and 'privateIpAddress' cannot be used together.")
-	}
-	v.change.Lock()
-	defer v.change.Unlock()
-	e, granted, err := v.grant(id, count, listed)
+	g, err := v.assign(id, r)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.fabric.do(assignSteps(e, granted)...); err != nil {
-		_, _ = v.revoke(id, granted) // it has just been granted
-		return nil, err
-	}
-	return assigned(id, granted), nil
-}
-
-func assignSteps(e ENI, addresses []netip.Addr) []step {
-	var steps []step
-	for _, ip := range addresses {
-		steps = append(steps, step{
-			func(f Fabric) error { return f.Assign(e, ip) },
-			func(f Fabric) error { return f.Unassign(e, ip) },
-		})
-	}
-	return steps
+	return assigned(id, g), nil
 }
 
 func (v *VPC) unassignPrivateIPAddresses(p *params) (any, error) {
 	id := p.required("NetworkInterfaceId")
-	listed := p.addresses("PrivateIpAddress")
-	if len(listed) == 0 {
+	g := grant{p.addresses("PrivateIpAddress"), p.prefixes("Ipv4Prefix")}
+	if len(g.all()) == 0 {
 		p.fail(errorf("MissingParameter", "The request must contain the parameter privateIpAddress"))
 	}
 	if err := p.done(); err != nil {
 		return nil, err
 	}
-	v.change.Lock()
-	defer v.change.Unlock()
-	e, err := v.revoke(id, listed)
-	if err != nil {
-		return nil, err
-	}
-	steps := assignSteps(e, listed)
-	for n := range steps {
-		steps[n].do, steps[n].undo = steps[n].undo, steps[n].do
-	}
-	if err := v.fabric.do(steps...); err != nil {
-		_, _, _ = v.grant(id, 0, listed) // they have just been free
+	if err := v.unassign(id, g); err != nil {
 		return nil, err
 	}
 	return &unassignAnswer{Return: true}, nil

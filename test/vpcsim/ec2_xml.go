@@ -2,7 +2,9 @@ package vpcsim
 
 import (
 	"encoding/xml"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -37,8 +39,10 @@ type networkInterface struct {
 	MAC              string       `xml:"macAddress"`
 	PrivateIP        string       `xml:"privateIpAddress"`
 	SourceDestCheck  bool         `xml:"sourceDestCheck"`
-	Attachment       attachment   `xml:"attachment"`
+	Attachment       *attachment  `xml:"attachment"`
 	Addresses        []privateIP  `xml:"privateIpAddressesSet>item"`
+	Prefixes         []ipv4Prefix `xml:"ipv4PrefixSet>item"`
+	Tags             []tagEntry   `xml:"tagSet>item"`
 	IPv6             []privateIP  `xml:"ipv6AddressesSet>item"`
 	Groups           []groupEntry `xml:"groupSet>item"`
 	InterfaceType    string       `xml:"interfaceType"`
@@ -60,6 +64,15 @@ type privateIP struct {
 	Primary bool   `xml:"primary"`
 }
 
+type ipv4Prefix struct {
+	Prefix string `xml:"ipv4Prefix"`
+}
+
+type tagEntry struct {
+	Key   string `xml:"key"`
+	Value string `xml:"value"`
+}
+
 type groupEntry struct {
 	ID   string `xml:"groupId"`
 	Name string `xml:"groupName"`
@@ -72,19 +85,68 @@ const (
 
 func (v *VPC) networkInterface(e ENI) networkInterface {
 	n := networkInterface{
-		ID: e.ID, SubnetID: e.SubnetID, VPCID: v.vpcID, AvailabilityZone: v.zone, OwnerID: ownerID, Status: "in-use",
+		ID: e.ID, SubnetID: e.SubnetID, VPCID: v.vpcID, AvailabilityZone: v.zoneOf(e), OwnerID: ownerID, Status: interfaceStatus(e),
 		MAC: e.MAC.String(), PrivateIP: e.PrimaryIP.String(), SourceDestCheck: true, InterfaceType: "interface",
-		Attachment: attachment{
+		Description: e.Description, Addresses: []privateIP{{e.PrimaryIP.String(), true}},
+		Prefixes: prefixItems(e.Prefixes), Tags: tagItems(e.Tags),
+	}
+	if e.InstanceID != "" {
+		n.Attachment = &attachment{
 			ID: e.AttachmentID, InstanceID: e.InstanceID, InstanceOwnerID: ownerID, DeviceIndex: e.DeviceIndex,
-			Status: "attached", AttachTime: e.AttachedAt.Format(time.RFC3339), DeleteOnTermination: e.DeviceIndex == 0,
-		},
-		Addresses: []privateIP{{e.PrimaryIP.String(), true}},
-		Groups:    []groupEntry{{groupID, "default"}},
+			Status: string(e.State), AttachTime: e.AttachedAt.Format(time.RFC3339), DeleteOnTermination: e.DeleteOnTermination,
+		}
 	}
 	for _, ip := range e.Secondary {
 		n.Addresses = append(n.Addresses, privateIP{ip.String(), false})
 	}
+	for i, name := range groupNames(e.SecurityGroups) {
+		n.Groups = append(n.Groups, groupEntry{e.SecurityGroups[i], name})
+	}
 	return n
+}
+
+// zoneOf is the zone of an ENI's subnet. The list of subnets never changes.
+func (v *VPC) zoneOf(e ENI) string {
+	for _, s := range v.subnets {
+		if s.ID == e.SubnetID {
+			return s.Zone
+		}
+	}
+	return v.zone
+}
+
+// interfaceStatus is EC2's word for an ENI's state: one that is on its way in or out is in use.
+func interfaceStatus(e ENI) string {
+	if e.InstanceID != "" {
+		return "in-use"
+	}
+	return string(e.State)
+}
+
+func groupNames(ids []string) []string {
+	names := slices.Clone(ids)
+	for n, id := range ids {
+		if id == groupID {
+			names[n] = "default"
+		}
+	}
+	return names
+}
+
+func prefixItems(prefixes []netip.Prefix) []ipv4Prefix {
+	var items []ipv4Prefix
+	for _, p := range prefixes {
+		items = append(items, ipv4Prefix{p.String()})
+	}
+	return items
+}
+
+func tagItems(tags map[string]string) []tagEntry {
+	var items []tagEntry
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		items = append(items, tagEntry{key, tags[key]})
+	}
+	return items
 }
 
 type assignAnswer struct {
@@ -92,6 +154,7 @@ type assignAnswer struct {
 	answerHead
 	ENI      string            `xml:"networkInterfaceId"`
 	Assigned []assignedAddress `xml:"assignedPrivateIpAddressesSet>item"`
+	Prefixes []ipv4Prefix      `xml:"assignedIpv4PrefixSet>item"`
 	Return   bool              `xml:"return"`
 }
 
@@ -99,12 +162,69 @@ type assignedAddress struct {
 	Address string `xml:"privateIpAddress"`
 }
 
-func assigned(eni string, addresses []netip.Addr) *assignAnswer {
-	a := &assignAnswer{ENI: eni, Return: true}
-	for _, ip := range addresses {
+func assigned(eni string, g grant) *assignAnswer {
+	a := &assignAnswer{ENI: eni, Prefixes: prefixItems(g.prefixes), Return: true}
+	for _, ip := range g.addresses {
 		a.Assigned = append(a.Assigned, assignedAddress{ip.String()})
 	}
 	return a
+}
+
+type createAnswer struct {
+	XMLName xml.Name `xml:"CreateNetworkInterfaceResponse"`
+	answerHead
+	Interface   networkInterface `xml:"networkInterface"`
+	ClientToken string           `xml:"clientToken,omitempty"`
+}
+
+type attachAnswer struct {
+	XMLName xml.Name `xml:"AttachNetworkInterfaceResponse"`
+	answerHead
+	AttachmentID     string `xml:"attachmentId"`
+	NetworkCardIndex int    `xml:"networkCardIndex"`
+}
+
+type detachAnswer struct {
+	XMLName xml.Name `xml:"DetachNetworkInterfaceResponse"`
+	answerHead
+	Return bool `xml:"return"`
+}
+
+type deleteAnswer struct {
+	XMLName xml.Name `xml:"DeleteNetworkInterfaceResponse"`
+	answerHead
+	Return bool `xml:"return"`
+}
+
+type modifyAnswer struct {
+	XMLName xml.Name `xml:"ModifyNetworkInterfaceAttributeResponse"`
+	answerHead
+	Return bool `xml:"return"`
+}
+
+type describeSubnetsAnswer struct {
+	XMLName xml.Name `xml:"DescribeSubnetsResponse"`
+	answerHead
+	Subnets   []subnetItem `xml:"subnetSet>item"`
+	NextToken string       `xml:"nextToken,omitempty"`
+}
+
+type subnetItem struct {
+	ID               string     `xml:"subnetId"`
+	State            string     `xml:"state"`
+	VPCID            string     `xml:"vpcId"`
+	CIDR             string     `xml:"cidrBlock"`
+	Free             int        `xml:"availableIpAddressCount"`
+	AvailabilityZone string     `xml:"availabilityZone"`
+	OwnerID          string     `xml:"ownerId"`
+	Tags             []tagEntry `xml:"tagSet>item"`
+}
+
+func (v *VPC) describeSubnet(s *subnet) subnetItem {
+	return subnetItem{
+		ID: s.ID, State: "available", VPCID: v.vpcID, CIDR: s.CIDR.String(), Free: s.free(), AvailabilityZone: s.Zone,
+		OwnerID: ownerID, Tags: tagItems(s.Tags),
+	}
 }
 
 type unassignAnswer struct {
@@ -120,8 +240,10 @@ type describeInstanceTypesAnswer struct {
 }
 
 type instanceType struct {
-	Name    string      `xml:"instanceType"`
-	Network networkInfo `xml:"networkInfo"`
+	Name       string      `xml:"instanceType"`
+	BareMetal  bool        `xml:"bareMetal"`
+	Hypervisor string      `xml:"hypervisor"`
+	Network    networkInfo `xml:"networkInfo"`
 }
 
 type networkInfo struct {
@@ -135,7 +257,11 @@ type networkInfo struct {
 }
 
 func describeType(name string, l typeLimits) instanceType {
-	return instanceType{name, networkInfo{
+	hypervisor := "nitro"
+	if l.xen {
+		hypervisor = "xen"
+	}
+	return instanceType{name, false, hypervisor, networkInfo{
 		Performance: "Up to 10 Gigabit", ENIs: l.enis, NetworkCards: 1,
 		IPv4: l.addresses, IPv6: l.addresses, IPv6Allowed: true, ENASupport: "required",
 	}}

@@ -13,12 +13,34 @@ type step struct {
 
 // fabricQueue hands work to the fabric: at once, or in order after a delay.
 type fabricQueue struct {
-	delay time.Duration
-
 	mu     sync.Mutex
+	delay  time.Duration
 	target Fabric
 	errs   []error
 	tail   chan struct{} // closed when all work queued so far is done
+	closed chan struct{} // closed when no more work is to be done; nil until the first delay
+}
+
+func (q *fabricQueue) setDelay(d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.delay = d
+	if q.closed == nil {
+		q.closed = make(chan struct{})
+	}
+}
+
+// close gives up the work that a delay holds back.
+func (q *fabricQueue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	close(q.closed)
+}
+
+func (q *fabricQueue) note(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.errs = append(q.errs, err)
 }
 
 func (q *fabricQueue) set(f Fabric) {
@@ -27,31 +49,37 @@ func (q *fabricQueue) set(f Fabric) {
 	q.target = f
 }
 
-// do carries the steps out, all or none. With a delay it returns nil at once.
+// do carries the steps out, all or none, after what is queued already. With a delay it returns nil at once.
 func (q *fabricQueue) do(steps ...step) error {
 	q.mu.Lock()
-	target, before, done := q.target, q.tail, make(chan struct{})
-	if target != nil && q.delay > 0 {
+	target, before, delay, done := q.target, q.tail, q.delay, make(chan struct{})
+	if target != nil && delay > 0 {
 		q.tail = done
 	}
 	q.mu.Unlock()
 	if target == nil {
 		return nil
 	}
-	if q.delay == 0 {
-		return carryOut(target, steps)
-	}
-	due := time.Now().Add(q.delay)
-	go func() { // ends after delay and the work queued before it; wait waits for it
-		defer close(done)
+	if delay == 0 {
 		if before != nil {
 			<-before
 		}
-		<-time.After(time.Until(due))
+		return carryOut(target, steps)
+	}
+	timer := time.NewTimer(delay)
+	go func() { // ends after delay and the work queued before it, or with close; wait waits for it
+		defer close(done)
+		defer timer.Stop()
+		if before != nil {
+			<-before
+		}
+		select {
+		case <-q.closed:
+			return
+		case <-timer.C:
+		}
 		if err := carryOut(target, steps); err != nil {
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			q.errs = append(q.errs, err)
+			q.note(err)
 		}
 	}()
 	return nil

@@ -34,17 +34,22 @@ func (v *VPC) Inject(f Fault) {
 	v.faults = append(v.faults, &f)
 }
 
-// ClearFaults removes all faults.
+// ClearFaults removes all faults, and the buckets of Throttle.
 func (v *VPC) ClearFaults() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.faults = nil
+	v.faults, v.buckets = nil, nil
 }
 
 // fault returns what is to hit this call, and counts it; nil where nothing is.
 func (v *VPC) fault(action string) *Fault {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.hit(action)
+}
+
+// hit is fault with mu held.
+func (v *VPC) hit(action string) *Fault {
 	api := action != IMDS && action != IMDSToken && action != Task
 	n := slices.IndexFunc(v.faults, func(f *Fault) bool { return f.Action == action || f.Action == "" && api })
 	if n < 0 {

@@ -55,7 +55,7 @@ func (v *VPC) instanceAt(hostport string) (string, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.enis {
-		if e.PrimaryIP == ip.Unmap() || slices.Contains(e.Secondary, ip.Unmap()) {
+		if e.InstanceID != "" && (e.PrimaryIP == ip.Unmap() || slices.Contains(e.held().all(), ip.Unmap())) {
 			return e.InstanceID, true
 		}
 	}

@@ -45,7 +45,6 @@ func (v *VPC) metadata(instanceID string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	enis := v.metadataENIs(instanceID)
 	tree := map[string]string{}
 	set := func(path, value string) { tree["latest/meta-data/"+path] = value }
 	set("instance-id", i.ID)
@@ -54,7 +53,7 @@ func (v *VPC) metadata(instanceID string) (map[string]string, error) {
 	set("placement/availability-zone", v.zone)
 	set("services/domain", "amazonaws.com")
 	set("services/partition", "aws")
-	for _, e := range enis {
+	for _, e := range v.seen(instanceID) {
 		if e.DeviceIndex == 0 {
 			set("mac", e.MAC.String())
 			set("local-ipv4", e.PrimaryIP.String())
@@ -69,14 +68,6 @@ func (v *VPC) metadata(instanceID string) (map[string]string, error) {
 	return tree, nil
 }
 
-// metadataENIs are those that the metadata service tells of; mu is held.
-func (v *VPC) metadataENIs(instanceID string) []ENI {
-	if v.stale != nil {
-		return v.stale[instanceID]
-	}
-	return v.enisOf(instanceID)
-}
-
 func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
 	var cidrs, addresses []string
 	for _, p := range v.cidrs {
@@ -85,6 +76,13 @@ func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
 	for _, ip := range append([]netip.Addr{e.PrimaryIP}, e.Secondary...) {
 		addresses = append(addresses, ip.String())
 	}
+	var prefixes []string
+	for _, p := range e.Prefixes {
+		prefixes = append(prefixes, p.String())
+	}
+	if len(prefixes) > 0 {
+		set("network/interfaces/macs/"+e.MAC.String()+"/ipv4-prefix", strings.Join(prefixes, "\n"))
+	}
 	for key, value := range map[string]string{
 		"device-number":          strconv.Itoa(e.DeviceIndex),
 		"interface-id":           e.ID,
@@ -92,8 +90,8 @@ func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
 		"local-hostname":         hostname(e.PrimaryIP),
 		"local-ipv4s":            strings.Join(addresses, "\n"),
 		"owner-id":               ownerID,
-		"security-group-ids":     groupID,
-		"security-groups":        "default",
+		"security-group-ids":     strings.Join(e.SecurityGroups, "\n"),
+		"security-groups":        strings.Join(groupNames(e.SecurityGroups), "\n"),
 		"subnet-id":              e.SubnetID,
 		"subnet-ipv4-cidr-block": e.Subnet.String(),
 		"vpc-id":                 v.vpcID,

@@ -1,6 +1,7 @@
 package vpcsim
 
 import (
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -84,6 +85,72 @@ func (p *params) addresses(name string) []netip.Addr {
 		addresses = append(addresses, ip)
 	}
 	return addresses
+}
+
+func (p *params) prefixes(name string) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, s := range p.list(name) {
+		cidr, err := netip.ParsePrefix(s)
+		if err != nil || !cidr.Addr().Is4() || cidr.Bits() != prefixBits || cidr != cidr.Masked() || slices.Contains(prefixes, cidr) {
+			p.fail(errorf("InvalidParameterValue", "Value ( %s ) for parameter ipv4Prefix is invalid.", s))
+			continue
+		}
+		prefixes = append(prefixes, cidr)
+	}
+	return prefixes
+}
+
+// request returns what addresses are asked for: by a number or by name, and of one kind only.
+func (p *params) request(listed []netip.Addr, listedPrefixes []netip.Prefix) request {
+	r := request{
+		count: p.number("SecondaryPrivateIpAddressCount", 1, 1000, 0), prefixes: p.number("Ipv4PrefixCount", 1, 1000, 0),
+		listed: listed, listedPrefixes: listedPrefixes,
+	}
+	kinds := 0
+	for _, n := range []int{r.count, r.prefixes, len(r.listed), len(r.listedPrefixes)} {
+		kinds += min(n, 1)
+	}
+	if kinds > 1 {
+		p.fail(errorf("InvalidParameterCombination", "Numbers and lists of addresses and prefixes cannot be used together."))
+	}
+	return r
+}
+
+// tags returns the tags of TagSpecification.N, which are those of the resource type.
+func (p *params) tags(resourceType string) map[string]string {
+	tags := map[string]string{}
+	for key := range p.form {
+		n, ok := strings.CutSuffix(key, ".Key")
+		if !ok || !strings.HasPrefix(n, "TagSpecification.") {
+			continue
+		}
+		spec, _, _ := strings.Cut(n, ".Tag.")
+		if t := p.text(spec + ".ResourceType"); t != resourceType {
+			p.fail(errorf("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", t))
+		}
+		tags[p.text(key)] = p.text(n + ".Value")
+	}
+	return tags
+}
+
+// asked is all parameters in one text, but for the client token.
+func (p *params) asked() string {
+	form := maps.Clone(p.form)
+	form.Del("ClientToken")
+	return form.Encode()
+}
+
+// truth returns a boolean, or nil where it is not given.
+func (p *params) truth(name string) *bool {
+	s := p.text(name)
+	if s == "" {
+		return nil
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		p.fail(errorf("InvalidParameterValue", "Value ( %s ) for parameter %s is invalid.", s, name))
+	}
+	return &b
 }
 
 // filters returns Filter.N.Name with its Filter.N.Value.M.

@@ -34,7 +34,13 @@ func tencentActions() map[string]tencentAction {
 		"DescribeVpcTaskResult":         {"vpc", false, typed((*VPC).tencentDescribeTask)},
 		"AssignPrivateIpAddresses":      {"vpc", true, typed((*VPC).tencentAssign)},
 		"UnassignPrivateIpAddresses":    {"vpc", true, typed((*VPC).tencentUnassign)},
+		"CreateNetworkInterface":        {"vpc", true, typed((*VPC).tencentCreate)},
+		"AttachNetworkInterface":        {"vpc", true, typed((*VPC).tencentAttach)},
+		"DetachNetworkInterface":        {"vpc", true, typed((*VPC).tencentDetach)},
+		"DeleteNetworkInterface":        {"vpc", true, typed((*VPC).tencentDelete)},
 		"DescribeInstances":             {"cvm", false, typed((*VPC).tencentDescribeInstances)},
+
+		"CreateAndAttachNetworkInterface": {"vpc", true, typed((*VPC).tencentCreateAndAttach)},
 	}
 }
 
@@ -83,7 +89,10 @@ func (v *VPC) tencentAnswer(r *http.Request, c *tencentCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.count(c.action)
+	v.count(c.action, a.changes)
+	if !v.admit(c.action) {
+		return nil, errorf("RequestLimitExceeded", "Your current request times equals or exceeds the limit, please wait a moment and try again.")
+	}
 	fault := v.fault(c.action)
 	fault.wait(r)
 	if fault != nil && !fault.AfterEffect && fault.err() != nil {
@@ -149,7 +158,13 @@ func tencentCode(code string) string {
 		"InvalidSubnetID.NotFound":           "ResourceNotFound",
 		"InvalidInstanceID.NotFound":         "InvalidInstanceId.NotFound",
 		"InvalidIPAddress.InUse":             "ResourceInUse",
-		"InvalidNetworkInterface.InUse":      "ResourceInUse",
+		"InvalidNetworkInterface.InUse":      "UnsupportedOperation.AttachmentAlreadyExists",
+		"IncorrectState":                     "UnsupportedOperation.InvalidState",
+		"OperationNotPermitted":              "UnsupportedOperation",
+		"InvalidParameterCombination":        "UnsupportedOperation.ZoneMismatch", // all that the model has it for here
+		"InvalidParameterValue":              "InvalidParameterValue.Range",
+		"InvalidGroup.NotFound":              "ResourceNotFound",
+		"NetworkInterfaceLimitExceeded":      "LimitExceeded.NetworkInterfaceLimitExceeded",
 	}
 	if c, ok := known[code]; ok {
 		return c

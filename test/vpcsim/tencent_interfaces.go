@@ -1,6 +1,7 @@
 package vpcsim
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,13 +30,13 @@ func (v *VPC) tencentDescribeENIs(_ *tencentCall, q *tencentDescribeENIsRequest)
 		return nil, err
 	}
 	for _, id := range q.NetworkInterfaceIds {
-		if _, err := v.eniByID(id); err != nil {
+		if _, err := v.apiENI(id); err != nil {
 			return nil, err
 		}
 	}
 	found := []tencentENI{}
 	for _, e := range v.enis {
-		if chosen.matches(e.ID, passes(e)) {
+		if v.visible(e) && chosen.matches(e.ID, passes(e)) {
 			found = append(found, v.tencentENI(e))
 		}
 	}
@@ -63,15 +64,24 @@ func (v *VPC) tencentPasses(e *ENI, name string, values []string, exact bool) (p
 	case "attachment.instance-id":
 		return oneOf(values, e.InstanceID)
 	case "groups.security-group-id":
-		return oneOf(values, groupID)
+		return oneOf(values, e.SecurityGroups...)
 	case "is-primary":
-		return truth(values) == (e.DeviceIndex == 0), true
+		return truth(values) == isPrimary(e), true
+	case "tag-key":
+		return oneOf(values, slices.Collect(maps.Keys(e.Tags))...)
 	case "address-ip":
 		return hasAddress(e, values, exact), true
 	case "ip-exact-match":
 		return true, true
 	}
-	return false, false
+	return hasTag(name, values, e.Tags)
+}
+
+// hasTag is the test of filters of the form tag:KEY.
+func hasTag(name string, values []string, tags map[string]string) (passes, known bool) {
+	key, known := strings.CutPrefix(name, "tag:")
+	text, has := tags[key]
+	return has && slices.Contains(values, text), known
 }
 
 // hasAddress compares whole addresses where there are several or exact is set, and else the end of the one.
@@ -114,14 +124,31 @@ type tencentTag struct{ Key, Value string }
 // tencentENI is an ENI as the API shows it; mu is held. There is no state of being attached: Attachment says that.
 func (v *VPC) tencentENI(e *ENI) tencentENI {
 	t := tencentENI{
-		NetworkInterfaceId: e.ID, SubnetId: e.SubnetID, VpcId: v.vpcID, GroupSet: []string{groupID}, Primary: e.DeviceIndex == 0,
-		MacAddress: e.MAC.String(), State: v.tencent.state(e.ID), Zone: v.zone, CreatedTime: e.AttachedAt.Format(time.DateTime),
-		PrivateIpAddressSet: []tencentIP{{e.PrimaryIP.String(), true, "AVAILABLE"}},
-		Attachment:          &tencentAttachment{e.InstanceID, e.DeviceIndex, tencentAppID, e.AttachedAt.Format(time.DateTime)},
-		TagSet:              []tencentTag{},
+		NetworkInterfaceId: e.ID, NetworkInterfaceDescription: e.Description, SubnetId: e.SubnetID, VpcId: v.vpcID,
+		GroupSet: e.SecurityGroups, Primary: isPrimary(e), MacAddress: e.MAC.String(), State: v.tencentState(e), Zone: v.zone,
+		CreatedTime:         e.Created.Format(time.DateTime),
+		PrivateIpAddressSet: []tencentIP{{e.PrimaryIP.String(), true, "AVAILABLE"}}, TagSet: tencentTags(e.Tags),
+	}
+	if e.InstanceID != "" {
+		t.Attachment = &tencentAttachment{e.InstanceID, e.DeviceIndex, tencentAppID, e.AttachedAt.Format(time.DateTime)}
 	}
 	t.PrivateIpAddressSet = append(t.PrivateIpAddressSet, v.tencentIPs(e.Secondary)...)
 	return t
+}
+
+func isPrimary(e *ENI) bool { return e.InstanceID != "" && e.DeviceIndex == 0 }
+
+// tencentState is an ENI's state in the API's words, which have none for being attached; mu is held.
+func (v *VPC) tencentState(e *ENI) string {
+	switch e.State {
+	case Pending:
+		return "PENDING"
+	case Attaching:
+		return "ATTACHING"
+	case Detaching:
+		return "DETACHING"
+	}
+	return v.tencent.state(e.ID)
 }
 
 func (v *VPC) tencentIPs(addresses []netip.Addr) []tencentIP {
@@ -163,21 +190,30 @@ func (v *VPC) startAssign(c *tencentCall, q *tencentAssignRequest, listed []neti
 	if err := v.whenIdle(q.NetworkInterfaceId); err != nil {
 		return nil, err
 	}
-	e, granted, err := v.grant(q.NetworkInterfaceId, q.SecondaryPrivateIpAddressCount, listed)
+	e, g, err := v.grant(q.NetworkInterfaceId, request{count: q.SecondaryPrivateIpAddressCount, listed: listed})
 	if err != nil {
 		return nil, err
 	}
 	v.mu.Lock()
-	v.setStates("PENDING", granted)
-	answer := map[string]any{"PrivateIpAddressSet": v.tencentIPs(granted)}
-	v.mu.Unlock()
-	v.start(c, e.ID, func() error { return v.fabric.do(assignSteps(e, granted)...) }, func(failed error) {
-		v.setStates("", granted)
+	defer v.mu.Unlock()
+	v.setStates("PENDING", g.addresses)
+	v.start(c, e.ID, 0, func() error { return v.deliver(e, assignSteps(e, g.addresses)) }, func(failed error) {
 		if failed != nil {
-			_, _ = v.free(e.ID, granted) // they have just been granted
+			_, _ = v.revoke(e.ID, g) // somebody may have taken them since, behind our back
 		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.setStates("", g.addresses)
 	})
-	return answer, nil
+	return map[string]any{"PrivateIpAddressSet": v.tencentIPs(g.addresses)}, nil
+}
+
+// deliver has the fabric do its work, where the ENI is plugged in.
+func (v *VPC) deliver(e ENI, steps []step) error {
+	if !e.wired() {
+		return nil
+	}
+	return v.fabric.do(steps...)
 }
 
 // whenIdle says why no task may be started for the ENI; it takes mu.
@@ -223,6 +259,7 @@ func (v *VPC) tencentUnassign(c *tencentCall, q *tencentUnassignRequest) (any, e
 // startUnassign marks the addresses DELETING; the task takes them out of the fabric, and then they are free.
 func (v *VPC) startUnassign(c *tencentCall, id string, listed []netip.Addr) (any, error) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	e, err := v.eniByID(id)
 	if err == nil {
 		err = v.tencent.idle(id)
@@ -237,21 +274,21 @@ func (v *VPC) startUnassign(c *tencentCall, id string, listed []netip.Addr) (any
 		}
 	}
 	if err != nil {
-		v.mu.Unlock()
 		return nil, err
 	}
 	v.setStates("DELETING", listed)
 	eni := e.clone()
-	v.mu.Unlock()
 	steps := assignSteps(eni, listed)
 	for n := range steps {
 		steps[n].do, steps[n].undo = steps[n].undo, steps[n].do
 	}
-	v.start(c, id, func() error { return v.fabric.do(steps...) }, func(failed error) {
-		v.setStates("", listed)
+	v.start(c, id, 0, func() error { return v.deliver(eni, steps) }, func(failed error) {
 		if failed == nil {
-			_, _ = v.free(id, listed) // they were there when the task began, and only one task runs
+			_, _ = v.revoke(id, grant{addresses: listed}) // somebody may have taken them since, behind our back
 		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.setStates("", listed)
 	})
 	return map[string]any{}, nil
 }

@@ -72,7 +72,7 @@ func (v *VPC) tencentMetadata(instanceID string) (map[string]string, error) {
 	set("placement/region", v.region)
 	set("placement/zone", v.zone)
 	set("app-id", tencentAppID)
-	for _, e := range v.metadataENIs(instanceID) {
+	for _, e := range v.seen(instanceID) {
 		if e.DeviceIndex == 0 {
 			set("mac", upperMAC(e.MAC))
 			set("local-ipv4", e.PrimaryIP.String())

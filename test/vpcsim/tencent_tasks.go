@@ -84,21 +84,17 @@ func (v *VPC) once(c *tencentCall, token string, do func() (any, error)) (any, e
 	return answer, err
 }
 
-// start begins the task of a call: work is done after a while, with change held, and then settled with its outcome.
-func (v *VPC) start(c *tencentCall, eni string, work func() error, settle func(error)) {
-	v.mu.Lock()
+// start begins the task of a call: work is done after a while, with change held, and then settled with its outcome. The
+// caller holds change and mu; neither work nor settle is called with mu held.
+func (v *VPC) start(c *tencentCall, eni string, delay time.Duration, work func() error, settle func(error)) {
 	task := &tencentTask{eni: eni, status: "RUNNING"}
 	v.tencent.byID[c.requestID] = task
-	delay := v.tencent.delay
-	v.mu.Unlock()
-	fault := v.fault(Task)
+	delay += v.tencent.delay
+	fault := v.hit(Task)
 	if fault != nil {
 		delay += fault.Delay
 	}
-	v.working.Go(func() { // ends after the delay; Close waits for it
-		time.Sleep(delay)
-		v.change.Lock()
-		defer v.change.Unlock()
+	_ = v.later(delay, func() error { // a delay is never 0, and what fails is the task's own affair
 		var err error
 		if fault != nil {
 			err = fault.err()
@@ -106,13 +102,15 @@ func (v *VPC) start(c *tencentCall, eni string, work func() error, settle func(e
 		if err == nil {
 			err = work()
 		}
+		settle(err)
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		settle(err)
 		task.status = "SUCCESS"
 		if err != nil {
 			task.status, task.output = "FAILED", err.Error()
 		}
+		v.changed()
+		return nil
 	})
 }
 

@@ -1,7 +1,9 @@
 package vpcsim
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -27,13 +29,13 @@ func tencentLimits(instanceType string) (typeLimits, bool) {
 	t, ok := tencentTypes()[instanceType]
 	switch {
 	case t.cores >= 12:
-		return typeLimits{8, 30}, ok
+		return typeLimits{enis: 8, addresses: 30}, ok
 	case t.cores >= 8:
-		return typeLimits{6, 20}, ok
+		return typeLimits{enis: 6, addresses: 20}, ok
 	case t.cores >= 2:
-		return typeLimits{4, 10}, ok
+		return typeLimits{enis: 4, addresses: 10}, ok
 	}
-	return typeLimits{2, 6}, ok
+	return typeLimits{enis: 2, addresses: 6}, ok
 }
 
 type tencentDescribeLimitRequest struct{ InstanceId string }
@@ -122,9 +124,9 @@ func (v *VPC) tencentDescribeSubnets(_ *tencentCall, q *tencentListRequest) (any
 			continue
 		}
 		all = append(all, map[string]any{
-			"VpcId": v.vpcID, "SubnetId": s.ID, "SubnetName": s.ID, "CidrBlock": s.CIDR.String(), "Zone": v.zone,
-			"AvailableIpAddressCount": s.total() - len(s.taken), "TotalIpAddressCount": s.total(),
-			"CreatedTime": v.started.Format(time.DateTime), "TagSet": []tencentTag{},
+			"VpcId": v.vpcID, "SubnetId": s.ID, "SubnetName": s.ID, "CidrBlock": s.CIDR.String(), "Zone": s.Zone,
+			"AvailableIpAddressCount": s.free(), "TotalIpAddressCount": s.total(),
+			"CreatedTime": v.started.Format(time.DateTime), "TagSet": tencentTags(s.Tags),
 		})
 	}
 	shown, err := listPage(q, all)
@@ -139,9 +141,11 @@ func (v *VPC) tencentSubnetPasses(s *subnet, name string, values []string) (pass
 	case "subnet-id":
 		return oneOf(values, s.ID)
 	case "zone":
-		return oneOf(values, v.zone)
+		return oneOf(values, s.Zone)
+	case "tag-key":
+		return oneOf(values, slices.Collect(maps.Keys(s.Tags))...)
 	}
-	return false, false
+	return hasTag(name, values, s.Tags)
 }
 
 type tencentDescribeInstancesRequest struct {
@@ -189,6 +193,6 @@ func (v *VPC) tencentInstance(i *instance) map[string]any {
 		"InstanceId": i.ID, "InstanceType": i.Type, "InstanceState": "RUNNING", "CPU": t.cores, "Memory": t.memory,
 		"Placement":           map[string]any{"Zone": v.zone},
 		"VirtualPrivateCloud": map[string]any{"VpcId": v.vpcID, "SubnetId": subnetID},
-		"PrivateIpAddresses":  addresses, "SecurityGroupIds": []string{groupID},
+		"PrivateIpAddresses":  addresses, "SecurityGroupIds": v.groups[:1],
 	}
 }

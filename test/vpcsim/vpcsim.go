@@ -11,6 +11,7 @@ package vpcsim
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,7 +28,9 @@ type Config struct {
 	Subnets          []Subnet
 	// FabricDelay is how long the fabric lags behind the API; with 0 the API answers when the fabric has done the work.
 	FabricDelay time.Duration
-	// TaskDelay is how long a task of Tencent Cloud takes; 20 ms where it is 0.
+	// SecurityGroups are those that exist beside the default one.
+	SecurityGroups []string
+	// TaskDelay is how long a task of Tencent Cloud takes, beside the Delays; 20 ms where it is 0.
 	TaskDelay time.Duration
 }
 
@@ -41,6 +44,8 @@ const (
 type Subnet struct {
 	ID   string
 	CIDR netip.Prefix
+	Zone string // the VPC's AvailabilityZone, in which its instances are, where empty
+	Tags map[string]string
 }
 
 // Instance is a virtual machine.
@@ -49,28 +54,40 @@ type Instance struct {
 	Type string // one that the cloud knows, such as "m5.large" or "S5.MEDIUM4"
 }
 
-// ENI is an elastic network interface that is attached to an instance.
+// ENI is an elastic network interface.
 type ENI struct {
-	ID           string
-	AttachmentID string
-	MAC          net.HardwareAddr
-	InstanceID   string
-	DeviceIndex  int // 0 is the instance's primary ENI
-	SubnetID     string
-	Subnet       netip.Prefix
-	PrimaryIP    netip.Addr
-	Secondary    []netip.Addr // oldest first
-	AttachedAt   time.Time
+	ID             string
+	MAC            net.HardwareAddr
+	SubnetID       string
+	Subnet         netip.Prefix
+	PrimaryIP      netip.Addr
+	Secondary      []netip.Addr   // oldest first
+	Prefixes       []netip.Prefix // oldest first
+	SecurityGroups []string
+	Tags           map[string]string
+	Description    string
+	State          State
+	Created        time.Time
+
+	// What follows is zero while it is attached to nothing.
+	InstanceID          string
+	AttachmentID        string
+	DeviceIndex         int // 0 is the instance's primary ENI
+	AttachedAt          time.Time
+	DeleteOnTermination bool
 }
 
 // Gateway returns the address of the VPC's router in the ENI's subnet: the subnet's first.
 func (e ENI) Gateway() netip.Addr { return e.Subnet.Masked().Addr().Next() }
 
 func (e ENI) clone() ENI {
-	e.MAC = slices.Clone(e.MAC)
-	e.Secondary = slices.Clone(e.Secondary)
+	e.MAC, e.Secondary, e.Prefixes = slices.Clone(e.MAC), slices.Clone(e.Secondary), slices.Clone(e.Prefixes)
+	e.SecurityGroups, e.Tags = slices.Clone(e.SecurityGroups), maps.Clone(e.Tags)
 	return e
 }
+
+// wired says whether the fabric has the ENI plugged in.
+func (e ENI) wired() bool { return e.State == Attached || e.State == Detaching }
 
 // Fabric carries out in the network what the API changed. Each method is called after the model accepted the change and
 // before the API answers, or Config.FabricDelay later; calls come one at a time and in the order of the changes. An
@@ -90,7 +107,10 @@ type VPC struct {
 	started             time.Time
 	keys                Credentials
 	fabric              fabricQueue
-	working             sync.WaitGroup // tasks that run
+	groups              []string // security groups, the default one first
+	closed              chan struct{}
+	closing             sync.Once
+	pending             sync.WaitGroup // changes whose second half is still to come
 
 	// change is held across a whole change with its fabric work, so that changes are carried out in order.
 	change sync.Mutex
@@ -102,9 +122,17 @@ type VPC struct {
 	enis      []*ENI // in the order of their creation
 	serial    uint64
 	pageSize  int
+	delays    Delays
+	eniQuota  int
 	calls     map[string]int
+	changes   int // calls that were to change something
+	throttled int
 	faults    []*Fault
-	stale     map[string][]ENI // what the metadata service answers while it is frozen; nil when it is not
+	buckets   []*bucket
+	requests  map[string]made // by client token
+	stale     view            // what the metadata service answers while it is frozen; nil when it is not
+	lag       time.Duration   // how far the metadata service is behind
+	views     []pastView      // what it answered and will answer then, oldest first
 	tokens    map[string]token
 	roleName  string
 	role      Credentials
@@ -122,6 +150,7 @@ func New(c Config) *VPC {
 	v := &VPC{
 		cloud: c.Cloud, region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
 		cidrs: slices.Clone(c.CIDRs), started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
+		requests: map[string]made{}, closed: make(chan struct{}), groups: append([]string{groupID}, c.SecurityGroups...),
 		keys:     newCredentials("AKIA", ""),
 		roleName: "enichain-node",
 		role:     newCredentials("ASIA", rand.Text()+rand.Text()+rand.Text()),
@@ -135,9 +164,12 @@ func New(c Config) *VPC {
 		if !slices.ContainsFunc(c.CIDRs, func(p netip.Prefix) bool { return p.Overlaps(s.CIDR) && p.Bits() <= s.CIDR.Bits() }) {
 			panic(fmt.Sprintf("vpcsim: subnet %s %s lies in none of the VPC's ranges %v", s.ID, s.CIDR, c.CIDRs))
 		}
+		if s.Zone == "" {
+			s.Zone = v.zone
+		}
 		v.subnets = append(v.subnets, newSubnet(s, v.reserved()))
 	}
-	v.fabric.delay = c.FabricDelay
+	v.SetDelays(Delays{Fabric: c.FabricDelay})
 	return v
 }
 
@@ -170,11 +202,19 @@ func (v *VPC) reserved() int {
 // SetFabric sets what carries changes out; it is to be called before the first AddENI.
 func (v *VPC) SetFabric(f Fabric) { v.fabric.set(f) }
 
-// Close waits for the tasks and the fabric work that are still to be done. It is needed only where there are any: with a
-// FabricDelay, and in Tencent Cloud.
-func (v *VPC) Close() {
-	v.working.Wait()
+// Wait waits for what is still to be done: changes that take time, and the fabric's work.
+func (v *VPC) Wait() {
+	v.pending.Wait()
 	v.fabric.wait()
+}
+
+// Close gives up what is still to be done. It is needed only where there are delays.
+func (v *VPC) Close() {
+	v.closing.Do(func() {
+		close(v.closed)
+		v.fabric.close()
+	})
+	v.Wait()
 }
 
 // FabricErrors returns what the fabric could not carry out after the API had answered.
@@ -197,27 +237,49 @@ func (v *VPC) AddInstance(instanceType string) (Instance, error) {
 	return i, nil
 }
 
-// AddENI creates an ENI and attaches it at once. Its primary address is the one given, or the subnet's next free one
-// where that is zero.
+// AddENI creates an ENI and attaches it at once, whatever the delays. Its primary address is the one given, or the
+// subnet's next free one where that is zero. The primary ENI is deleted with the instance, as RunInstances has it.
 func (v *VPC) AddENI(instanceID, subnetID string, deviceIndex int, primary netip.Addr) (ENI, error) {
 	v.change.Lock()
 	defer v.change.Unlock()
-	e, err := v.attach(instanceID, subnetID, deviceIndex, primary)
+	e, err := v.launch(instanceID, newENI{subnetID: subnetID, primary: primary}, deviceIndex)
 	if err != nil {
 		return ENI{}, err
 	}
-	err = v.fabric.do(
-		step{func(f Fabric) error { return f.Attach(e) }, func(f Fabric) error { return f.Detach(e) }},
-		step{func(f Fabric) error { return f.Assign(e, e.PrimaryIP) }, nil},
-	)
-	if err != nil {
-		v.remove(e.ID)
+	if err := v.finishAttach(e.ID, e.AttachmentID); err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.forget(e.ID)
 		return ENI{}, fmt.Errorf("attach %s to %s: %w", e.ID, instanceID, err)
 	}
-	return e, nil
+	return v.now(e), nil
 }
 
-// ENIs returns the instance's ENIs in the order of their device indexes: a snapshot that the caller may keep.
+// launch puts an ENI into the model that is being attached; it takes mu.
+func (v *VPC) launch(instanceID string, n newENI, deviceIndex int) (ENI, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	i, err := v.instanceByID(instanceID)
+	if err != nil {
+		return ENI{}, err
+	}
+	if err := v.checkAttach(i, n.subnetID, deviceIndex); err != nil {
+		return ENI{}, err
+	}
+	added, err := v.addENI(n)
+	if err != nil {
+		return ENI{}, err
+	}
+	e, err := v.eniByID(added.ID)
+	if err != nil {
+		return ENI{}, err
+	}
+	e.State, e.InstanceID, e.AttachmentID, e.DeviceIndex = Attaching, instanceID, v.id("eni-attach"), deviceIndex
+	e.AttachedAt, e.DeleteOnTermination = e.Created, deviceIndex == 0
+	return e.clone(), nil
+}
+
+// ENIs returns the instance's ENIs, those on their way in or out among them, in the order of their device indexes: a snapshot that the caller may keep.
 func (v *VPC) ENIs(instanceID string) []ENI {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -239,25 +301,5 @@ func (v *VPC) Calls(action string) int {
 	if action != "" {
 		return v.calls[action]
 	}
-	n := 0
-	for name, count := range v.calls {
-		if actions()[name].changes || tencentActions()[name].changes {
-			n += count
-		}
-	}
-	return n
-}
-
-// StaleMetadata freezes what the metadata service says of ENIs as of now, or lets it follow the API again.
-func (v *VPC) StaleMetadata(frozen bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.stale = nil
-	if !frozen {
-		return
-	}
-	v.stale = map[string][]ENI{}
-	for _, i := range v.instances {
-		v.stale[i.ID] = v.enisOf(i.ID)
-	}
+	return v.changes
 }

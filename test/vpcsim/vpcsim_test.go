@@ -365,7 +365,7 @@ func TestFabricLagsBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v.Close()
+	v.Wait()
 	want := []string{"attach 10.0.1.4", "assign 10.0.1.4", "assign 10.0.1.5", "assign 10.0.1.6"}
 	if d := cmp.Diff(want, r.log); d != "" {
 		t.Errorf("the fabric's work (-want +got):\n%s", d)
