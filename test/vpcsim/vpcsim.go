@@ -110,7 +110,7 @@ type VPC struct {
 	groups              []string // security groups, the default one first
 	closed              chan struct{}
 	closing             sync.Once
-	pending             sync.WaitGroup // changes whose second half is still to come
+	pending             work // changes whose second half is still to come
 
 	// change is held across a whole change with its fabric work, so that changes are carried out in order.
 	change sync.Mutex
