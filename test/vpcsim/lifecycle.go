@@ -98,11 +98,10 @@ func (v *VPC) addENI(n newENI) (ENI, error) {
 		ID: v.id("eni"), SubnetID: s.ID, Subnet: s.CIDR, PrimaryIP: n.primary, State: Pending, SecurityGroups: n.groups,
 		Tags: maps.Clone(n.tags), Description: n.description, Created: time.Now().UTC(),
 	}
-	vendor := []byte{0x0a, 0xff}
+	e.MAC = binary.BigEndian.AppendUint32([]byte{0x0a, 0xff}, uint32(v.serial))
 	if v.cloud == TencentCloud {
-		vendor = []byte{0x52, 0x54}
+		e.MAC = binary.BigEndian.AppendUint32([]byte{0x52, 0x54}, 0x00bf0000|uint32(v.serial))
 	}
-	e.MAC = binary.BigEndian.AppendUint32(vendor, uint32(v.serial))
 	if len(n.groups) == 0 {
 		e.SecurityGroups = v.groups[:1]
 	}
