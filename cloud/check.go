@@ -43,7 +43,7 @@ func (r *Request) check() error {
 		if r.Create == nil {
 			return need(r.Op, "create", "")
 		}
-		return r.Create.check()
+		return r.Create.Check()
 	case OpDeleteENI:
 		return need(r.Op, "eni", r.ENI)
 	case OpTaggedENIs:
@@ -61,8 +61,8 @@ func need(op Op, field, value string) error {
 	return nil
 }
 
-// check says what is wrong with the request, whatever the cloud.
-func (c *CreateENIRequest) check() error {
+// Check says what is wrong with the request, whatever the cloud.
+func (c *CreateENIRequest) Check() error {
 	for _, r := range c.Token {
 		if r <= ' ' || r > '~' {
 			return fmt.Errorf("%s: the token has characters beyond printable ASCII", OpCreateENI)

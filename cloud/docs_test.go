@@ -40,6 +40,14 @@ func TestExamplesOfTheDocs(t *testing.T) {
 	if err != nil || a.Error == nil || a.Error.Class != Quota || a.Error.RequestID == "" {
 		t.Errorf("error: got %+v, error %v", a, err)
 	}
+	req, err = decodeRequest(strings.NewReader(example(t, "create")))
+	if err != nil || req.Create.Addresses != 4 || req.Create.Tags[TagCreated] == "" {
+		t.Errorf("create: got %+v, error %v", req, err)
+	}
+	a, err = decodeAnswer(strings.NewReader(example(t, "created")), OpCreateENI)
+	if err != nil || a.ENI.Tags[TagToken] != req.Create.Token || a.ENI.Created.IsZero() || len(a.ENI.Addresses) != 4 {
+		t.Errorf("created: got %+v, error %v", a, err)
+	}
 	if !json.Valid([]byte(example(t, "policy"))) {
 		t.Error("the policy is no JSON")
 	}

@@ -70,6 +70,11 @@ func (a *api) read(ctx context.Context, call func(context.Context) error) error 
 	})
 }
 
+// tokened calls what changes something and carries a client token, and so makes at a repetition what it made before.
+func (a *api) tokened(ctx context.Context, call func(context.Context) error) error {
+	return a.read(ctx, call)
+}
+
 // change calls what changes something, and repeats it only after an answer that proves that nothing was done: EC2's
 // Assign has no client token, and the SDK's own retry after a lost answer assigns twice as many.
 func (a *api) change(ctx context.Context, call func(context.Context) error) error {
@@ -98,7 +103,11 @@ func attempt(ctx context.Context, do func(context.Context) error) error {
 
 // pause waits a random time that grows with the attempts, and says whether there is time left for another.
 func pause(ctx context.Context, n int) bool {
-	wait := backoffFirst/2 + rand.N(min(backoffFirst<<n, backoffMost))
+	return sleep(ctx, backoffFirst/2+rand.N(min(backoffFirst<<n, backoffMost)))
+}
+
+// sleep waits, and says whether there is time left for more.
+func sleep(ctx context.Context, wait time.Duration) bool {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
 		return false
 	}

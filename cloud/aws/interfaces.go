@@ -2,11 +2,10 @@ package aws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
+	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -15,8 +14,15 @@ import (
 	"github.com/enichain/enichain/cloud"
 )
 
-// pageSize is how many ENIs one answer may list. Calls with neither filter nor MaxResults have a smaller allowance.
+// pageSize is how many ENIs or subnets one answer may list. Calls with neither filter nor MaxResults have a smaller
+// allowance.
 const pageSize = 100
+
+// listed is an ENI with what EC2 says of it beyond the contract.
+type listed struct {
+	cloud.ENI
+	attachment, zone, vpc string
+}
 
 // ENIs implements cloud.Driver.
 func (d *Driver) ENIs(ctx context.Context, instanceID string) ([]cloud.ENI, error) {
@@ -24,22 +30,82 @@ func (d *Driver) ENIs(ctx context.Context, instanceID string) ([]cloud.ENI, erro
 	if err != nil {
 		return nil, err
 	}
-	enis, err := a.enis(ctx, &ec2.DescribeNetworkInterfacesInput{
-		MaxResults: awssdk.Int32(pageSize),
-		Filters:    []types.Filter{{Name: awssdk.String("attachment.instance-id"), Values: []string{instanceID}}},
-	})
+	all, err := a.enisOf(ctx, instanceID)
 	if err != nil {
 		return nil, err
 	}
-	if len(enis) == 0 {
-		return nil, &cloud.Error{Class: cloud.NotFound, Message: fmt.Sprintf("no ENI is attached to instance %s in this region and account", instanceID)}
+	var enis []cloud.ENI
+	for _, e := range all {
+		if e.State == cloud.Attached { // one that is being attached has no link yet, and one being detached soon has none
+			enis = append(enis, e.ENI)
+		}
 	}
 	return enis, nil
 }
 
-// enis returns the attached ENIs among those asked for, from all pages.
-func (a *api) enis(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput) ([]cloud.ENI, error) {
+// TaggedENIs implements cloud.Driver.
+func (d *Driver) TaggedENIs(ctx context.Context, tags map[string]string) ([]cloud.ENI, error) {
+	if len(tags) == 0 {
+		return nil, invalidf("list ENIs by their tags: there are no tags, and all ENIs of the account are too many")
+	}
+	a, err := d.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.tagged(ctx, tags)
+	if err != nil {
+		return nil, err
+	}
 	var enis []cloud.ENI
+	for _, e := range all {
+		enis = append(enis, e.ENI)
+	}
+	return enis, nil
+}
+
+func (a *api) tagged(ctx context.Context, tags map[string]string) ([]listed, error) {
+	return a.enis(ctx, &ec2.DescribeNetworkInterfacesInput{MaxResults: awssdk.Int32(pageSize), Filters: tagFilters(tags)})
+}
+
+// enisOf returns the ENIs of an instance, those on their way in and out among them; there is at least one.
+func (a *api) enisOf(ctx context.Context, instanceID string) ([]listed, error) {
+	enis, err := a.enis(ctx, &ec2.DescribeNetworkInterfacesInput{
+		MaxResults: awssdk.Int32(pageSize), Filters: []types.Filter{filter("attachment.instance-id", instanceID)},
+	})
+	if err == nil && len(enis) == 0 {
+		err = &cloud.Error{Class: cloud.NotFound, Message: fmt.Sprintf("no ENI is attached to instance %s in this region and account", instanceID)}
+	}
+	return enis, err
+}
+
+// eni returns one ENI. An error of class NotFound says that EC2 has none of the ID.
+func (a *api) eni(ctx context.Context, id string) (listed, error) {
+	enis, err := a.enis(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{id}})
+	switch {
+	case err != nil:
+		return listed{}, err
+	case len(enis) != 1:
+		return listed{}, &cloud.Error{Class: cloud.NotFound, Message: "EC2 lists no ENI " + id}
+	}
+	return enis[0], nil
+}
+
+func filter(name string, values ...string) types.Filter {
+	return types.Filter{Name: &name, Values: values}
+}
+
+// tagFilters asks for all of the tags. In a filter's value * and ? are wildcards unless a backslash comes before them.
+func tagFilters(tags map[string]string) []types.Filter {
+	var filters []types.Filter
+	for key, value := range tags {
+		filters = append(filters, filter("tag:"+key, strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`).Replace(value)))
+	}
+	return filters
+}
+
+// enis returns the ENIs asked for, from all pages.
+func (a *api) enis(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput) ([]listed, error) {
+	var enis []listed
 	for {
 		var page *ec2.DescribeNetworkInterfacesOutput
 		err := a.read(ctx, func(ctx context.Context) (err error) {
@@ -50,10 +116,6 @@ func (a *api) enis(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput) 
 			return nil, err
 		}
 		for _, n := range page.NetworkInterfaces {
-			// One that is being attached has no link yet, and one being detached soon has none.
-			if n.Attachment == nil || n.Attachment.Status != types.AttachmentStatusAttached {
-				continue
-			}
 			e, err := convert(n)
 			if err != nil {
 				return nil, &cloud.Error{Class: cloud.Internal, Message: err.Error()}
@@ -67,24 +129,76 @@ func (a *api) enis(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput) 
 	}
 }
 
-func convert(n types.NetworkInterface) (cloud.ENI, error) {
-	e := cloud.ENI{
-		ID: awssdk.ToString(n.NetworkInterfaceId), MAC: strings.ToLower(awssdk.ToString(n.MacAddress)),
-		DeviceIndex: int(awssdk.ToInt32(n.Attachment.DeviceIndex)), SubnetID: awssdk.ToString(n.SubnetId),
+func convert(n types.NetworkInterface) (listed, error) {
+	e := listed{zone: awssdk.ToString(n.AvailabilityZone), vpc: awssdk.ToString(n.VpcId)}
+	e.ID, e.MAC = awssdk.ToString(n.NetworkInterfaceId), strings.ToLower(awssdk.ToString(n.MacAddress))
+	e.SubnetID, e.State = awssdk.ToString(n.SubnetId), stateOf(n)
+	if t := n.Attachment; t != nil {
+		e.attachment, e.InstanceID = awssdk.ToString(t.AttachmentId), awssdk.ToString(t.InstanceId)
+		e.DeviceIndex, e.DeleteOnTermination = int(awssdk.ToInt32(t.DeviceIndex)), awssdk.ToBool(t.DeleteOnTermination)
+		// On the types with several network cards each has a device 0.
+		e.Primary = e.InstanceID != "" && e.DeviceIndex == 0 && awssdk.ToInt32(t.NetworkCardIndex) == 0
 	}
-	e.Primary = e.DeviceIndex == 0 && awssdk.ToInt32(n.Attachment.NetworkCardIndex) == 0
+	for _, g := range n.Groups {
+		e.SecurityGroups = append(e.SecurityGroups, awssdk.ToString(g.GroupId))
+	}
+	e.setTags(n.TagSet)
+	return e, e.setAddresses(n)
+}
+
+// stateOf is an ENI's state. EC2's status says no more than in-use of one that has an attachment.
+func stateOf(n types.NetworkInterface) cloud.ENIState {
+	if n.Attachment != nil && n.Attachment.Status != types.AttachmentStatusDetached {
+		switch n.Attachment.Status {
+		case types.AttachmentStatusAttached:
+			return cloud.Attached
+		case types.AttachmentStatusDetaching:
+			return cloud.Detaching
+		}
+		return cloud.Attaching
+	}
+	switch n.Status {
+	case "pending": // which the SDK has no word for
+		return cloud.Pending
+	case types.NetworkInterfaceStatusDetaching:
+		return cloud.Detaching
+	}
+	return cloud.Available
+}
+
+// setTags takes the time of creation from the tags: EC2 keeps none of an ENI.
+func (e *listed) setTags(tags []types.Tag) {
+	for _, t := range tags {
+		if e.Tags == nil {
+			e.Tags = map[string]string{}
+		}
+		e.Tags[awssdk.ToString(t.Key)] = awssdk.ToString(t.Value)
+	}
+	if created, err := time.Parse(time.RFC3339, e.Tags[cloud.TagCreated]); err == nil {
+		e.Created = created.UTC()
+	}
+}
+
+func (e *listed) setAddresses(n types.NetworkInterface) error {
 	for _, p := range n.PrivateIpAddresses {
 		ip, err := netip.ParseAddr(awssdk.ToString(p.PrivateIpAddress))
 		switch {
 		case err != nil:
-			return e, fmt.Errorf("address of %s: %w", e.ID, err)
+			return fmt.Errorf("address of %s: %w", e.ID, err)
 		case awssdk.ToBool(p.Primary):
 			e.PrimaryIP = ip
 		default:
 			e.Addresses = append(e.Addresses, ip)
 		}
 	}
-	return e, nil
+	for _, p := range n.Ipv4Prefixes {
+		cidr, err := netip.ParsePrefix(awssdk.ToString(p.Ipv4Prefix))
+		if err != nil {
+			return fmt.Errorf("prefix of %s: %w", e.ID, err)
+		}
+		e.Prefixes = append(e.Prefixes, cidr)
+	}
+	return nil
 }
 
 // Limits implements cloud.Driver.
@@ -106,97 +220,10 @@ func (d *Driver) Limits(ctx context.Context, instanceType string) (cloud.Limits,
 			return cloud.Limits{
 				ENIs:            int(awssdk.ToInt32(t.NetworkInfo.MaximumNetworkInterfaces)),
 				AddressesPerENI: int(awssdk.ToInt32(t.NetworkInfo.Ipv4AddressesPerInterface)),
+				// EC2 User Guide, "Prefix delegation": instances built on the Nitro System, those of bare metal among them.
+				Prefixes: t.Hypervisor == types.InstanceTypeHypervisorNitro || awssdk.ToBool(t.BareMetal),
 			}, nil
 		}
 	}
 	return cloud.Limits{}, &cloud.Error{Class: cloud.NotFound, Message: "EC2 says nothing of instance type " + instanceType}
-}
-
-// Assign implements cloud.Driver.
-func (d *Driver) Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
-	if count < 1 {
-		return nil, invalidf("assign %d addresses: at least 1 is needed", count)
-	}
-	a, err := d.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out *ec2.AssignPrivateIpAddressesOutput
-	err = a.change(ctx, func(ctx context.Context) (err error) {
-		out, err = a.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{
-			NetworkInterfaceId: &eni, SecondaryPrivateIpAddressCount: awssdk.Int32(int32(count)),
-		})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var addresses []netip.Addr
-	for _, assigned := range out.AssignedPrivateIpAddresses {
-		ip, err := netip.ParseAddr(awssdk.ToString(assigned.PrivateIpAddress))
-		if err != nil {
-			return nil, &cloud.Error{Class: cloud.Internal, Message: fmt.Sprintf("address assigned to %s: %v", eni, err)}
-		}
-		addresses = append(addresses, ip)
-	}
-	return addresses, nil
-}
-
-// Unassign implements cloud.Driver. EC2 refuses the whole call for one address that is gone: then those that are left
-// are asked for by name, and again.
-func (d *Driver) Unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
-	if len(addresses) == 0 {
-		return invalidf("unassign from %s: there are no addresses", eni)
-	}
-	a, err := d.connect(ctx)
-	if err != nil {
-		return err
-	}
-	err = a.unassign(ctx, eni, addresses)
-	var refused *cloud.Error
-	if !errors.As(err, &refused) || refused.Code != "InvalidParameterValue" {
-		return err
-	}
-	left, describeErr := a.remaining(ctx, eni, addresses)
-	switch {
-	case describeErr != nil:
-		return describeErr
-	case len(left) == len(addresses): // nothing was gone, so that wasn't why
-		return err
-	case len(left) == 0:
-		return nil
-	}
-	return a.unassign(ctx, eni, left)
-}
-
-func (a *api) unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
-	in := &ec2.UnassignPrivateIpAddressesInput{NetworkInterfaceId: &eni}
-	for _, ip := range addresses {
-		in.PrivateIpAddresses = append(in.PrivateIpAddresses, ip.String())
-	}
-	return a.change(ctx, func(ctx context.Context) error {
-		_, err := a.UnassignPrivateIpAddresses(ctx, in)
-		return err
-	})
-}
-
-// remaining returns those of the addresses that the ENI still has. It refuses the primary, which never goes.
-func (a *api) remaining(ctx context.Context, eni string, addresses []netip.Addr) ([]netip.Addr, error) {
-	enis, err := a.enis(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{eni}})
-	if err != nil {
-		return nil, err
-	}
-	if len(enis) == 0 { // it is not attached, and still has what it had
-		return addresses, nil
-	}
-	var left []netip.Addr
-	for _, ip := range addresses {
-		if ip == enis[0].PrimaryIP {
-			return nil, invalidf("%s is the primary address of %s and cannot be unassigned", ip, eni)
-		}
-		if slices.Contains(enis[0].Addresses, ip) {
-			left = append(left, ip)
-		}
-	}
-	return left, nil
 }

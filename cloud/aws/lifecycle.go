@@ -2,41 +2,103 @@ package aws
 
 import (
 	"context"
-	"net/netip"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/enichain/enichain/cloud"
 )
 
-func unsupported(what string) error {
-	return &cloud.Error{Class: cloud.Unsupported, Message: "this driver cannot " + what}
+// How an ENI's way from state to state is followed: by describing it. The SDK's waiters sleep 10 s and more.
+const (
+	pollFirst = 100 * time.Millisecond
+	pollMost  = 2 * time.Second
+	// settleTimeout bounds it where the caller's context does not. Attaching takes EC2 a few seconds.
+	settleTimeout = 2 * time.Minute
+	// visibleAfter is how long an ENI may be unknown after it was made (EC2 API Reference, "Eventual consistency").
+	visibleAfter = 10 * time.Second
+	// unclear is how many changes of one ENI may fail with their outcome unknown.
+	unclear = 3
+)
+
+// errAgain says that an ENI is on its way and is to be looked at again.
+var errAgain = errors.New("still on its way")
+
+// journey is one ENI's way from state to state.
+type journey struct {
+	*api
+	id      string
+	unclear int   // changes whose outcome was unknown
+	last    error // why the last change is to be followed by another look
 }
 
-// AssignPrefixes implements cloud.Driver.
-func (d *Driver) AssignPrefixes(context.Context, string, int) ([]netip.Prefix, error) {
-	return nil, unsupported("assign prefixes")
+// follow describes the ENI again and again, with growing pauses, and calls step with what is found, until step returns
+// something else than errAgain. An ENI that EC2 does not know has the error of class NotFound with it.
+func (j *journey) follow(ctx context.Context, doing string, step func(ctx context.Context, e listed, err error) error) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for wait := pollFirst; ; wait = min(wait*3/2, pollMost) {
+		e, err := j.eni(ctx, j.id)
+		if err != nil && !is(err, cloud.NotFound) {
+			return err
+		}
+		if err = step(ctx, e, err); !errors.Is(err, errAgain) {
+			return err
+		}
+		if !sleep(ctx, wait) {
+			return j.late(doing, e)
+		}
+	}
 }
 
-// UnassignPrefixes implements cloud.Driver.
-func (d *Driver) UnassignPrefixes(context.Context, string, []netip.Prefix) error {
-	return unsupported("unassign prefixes")
+// late says what there was no time left for.
+func (j *journey) late(doing string, e listed) error {
+	state := "not known to EC2 yet"
+	if e.State != "" {
+		state = string(e.State)
+	}
+	failed := &cloud.Error{Class: cloud.Unreachable, Message: fmt.Sprintf("%s %s: no end in time, it is %s", doing, j.id, state)}
+	if j.last != nil {
+		failed.Message += ", after " + j.last.Error()
+	}
+	return failed
 }
 
-// Subnets implements cloud.Driver.
-func (d *Driver) Subnets(context.Context, cloud.SubnetQuery) ([]cloud.Subnet, error) {
-	return nil, unsupported("list subnets")
+// again has the ENI looked at again after a change that failed.
+func (j *journey) again(err error) error {
+	if err != nil {
+		j.last = err
+	}
+	return errAgain
 }
 
-// CreateENI implements cloud.Driver.
-func (d *Driver) CreateENI(context.Context, cloud.CreateENIRequest) (*cloud.ENI, error) {
-	return nil, unsupported("make an ENI")
+// look decides about a change that failed: where its outcome is unknown, a look at the ENI tells.
+func (j *journey) look(err error) error {
+	var failed *cloud.Error
+	if errors.As(err, &failed) && failed.Class.Ambiguous() {
+		if j.unclear++; j.unclear <= unclear {
+			return j.again(err)
+		}
+	}
+	return err
 }
 
-// DeleteENI implements cloud.Driver.
-func (d *Driver) DeleteENI(context.Context, string, string) error {
-	return unsupported("delete an ENI")
+// is says whether an error is a cloud's of one class.
+func is(err error, class cloud.Class) bool {
+	var e *cloud.Error
+	return errors.As(err, &e) && e.Class == class
 }
 
-// TaggedENIs implements cloud.Driver.
-func (d *Driver) TaggedENIs(context.Context, map[string]string) ([]cloud.ENI, error) {
-	return nil, unsupported("list ENIs by their tags")
+// hasCode says whether an error has one of EC2's codes.
+func hasCode(err error, codes ...string) bool {
+	var e *cloud.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, c := range codes {
+		if e.Code == c {
+			return true
+		}
+	}
+	return false
 }

@@ -99,8 +99,11 @@ func (d *Driver) eni(ctx context.Context, mac string) (cloud.ENI, error) {
 	if err != nil {
 		return e, err
 	}
-	e.DeviceIndex, e.Subnet = index[0], subnets[0].Masked()
-	e.Gateway = e.Subnet.Addr().Next()                     // "Subnet CIDR blocks" of the VPC User Guide: the first host address is the VPC router's
+	// The key is there only where there are prefixes.
+	if e.Prefixes, err = readList(ctx, d, folder+"ipv4-prefix", netip.ParsePrefix); err != nil && !errors.Is(err, errAbsent) {
+		return e, err
+	}
+	e.DeviceIndex, e.Subnet, e.Gateway = index[0], subnets[0].Masked(), gateway(subnets[0])
 	e.PrimaryIP, e.Addresses = addresses[0], addresses[1:] // "local-ipv4s": the primary comes first
 	return e, nil
 }

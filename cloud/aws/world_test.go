@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/cloud/aws"
@@ -32,7 +33,11 @@ func newVPC(t *testing.T) (*vpcsim.VPC, vpcsim.Instance) {
 		Subnets: []vpcsim.Subnet{
 			{ID: "subnet-0a", CIDR: netip.MustParsePrefix("10.0.1.0/24")},
 			{ID: "subnet-0b", CIDR: netip.MustParsePrefix("10.0.2.0/24")},
+			{ID: "subnet-0c", CIDR: netip.MustParsePrefix("10.0.3.0/24"), Tags: map[string]string{"for": "containers", "tier": "a"}},
+			{ID: "subnet-0d", CIDR: netip.MustParsePrefix("10.0.4.0/24"), Tags: map[string]string{"tier": "a"}},
+			{ID: "subnet-0e", CIDR: netip.MustParsePrefix("10.0.5.0/24"), Zone: "eu-west-3b", Tags: map[string]string{"for": "containers", "tier": "a"}},
 		},
+		SecurityGroups: []string{"sg-0a"},
 	})
 	i, err := v.AddInstance("m5.large")
 	if err != nil {
@@ -43,6 +48,15 @@ func newVPC(t *testing.T) (*vpcsim.VPC, vpcsim.Instance) {
 			t.Fatal(err)
 		}
 	}
+	other, err := v.AddInstance("m5.large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		if _, err := v.AddENI(other.ID, "subnet-0a", n, netip.Addr{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return v, i
 }
 
@@ -50,6 +64,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	v, i := newVPC(t)
 	s := &site{VPC: v, instance: i, ec2: httptest.NewServer(v.EC2()), imds: httptest.NewServer(v.IMDSFor(i.ID))}
+	t.Cleanup(v.Close)
 	t.Cleanup(s.ec2.Close)
 	t.Cleanup(s.imds.Close)
 	return s
@@ -101,9 +116,21 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 			PrimaryMAC: s.ENIs(s.instance.ID)[0].MAC.String(),
 			VPCCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16")},
 		},
-		Limits:         cloud.Limits{ENIs: 3, AddressesPerENI: 10},
-		Unused:         netip.MustParseAddr("10.0.1.200"),
-		Held:           func() []cloud.ENI { return s.held(false) },
+		Limits: cloud.Limits{ENIs: 3, AddressesPerENI: 10, Prefixes: true},
+		Unused: netip.MustParseAddr("10.0.1.200"),
+		Held:   func() []cloud.ENI { return s.held(false) },
+		All:    func() []cloud.ENI { return contract(s.AllENIs(), false) },
+		Subnet: cloud.Subnet{
+			ID: "subnet-0c", Zone: "eu-west-3a", CIDR: netip.MustParsePrefix("10.0.3.0/24"),
+			Gateway: netip.MustParseAddr("10.0.3.1"), Free: 251,
+		},
+		SubnetTags:     map[string]string{"for": "containers", "tier": "a"},
+		ElsewhereID:    "subnet-0e",
+		Bound:          true,
+		Slow:           func() { s.SetDelays(slowly()) },
+		FillSubnet:     s.VPC.FillSubnet,
+		FragmentSubnet: s.VPC.FragmentSubnet,
+		Detach:         s.DetachENI,
 		FreezeMetadata: func() { s.StaleMetadata(true) },
 		Fail:           s.fail,
 		Recover:        s.ClearFaults,
@@ -116,15 +143,30 @@ func (s *site) secrets() []string {
 	return []string{s.Keys().SecretAccessKey, s.Role().SecretAccessKey, s.Role().Token}
 }
 
-func (s *site) held(metadata bool) []cloud.ENI {
+// slowly is a cloud that takes its time for each step.
+func slowly() vpcsim.Delays {
+	const step = 300 * time.Millisecond
+	return vpcsim.Delays{Create: step, Attach: step, Detach: step, Visible: step}
+}
+
+func (s *site) held(metadata bool) []cloud.ENI { return contract(s.ENIs(s.instance.ID), metadata) }
+
+// contract is ENIs in the contract's words, or in those of the metadata service.
+func contract(all []vpcsim.ENI, metadata bool) []cloud.ENI {
 	var enis []cloud.ENI
-	for _, e := range s.ENIs(s.instance.ID) {
+	for _, e := range all {
 		c := cloud.ENI{
-			ID: e.ID, MAC: e.MAC.String(), DeviceIndex: e.DeviceIndex, Primary: e.DeviceIndex == 0,
-			SubnetID: e.SubnetID, PrimaryIP: e.PrimaryIP, Addresses: e.Secondary,
+			ID: e.ID, MAC: e.MAC.String(), DeviceIndex: e.DeviceIndex, Primary: e.InstanceID != "" && e.DeviceIndex == 0,
+			SubnetID: e.SubnetID, PrimaryIP: e.PrimaryIP, Addresses: e.Secondary, Prefixes: e.Prefixes,
 		}
 		if metadata {
 			c.Subnet, c.Gateway = e.Subnet, e.Gateway()
+		} else {
+			c.State, c.InstanceID, c.DeleteOnTermination = cloud.ENIState(e.State), e.InstanceID, e.DeleteOnTermination
+			c.SecurityGroups, c.Tags = e.SecurityGroups, e.Tags
+			if created, err := time.Parse(time.RFC3339, e.Tags[cloud.TagCreated]); err == nil {
+				c.Created = created
+			}
 		}
 		enis = append(enis, c)
 	}
@@ -140,7 +182,7 @@ func (s *site) fail(class cloud.Class) {
 		cloud.Invalid:    "InvalidParameterCombination",
 		cloud.Internal:   "InternalError",
 	}[class]
-	for _, action := range []string{"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"} {
+	for _, action := range changes() {
 		s.Inject(vpcsim.Fault{
 			Action: action, Code: code, Times: -1,
 			Message: "you sent " + s.Role().Token + " signed with " + s.Role().SecretAccessKey,
@@ -148,8 +190,16 @@ func (s *site) fail(class cloud.Class) {
 	}
 }
 
+// changes are the actions that change something.
+func changes() []string {
+	return []string{
+		"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateNetworkInterface", "AttachNetworkInterface",
+		"ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface",
+	}
+}
+
 func (s *site) loseAnswer() {
-	for _, action := range []string{"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"} {
+	for _, action := range changes() {
 		s.Inject(vpcsim.Fault{Action: action, AfterEffect: true})
 	}
 }

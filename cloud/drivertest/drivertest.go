@@ -17,16 +17,30 @@ import (
 	"github.com/enichain/enichain/cloud"
 )
 
-// World is a simulated cloud with one instance, made for one test. The instance has at least two ENIs, and its ENIs
-// have room for at least four addresses more.
+// World is a simulated cloud with one instance that is asked about, made for one test. The instance has at least two ENIs,
+// and room for at least one more; its ENIs have room for at least four addresses more. A second instance has an ENI too.
 type World struct {
 	Driver cloud.Driver
 	Node   cloud.Node   // what the metadata service has to say
 	Limits cloud.Limits // of the instance's type
 	Unused netip.Addr   // an address of the primary ENI's subnet that no ENI has
 
-	Held           func() []cloud.ENI // what the instance's ENIs hold now, in truth
-	FreezeMetadata func()             // makes the metadata service lag behind from now on
+	Held func() []cloud.ENI // what the instance's ENIs hold now, in truth
+	// All is every ENI of the account, attached or not, in truth.
+	All func() []cloud.ENI
+	// Subnet is of the instance's zone, and not the primary ENI's; it alone has the SubnetTags. ElsewhereID is one of
+	// another zone.
+	Subnet      cloud.Subnet
+	SubnetTags  map[string]string
+	ElsewhereID string
+	// Bound says that the cloud can delete an ENI with its instance.
+	Bound          bool
+	Slow           func()                          // makes each step of an ENI take time from now on
+	FillSubnet     func(id string, left int) error // leaves so few addresses for ENIs of others to take
+	FragmentSubnet func(id string) error           // leaves no room for a prefix; nil where there are none
+	Detach         func(eni string) error          // by somebody else
+
+	FreezeMetadata func() // makes the metadata service lag behind from now on
 	// Fail makes the cloud refuse the changes from now on with an error of the class, with nothing done, until
 	// Recover. The words of the error contain the Secrets.
 	Fail    func(cloud.Class)
@@ -59,6 +73,22 @@ func Run(t *testing.T, setup func(t *testing.T) *World) {
 		{"lost answer of assign", testLostAssign},
 		{"lost answer of unassign", testLostUnassign},
 		{"cancelled", testCancelled},
+		{"subnets", testSubnets},
+		{"create", testCreate},
+		{"create with groups", testCreateWithGroups},
+		{"create slowly", testCreateSlowly},
+		{"create again", testCreateAgain},
+		{"create the one that was detached", testCreateDetached},
+		{"create too many", testCreateTooMany},
+		{"create in a full subnet", testCreateSubnetFull},
+		{"create nowhere", testCreateNowhere},
+		{"create refused", testCreateRefused},
+		{"lost answers of create", testLostCreate},
+		{"delete", testDelete},
+		{"delete what is not ours", testDeleteForeign},
+		{"lost answers of delete", testLostDelete},
+		{"tagged", testTagged},
+		{"prefixes", testPrefixes},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, setup(t)) })
 	}
@@ -151,6 +181,15 @@ func testStaleMetadata(t *testing.T, w *World) {
 	}
 }
 
+// withoutUnknown takes out of the truth what an API need not know and got has not.
+func withoutUnknown(truth, got cloud.ENI) cloud.ENI {
+	truth.Subnet, truth.Gateway, truth.MTU = got.Subnet, got.Gateway, got.MTU
+	if got.Created.IsZero() {
+		truth.Created = got.Created
+	}
+	return truth
+}
+
 func addresses(enis []cloud.ENI, id string) []netip.Addr {
 	for _, e := range enis {
 		if e.ID == id {
@@ -166,8 +205,8 @@ func testENIs(t *testing.T, w *World) {
 		t.Fatal(err)
 	}
 	want := w.Held()
-	for i := range min(len(want), len(got)) { // an API need not know these
-		want[i].Subnet, want[i].Gateway, want[i].MTU = got[i].Subnet, got[i].Gateway, got[i].MTU
+	for i := range min(len(want), len(got)) {
+		want[i] = withoutUnknown(want[i], got[i])
 	}
 	if d := diff(want, got); d != "" {
 		t.Errorf("ENIs (-want +got):\n%s", d)

@@ -65,6 +65,9 @@ func (v *VPC) createENI(n newENI) (ENI, error) {
 	v.mu.Lock()
 	e, err := v.addENI(n)
 	delay := v.delays.Create
+	if err == nil && v.delays.Visible > 0 {
+		v.hidden[e.ID] = e.Created.Add(v.delays.Visible)
+	}
 	v.mu.Unlock()
 	if err != nil {
 		return ENI{}, err

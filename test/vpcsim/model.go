@@ -82,7 +82,7 @@ func (v *VPC) apiENI(id string) (*ENI, error) {
 	return e, err
 }
 
-func (v *VPC) visible(e *ENI) bool { return time.Since(e.Created) >= v.delays.Visible }
+func (v *VPC) visible(e *ENI) bool { return !time.Now().Before(v.hidden[e.ID]) }
 
 func (v *VPC) enisOf(instanceID string) []ENI {
 	var found []ENI

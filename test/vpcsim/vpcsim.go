@@ -123,6 +123,7 @@ type VPC struct {
 	serial    uint64
 	pageSize  int
 	delays    Delays
+	hidden    map[string]time.Time // until when a new ENI is known to nobody
 	eniQuota  int
 	calls     map[string]int
 	changes   int // calls that were to change something
@@ -150,7 +151,7 @@ func New(c Config) *VPC {
 	v := &VPC{
 		cloud: c.Cloud, region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
 		cidrs: slices.Clone(c.CIDRs), started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
-		requests: map[string]made{}, closed: make(chan struct{}), groups: append([]string{groupID}, c.SecurityGroups...),
+		requests: map[string]made{}, hidden: map[string]time.Time{}, closed: make(chan struct{}), groups: append([]string{groupID}, c.SecurityGroups...),
 		keys:     newCredentials("AKIA", ""),
 		roleName: "enichain-node",
 		role:     newCredentials("ASIA", rand.Text()+rand.Text()+rand.Text()),
