@@ -8,6 +8,7 @@ import (
 )
 
 func TestConformanceInProcess(t *testing.T) {
+	t.Parallel()
 	drivertest.Run(t, func(t *testing.T) *drivertest.World {
 		s := newSite(t)
 		return s.world(s.driver(t, nil))
@@ -15,6 +16,7 @@ func TestConformanceInProcess(t *testing.T) {
 }
 
 func TestConformanceExec(t *testing.T) {
+	t.Parallel()
 	path := buildDriver(t)
 	drivertest.Run(t, func(t *testing.T) *drivertest.World {
 		s := newSite(t)

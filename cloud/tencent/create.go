@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	vpcsdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/vpc/v20170312"
 
@@ -16,6 +17,9 @@ import (
 // CreateENI implements cloud.Driver. The cloud chooses the device index, and deletes no ENI with its instance. The token
 // is the API's ClientToken, and a tag: by that a repetition finds what the first call made, however long ago.
 func (d *Driver) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*cloud.ENI, error) {
+	if err := r.Check(); err != nil {
+		return nil, invalidf("make an ENI: %v", err)
+	}
 	if r.Prefixes > 0 {
 		return nil, errPrefixes()
 	}
@@ -80,16 +84,29 @@ func (a *api) make(ctx context.Context, r cloud.CreateENIRequest, vpc string) (*
 	if id == "" {
 		return nil, errors.Join(taskErr, &cloud.Error{Class: cloud.Internal, Message: "the cloud's answer names no ENI"})
 	}
-	e, err := a.await(ctx, id, "at rest", atRest)
+	e, err := a.appeared(ctx, id)
 	switch {
 	case err != nil:
-		return nil, err
-	case e == nil:
-		return nil, cmp.Or[error](taskErr, &cloud.Error{Class: cloud.Internal, Message: id + " was made and is gone"})
+		return nil, cmp.Or(taskErr, err)
 	case taskErr != nil && e.State == cloud.Available: // made, and refused to be attached
 		return nil, errors.Join(taskErr, a.delete(ctx, id))
 	}
 	return e, nil
+}
+
+// appeared waits until a new ENI, which the API may not list at once, is listed and at rest.
+func (a *api) appeared(ctx context.Context, eni string) (*listed, error) {
+	const patience = 10 * time.Second
+	appearing, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := a.await(appearing, eni, "listed", func(e *listed) bool { return e != nil }); err != nil {
+		return nil, err
+	}
+	e, err := a.await(ctx, eni, "at rest", atRest)
+	if err == nil && e == nil {
+		err = &cloud.Error{Class: cloud.Internal, Message: eni + " was made and is gone"}
+	}
+	return e, err
 }
 
 // atRest says of an ENI that nothing is being done to it; one that is gone is at rest too.

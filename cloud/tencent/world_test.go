@@ -18,7 +18,8 @@ import (
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
-// site is a simulated VPC with one instance of two ENIs in different subnets, and the servers of its APIs.
+// site is a simulated VPC with one instance of two ENIs in different subnets, another of one ENI, and the servers of the
+// APIs.
 type site struct {
 	*vpcsim.VPC
 	instance vpcsim.Instance
@@ -38,7 +39,8 @@ func newVPC(t *testing.T, instanceType string) (*vpcsim.VPC, vpcsim.Instance) {
 		Subnets: []vpcsim.Subnet{
 			{ID: "subnet-0a", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Tags: map[string]string{"use": "nodes"}},
 			{ID: "subnet-0b", CIDR: netip.MustParsePrefix("10.0.2.0/24"), Tags: map[string]string{"use": "pods"}},
-			{ID: "subnet-0z", CIDR: netip.MustParsePrefix("10.0.3.0/24"), Zone: "ap-guangzhou-6", Tags: map[string]string{"use": "pods"}},
+			{ID: "subnet-0c", CIDR: netip.MustParsePrefix("10.0.3.0/24"), Tags: map[string]string{"for": "containers", "tier": "a"}},
+			{ID: "subnet-0z", CIDR: netip.MustParsePrefix("10.0.4.0/24"), Zone: "ap-guangzhou-6", Tags: map[string]string{"use": "pods"}},
 		},
 		SecurityGroups: []string{"sg-1"},
 	})
@@ -47,10 +49,17 @@ func newVPC(t *testing.T, instanceType string) (*vpcsim.VPC, vpcsim.Instance) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := v.AddInstance(instanceType)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for n, subnet := range []string{"subnet-0a", "subnet-0b"} {
 		if _, err := v.AddENI(i.ID, subnet, n, netip.Addr{}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := v.AddENI(other.ID, "subnet-0a", 0, netip.Addr{}); err != nil {
+		t.Fatal(err)
 	}
 	return v, i
 }
@@ -114,9 +123,22 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 			InstanceID: s.instance.ID, InstanceType: "S5.MEDIUM4", Region: "ap-guangzhou", ENIs: s.held(true),
 			PrimaryMAC: s.eni(0).MAC.String(), VPCCIDRs: cidrs(),
 		},
-		Limits:         cloud.Limits{ENIs: 4, AddressesPerENI: 10},
-		Unused:         netip.MustParseAddr("10.0.1.200"),
-		Held:           func() []cloud.ENI { return s.held(false) },
+		Limits: cloud.Limits{ENIs: 4, AddressesPerENI: 10},
+		Unused: netip.MustParseAddr("10.0.1.200"),
+		Held:   func() []cloud.ENI { return s.held(false) },
+		All:    s.all,
+		Subnet: cloud.Subnet{
+			ID: "subnet-0c", Zone: "ap-guangzhou-3", CIDR: netip.MustParsePrefix("10.0.3.0/24"),
+			Gateway: netip.MustParseAddr("10.0.3.1"), Free: 253,
+		},
+		SubnetTags:  map[string]string{"for": "containers", "tier": "a"},
+		ElsewhereID: "subnet-0z",
+		Slow:        func() { s.SetDelays(slowly()) },
+		FillSubnet:  s.VPC.FillSubnet,
+		Detach: func(eni string) error {
+			s.Wait()
+			return s.DetachENI(eni)
+		},
 		FreezeMetadata: func() { s.StaleMetadata(true) },
 		Fail:           s.fail,
 		Recover:        s.ClearFaults,
@@ -129,19 +151,40 @@ func (s *site) secrets() []string {
 	return []string{s.Keys().SecretAccessKey, s.Role().SecretAccessKey, s.Role().Token}
 }
 
+// slowly is a cloud that takes its time for each step.
+func slowly() vpcsim.Delays {
+	const step = 300 * time.Millisecond
+	return vpcsim.Delays{Create: step, Attach: step, Detach: step, Visible: step}
+}
+
 // held is what the instance's ENIs hold when no task is at work any more.
 func (s *site) held(metadata bool) []cloud.ENI {
 	s.Wait()
+	return contract(s.ENIs(s.instance.ID), metadata)
+}
+
+// all is the account when no task is at work any more.
+func (s *site) all() []cloud.ENI {
+	s.Wait()
+	return contract(s.AllENIs(), false)
+}
+
+// contract is ENIs in the contract's words, or in those of the metadata service.
+func contract(all []vpcsim.ENI, metadata bool) []cloud.ENI {
 	var enis []cloud.ENI
-	for _, e := range s.ENIs(s.instance.ID) {
+	for _, e := range all {
 		c := cloud.ENI{
-			ID: e.ID, MAC: e.MAC.String(), DeviceIndex: e.DeviceIndex, Primary: e.DeviceIndex == 0,
+			ID: e.ID, MAC: e.MAC.String(), DeviceIndex: e.DeviceIndex, Primary: e.InstanceID != "" && e.DeviceIndex == 0,
 			SubnetID: e.SubnetID, PrimaryIP: e.PrimaryIP, Addresses: e.Secondary,
 		}
 		if metadata {
 			c.Subnet, c.Gateway = e.Subnet, e.Gateway()
 		} else {
-			c.State, c.InstanceID, c.SecurityGroups, c.Created = cloud.Attached, e.InstanceID, e.SecurityGroups, e.Created.Truncate(time.Second)
+			c.State, c.InstanceID, c.SecurityGroups, c.Tags = cloud.ENIState(e.State), e.InstanceID, e.SecurityGroups, e.Tags
+			c.Created = e.Created.Truncate(time.Second)
+			if created, err := time.Parse(time.RFC3339, e.Tags[cloud.TagCreated]); err == nil {
+				c.Created = created
+			}
 		}
 		enis = append(enis, c)
 	}
