@@ -15,7 +15,9 @@ build: ## build the plugins, the drivers and the lab into bin/
 	$(GOBUILD) -o bin/ $(PLUGINS) ./test/enilab
 	CGO_ENABLED=0 go -C test/outside build -trimpath -buildvcs=false -o ../../bin/ github.com/containernetworking/cni/cnitool
 
-demo: setup build ## bring the lab up, prove every walk of a packet, clean up
+demo: ## bring the lab up, prove every walk of a packet, clean up
+	@test/setup demo
+	@$(MAKE) --no-print-directory build
 	bin/enilab demo -cloud $(CLOUD)
 
 test: setup lint ## run all tests, as root, in namespaces of their own

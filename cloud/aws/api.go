@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 type api struct {
 	*ec2.Client
 	used awssdk.Credentials
+	at   string // where it is, for an error that has no answer to quote
 }
 
 // connect returns the API. The credentials are fetched first, so that their failure is told from the API's.
@@ -47,10 +49,11 @@ func (d *Driver) connect(ctx context.Context) (*api, error) {
 		Retryer:     awssdk.NopRetryer{},          // call repeats, and knows what may be repeated
 		AppID:       "enichain",
 	}
+	at := "in " + region
 	if d.config.EC2Endpoint != "" {
-		options.BaseEndpoint = &d.config.EC2Endpoint
+		options.BaseEndpoint, at = &d.config.EC2Endpoint, "at "+d.config.EC2Endpoint
 	}
-	return &api{ec2.New(options), used}, nil
+	return &api{ec2.New(options), used, at}, nil
 }
 
 // credentialsError is for a metadata service that gave no credentials: there may be none, or no answer.
@@ -89,6 +92,9 @@ func (a *api) call(ctx context.Context, do func(context.Context) error, repeat f
 			return nil
 		}
 		failed := classify(err, a.used)
+		if failed.Class == cloud.Unreachable {
+			failed.Message = fmt.Sprintf("the EC2 API %s: %s", a.at, failed.Message)
+		}
 		if n == attempts-1 || !repeat(failed.Class) || !pause(ctx, n) {
 			return failed
 		}

@@ -37,6 +37,8 @@ func classify(err error, used awssdk.Credentials) *cloud.Error {
 		e.Class, e.Code, e.Message = classOf(api.ErrorCode(), status), api.ErrorCode(), api.ErrorMessage()
 	case errors.As(err, &send):
 		e.Class, e.Message = cloud.Unreachable, send.Error()
+	case errors.Is(err, context.DeadlineExceeded): // the SDK's words for it are of a status code 0
+		e.Class, e.Message = cloud.Unreachable, "no answer in time"
 	case unanswered(err):
 		e.Class = cloud.Unreachable
 	}

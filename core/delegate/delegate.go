@@ -12,15 +12,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
 )
 
-// ErrResult says that a plugin succeeded, but its result cannot be read.
-var ErrResult = errors.New("unreadable result")
+var (
+	// ErrResult says that a plugin succeeded, but its result cannot be read.
+	ErrResult = errors.New("unreadable result")
+	// ErrType says that a plugin's type cannot be one, and ErrMissing that the plugin is not installed.
+	ErrType    = errors.New("is not the name of a file in CNI_PATH")
+	ErrMissing = errors.New("is in none of the folders of CNI_PATH")
+)
 
 // maxStderr is how much of a failed plugin's stderr goes into the error where it printed no error itself.
 const maxStderr = 1000
@@ -54,16 +61,19 @@ func (p Plugin) Run(ctx context.Context, verb string) error {
 
 // decode reads a result; one without a version has that of the configuration.
 func (p Plugin) decode(stdout []byte) (*types100.Result, error) {
-	var answered, asked struct {
-		CNIVersion string `json:"cniVersion"`
-	}
+	var answered map[string]any
+	var asked types.NetConf
 	if err := errors.Join(json.Unmarshal(stdout, &answered), json.Unmarshal(p.Config, &asked)); err != nil {
 		return nil, err
 	}
-	if answered.CNIVersion == "" {
-		answered = asked
+	if v, _ := answered["cniVersion"].(string); v == "" {
+		answered["cniVersion"] = asked.CNIVersion
+		var err error
+		if stdout, err = json.Marshal(answered); err != nil {
+			return nil, err
+		}
 	}
-	result, err := create.Create(answered.CNIVersion, stdout)
+	result, err := create.CreateFromBytes(stdout)
 	if err != nil {
 		return nil, err
 	}
@@ -75,10 +85,15 @@ func (p Plugin) run(ctx context.Context, verb string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A killed plugin takes what it runs with it: left alone, an ADD would take an address after the runtime's DEL, or a DEL
+	// release it after another ADD. The death signal is bound to the thread that forked.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, file)
 	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(p.Config), &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", p.Type, verb, reported(err, stdout.Bytes(), stderr.Bytes()))
 	}
@@ -101,7 +116,7 @@ func reported(err error, stdout, stderr []byte) error {
 // find returns the plugin's file.
 func (p Plugin) find() (string, error) {
 	if p.Type == "" || strings.ContainsRune(p.Type, os.PathSeparator) {
-		return "", fmt.Errorf("plugin type %q is not the name of a file in CNI_PATH", p.Type)
+		return "", fmt.Errorf("plugin type %q %w", p.Type, ErrType)
 	}
 	for _, dir := range filepath.SplitList(p.Path) {
 		file := filepath.Join(dir, p.Type)
@@ -109,5 +124,5 @@ func (p Plugin) find() (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("plugin %s is in none of the folders of CNI_PATH (%s), which has /opt/cni/bin as a rule", p.Type, p.Path)
+	return "", fmt.Errorf("plugin %s %w (%s), which has /opt/cni/bin as a rule", p.Type, ErrMissing, p.Path)
 }

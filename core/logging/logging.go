@@ -10,20 +10,22 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 )
 
-// Open returns the log that the configuration asks for, and what closes it. Without a file nothing is logged.
+// Open returns the log that the configuration asks for, and what closes it. Without a file nothing is
+// logged; nor with an error, which a DEL has to do without.
 func Open(conf netconf.Log) (*slog.Logger, io.Closer, error) {
+	none := slog.New(slog.DiscardHandler)
 	if conf.File == "" {
-		return slog.New(slog.DiscardHandler), io.NopCloser(nil), nil
+		return none, io.NopCloser(nil), nil
 	}
 	level := slog.LevelInfo
 	if conf.Level != "" {
 		if err := level.UnmarshalText([]byte(conf.Level)); err != nil {
-			return nil, nil, fmt.Errorf("log level: %w", err)
+			return none, io.NopCloser(nil), fmt.Errorf("log level: %w", err)
 		}
 	}
 	file, err := os.OpenFile(conf.File, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open log: %w", err)
+		return none, io.NopCloser(nil), fmt.Errorf("open log: %w", err)
 	}
 	handler := slog.NewJSONHandler(file, &slog.HandlerOptions{Level: level})
 	return slog.New(handler).With("pid", os.Getpid()), file, nil

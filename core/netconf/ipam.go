@@ -40,16 +40,23 @@ type IPAMRequest struct {
 	} `json:"args"`
 }
 
-// ParseIPAM reads a network configuration for eni-ipam, fills in the defaults and checks it.
+// ParseIPAM reads a network configuration for eni-ipam and fills in the defaults. It does not validate, so that a DEL works
+// with what an ADD would refuse.
 func ParseIPAM(stdin []byte) (*IPAMRequest, error) {
 	r := &IPAMRequest{}
 	if err := json.Unmarshal(stdin, r); err != nil {
 		return nil, fmt.Errorf("read network configuration: %w", err)
 	}
-	if err := r.IPAM.complete(); err != nil {
-		return nil, fmt.Errorf("ipam: %w", err)
-	}
+	r.IPAM.complete()
 	return r, nil
+}
+
+// Validate says what an ADD cannot do with the configuration.
+func (r *IPAMRequest) Validate() error {
+	if err := r.IPAM.check(); err != nil {
+		return fmt.Errorf("ipam: %w", err)
+	}
+	return nil
 }
 
 // RequestedIP returns the address that the caller asks for: by runtimeConfig.ips, else args.cni.ips, else CNI_ARGS'
@@ -68,8 +75,11 @@ func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
 	if len(ips) > 1 {
 		return netip.Addr{}, fmt.Errorf("%d addresses were asked for (%s), one can be given", len(ips), strings.Join(ips, ", "))
 	}
-	bare, _, _ := strings.Cut(ips[0], "/")
-	ip, err := netip.ParseAddr(bare)
+	parse := netip.ParseAddr
+	if strings.Contains(ips[0], "/") {
+		parse = func(s string) (netip.Addr, error) { p, err := netip.ParsePrefix(s); return p.Addr(), err }
+	}
+	ip, err := parse(ips[0])
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("requested address: %w", err)
 	}
@@ -78,8 +88,11 @@ func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
 
 var driverName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
-// complete fills in the defaults and checks what needs nothing but the configuration.
-func (c *IPAM) complete() error {
+// maxDuration bounds the durations: they are added to times since boot, and centuries would overflow.
+const maxDuration = Duration(24 * time.Hour)
+
+// complete fills in the defaults.
+func (c *IPAM) complete() {
 	if c.DataDir == "" {
 		c.DataDir = DefaultDataDir
 	}
@@ -95,6 +108,10 @@ func (c *IPAM) complete() error {
 	if c.Timeout == 0 {
 		c.Timeout = Duration(DefaultTimeout)
 	}
+}
+
+// check says what is wrong with the section, as far as that needs nothing else.
+func (c *IPAM) check() error {
 	switch {
 	case !filepath.IsAbs(c.DataDir):
 		return fmt.Errorf(`"dataDir" %q is not an absolute path`, c.DataDir)
@@ -102,6 +119,8 @@ func (c *IPAM) complete() error {
 		return fmt.Errorf(`"addressing" is %q: "routed" or "subnet" is wanted`, c.Addressing)
 	case c.Batch < 1 || c.Batch > 256:
 		return fmt.Errorf(`"batch" is %d: 1 to 256 is wanted`, c.Batch)
+	case c.Timeout > maxDuration || *c.Cooldown > maxDuration:
+		return fmt.Errorf(`"timeout" is %v and "cooldown" %v: a day at most is wanted`, time.Duration(c.Timeout), time.Duration(*c.Cooldown))
 	case c.FirstDeviceIndex < 0:
 		return fmt.Errorf(`"firstDeviceIndex" is %d: 0 (with the primary ENI) or more is wanted`, c.FirstDeviceIndex)
 	case c.TableBase < 0 || c.TableBase > 1<<31-1000:

@@ -63,8 +63,9 @@ type PTP struct {
 	types.NetConf
 	// IPAM shadows the field of NetConf, to see the store's place; the section is eni-ipam's or another's.
 	IPAM struct {
-		Type    string `json:"type"`
-		DataDir string `json:"dataDir,omitempty"`
+		Type    string   `json:"type"`
+		DataDir string   `json:"dataDir,omitempty"`
+		Timeout Duration `json:"timeout,omitempty"`
 	} `json:"ipam"`
 	// MTU is the container's; 0 takes that of the ENI's link.
 	MTU int `json:"mtu,omitempty"`

@@ -40,6 +40,9 @@ func ParsePTP(stdin []byte) (*PTP, error) {
 	if p.IPAM.DataDir == "" {
 		p.IPAM.DataDir = DefaultDataDir
 	}
+	if p.IPAM.Timeout == 0 {
+		p.IPAM.Timeout = Duration(DefaultTimeout)
+	}
 	return p, nil
 }
 

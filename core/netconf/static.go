@@ -11,7 +11,7 @@ import (
 // StaticCloud is the cloud that is none.
 const StaticCloud = "static"
 
-// maxStaticAddresses bounds what one range may hold: a typing error is not to fill the store.
+// maxStaticAddresses bounds what one interface may hold: a typing error is not to fill the store.
 const maxStaticAddresses = 4096
 
 // Static is a pool without a cloud: the addresses are routed to this node by other means.
@@ -36,7 +36,10 @@ type StaticENI struct {
 
 // check says what is wrong with the pool, if anything.
 func (s *Static) check() error {
-	primaries, seen := 0, map[netip.Addr]bool{}
+	primaries, seen := 0, map[string]string{}
+	for _, e := range s.ENIs {
+		seen[e.Gateway.String()] = "a gateway"
+	}
 	for i, e := range s.ENIs {
 		if e.Primary {
 			primaries++
@@ -51,8 +54,8 @@ func (s *Static) check() error {
 	return nil
 }
 
-// check says what is wrong with the interface; seen are the addresses of those before it.
-func (e StaticENI) check(seen map[netip.Addr]bool) error {
+// check says what is wrong with the interface; seen are the names, MACs and addresses that are another's, and whose.
+func (e StaticENI) check(seen map[string]string) error {
 	switch {
 	case e.Name == "" && e.MAC == "":
 		return errors.New(`"name" or "mac" is missing`)
@@ -61,22 +64,40 @@ func (e StaticENI) check(seen map[netip.Addr]bool) error {
 	case !e.Subnet.Contains(e.PrimaryIP), !e.Subnet.Contains(e.Gateway):
 		return fmt.Errorf(`"primaryIP" %s and "gateway" %s must be in "subnet" %s`, e.PrimaryIP, e.Gateway, e.Subnet)
 	}
+	var own []string
+	if e.Name != "" {
+		own = append(own, e.Name)
+	}
 	if e.MAC != "" {
-		if _, err := net.ParseMAC(e.MAC); err != nil {
+		mac, err := net.ParseMAC(e.MAC)
+		if err != nil {
 			return err
 		}
+		own = append(own, mac.String())
 	}
 	ips, err := e.Expand()
 	if err != nil {
 		return err
 	}
 	for _, ip := range append(ips, e.PrimaryIP) {
-		if seen[ip] {
-			return fmt.Errorf("%s is listed twice", ip)
+		if e.reserved(ip) {
+			return fmt.Errorf("%s is the first or the last address of the subnet %s, which no host can have", ip, e.Subnet)
 		}
-		seen[ip] = true
+		own = append(own, ip.String())
+	}
+	for _, name := range own {
+		if seen[name] != "" {
+			return fmt.Errorf("%s is listed twice: it is %s", name, seen[name])
+		}
+		seen[name] = "of an interface"
 	}
 	return nil
+}
+
+// reserved says whether an address is its subnet's own, or the subnet's broadcast address: RFC 1122, section 3.2.1.3, and
+// RFC 3021 for two addresses or one.
+func (e StaticENI) reserved(ip netip.Addr) bool {
+	return ip.Is4() && e.Subnet.Bits() < 31 && (ip == e.Subnet.Masked().Addr() || !e.Subnet.Contains(ip.Next()))
 }
 
 // Expand returns the interface's addresses, one by one.

@@ -21,6 +21,19 @@ func (h *Handle) PrepareENI(eni store.ENI) (Link, error) {
 	if ready {
 		return link, nil
 	}
+	return h.repair(eni, link)
+}
+
+// RepairENI is PrepareENI without the short check, which does not see all damage.
+func (h *Handle) RepairENI(eni store.ENI) (Link, error) {
+	link, err := h.ENILink(eni)
+	if err != nil {
+		return Link{}, fmt.Errorf("find the link of %s: %w", eni.ID, err)
+	}
+	return h.repair(eni, link)
+}
+
+func (h *Handle) repair(eni store.ENI, link Link) (Link, error) {
 	state := layout.ENI(eni, link.Device)
 	if len(state.Rules) > 0 {
 		if err := h.RemoveStaleRules(state.Rules...); err != nil {

@@ -285,10 +285,11 @@ func TestENIPieces(t *testing.T) {
 				if d, err := h.Diff(state); d != tt.want || err != nil {
 					t.Errorf("unexpected difference:\n- want: %s\n-  got: %s %v", tt.want, d, err)
 				}
+				prepare := h.PrepareENI
 				if tt.unseen {
-					return h.Apply(state)
+					prepare = h.RepairENI
 				}
-				if _, err := h.PrepareENI(e); err != nil {
+				if _, err := prepare(e); err != nil {
 					return err
 				}
 				if d, err := h.Diff(state); d != "" || err != nil {

@@ -32,6 +32,7 @@ type counts struct {
 // add, never take.
 func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
 	for _, ip := range ips {
+		ip = ip.Unmap() // one address, one key
 		_, known, err := tx.Address(ip)
 		if err != nil {
 			return err
@@ -48,8 +49,7 @@ func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
 
 // Take gives the owner a free address: of the fullest of the ENIs that allowed admits, so that the others empty out, and
 // there the one that has been free for longest. An owner that holds one already gets that again, with its sandbox, which
-// may be a new one. It returns
-// ErrExhausted where none is free.
+// may be a new one. It returns ErrExhausted where none is free.
 func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Address, error) {
 	held, err := tx.AddressesOf(owner)
 	if err != nil {
@@ -58,12 +58,29 @@ func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Addres
 	if len(held) > 0 {
 		return tx.assign(held[0].IP, owner, sandbox)
 	}
-	if err := tx.thaw(); err != nil {
-		return Address{}, err
+	for {
+		thawed, err := tx.thaw()
+		if err != nil {
+			return Address{}, err
+		}
+		ip, err := tx.oldestOfFullest(allowed)
+		if err != nil {
+			return Address{}, err
+		}
+		if ip.IsValid() {
+			return tx.assign(ip, owner, sandbox)
+		}
+		if thawed < thawBatch { // else those may have been of ENIs that are not allowed, and more may have rested
+			return Address{}, ErrExhausted
+		}
 	}
+}
+
+// oldestOfFullest returns the address that Take gives; the zero Addr where none is free.
+func (tx *Tx) oldestOfFullest(allowed func(ENI) bool) (netip.Addr, error) {
 	enis, err := tx.ENIs()
 	if err != nil {
-		return Address{}, err
+		return netip.Addr{}, err
 	}
 	best, fullest := netip.Addr{}, -1
 	for _, e := range enis {
@@ -73,20 +90,17 @@ func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Addres
 		}
 		var n counts
 		if _, err := tx.get(bucketCounts, []byte(e.ID), &n); err != nil {
-			return Address{}, err
+			return netip.Addr{}, err
 		}
 		if n.Assigned > fullest {
 			best, fullest = ip, n.Assigned
 		}
 	}
-	if !best.IsValid() {
-		return Address{}, ErrExhausted
-	}
-	return tx.assign(best, owner, sandbox)
+	return best, nil
 }
 
-// TakeThis gives the owner the address that it asks for, which must be free, or cooling after the same owner had it. It
-// returns ErrUnknownAddress or ErrNotFree where it cannot, and no other address.
+// TakeThis gives the owner the address that it asks for, which must be free, or cooling and either rested or the same
+// owner's before. It returns ErrUnknownAddress or ErrNotFree where it cannot, and no other address.
 func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, error) {
 	held, err := tx.AddressesOf(owner)
 	if err != nil {
@@ -98,16 +112,13 @@ func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, er
 	if len(held) > 0 {
 		return tx.assign(ip, owner, sandbox)
 	}
-	if err := tx.thaw(); err != nil {
-		return Address{}, err
-	}
 	a, known, err := tx.Address(ip)
 	switch {
 	case err != nil:
 		return Address{}, err
 	case !known:
 		return Address{}, ErrUnknownAddress
-	case a.State == Free, a.State == Cooling && a.Owner != nil && *a.Owner == owner:
+	case a.State == Free, a.State == Cooling && (a.Until <= tx.now || a.Owner != nil && *a.Owner == owner):
 		return tx.assign(ip, owner, sandbox)
 	case a.Owner != nil:
 		return Address{}, fmt.Errorf("%w: %s, %s", ErrNotFree, a.State, *a.Owner)
@@ -150,14 +161,14 @@ func (tx *Tx) assign(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, erro
 	return a, tx.b.Bucket(bucketWaiting).Delete(owner.key())
 }
 
-// thaw frees the addresses whose cool-down is over.
-func (tx *Tx) thaw() error {
+// thaw frees addresses whose cool-down is over, thawBatch at most, and says how many.
+func (tx *Tx) thaw() (int, error) {
 	var over []netip.Addr
 	c := tx.b.Bucket(bucketCooling).Cursor()
 	for k, _ := c.First(); k != nil && len(over) < thawBatch; k, _ = c.Next() {
 		until, ip, err := splitCooling(k)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if until > tx.now {
 			break
@@ -167,14 +178,14 @@ func (tx *Tx) thaw() error {
 	for _, ip := range over {
 		a, _, err := tx.Address(ip)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		a.State, a.Since, a.Until, a.Owner = Free, a.Until, 0, nil
 		if err := tx.put(a); err != nil {
-			return fmt.Errorf("free %s after its cool-down: %w", ip, err)
+			return 0, fmt.Errorf("free %s after its cool-down: %w", ip, err)
 		}
 	}
-	return nil
+	return len(over), nil
 }
 
 // oldestFree returns the ENI's address that has been free for longest.

@@ -17,9 +17,10 @@ type Intent struct {
 	Started time.Time `json:"started"`
 }
 
-// Failure is why the pool could not grow, for all who waited for that attempt.
+// Failure is why the pool could not grow, for all of the network who waited for that attempt.
 type Failure struct {
 	At      time.Duration `json:"at"` // since boot
+	Network string        `json:"network"`
 	Class   string        `json:"class"`
 	Message string        `json:"message"`
 }
@@ -81,8 +82,9 @@ func (tx *Tx) Intents() ([]Intent, error) {
 }
 
 // Fail records why the pool could not grow, as of now.
-func (tx *Tx) Fail(class, message string) error {
-	return tx.set(bucketMeta, keyFailure, Failure{At: tx.now, Class: class, Message: message})
+func (tx *Tx) Fail(f Failure) error {
+	f.At = tx.now
+	return tx.set(bucketMeta, keyFailure, f)
 }
 
 // LastFailure returns why the pool could last not grow; false where it never failed.

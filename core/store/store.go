@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func (s *Store) Path() string { return filepath.Join(s.dir, "state.db") }
 // boot, and makes none.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	l, err := acquire(ctx, s.lockPath(), unix.LOCK_SH)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return ErrNoStore
 	}
 	if err != nil {
@@ -98,11 +99,14 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 
 // UpdateExisting is Update where there is a store, and ErrNoStore, with nothing made, where there is none.
 func (s *Store) UpdateExisting(ctx context.Context, fn func(*Tx) error) error {
-	if _, err := os.Stat(s.Path()); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.Path()); absent(err) {
 		return ErrNoStore
 	}
 	return s.Update(ctx, fn)
 }
+
+// absent says whether an error means that nothing is there: with a file in the data directory's place nothing is, either.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
 
 // Usable says, without a lock and without changing anything, whether the store could be written: the data directory, or
 // where it is to be made, and the form of the file.
@@ -183,11 +187,15 @@ func (s *Store) create() error {
 	return os.Rename(tmp, s.Path())
 }
 
-// inDB opens the file for fn. What a damaged file makes bbolt do (panic, or touch a page past the end) becomes ErrCorrupt.
+// inDB opens the file for fn. What a damaged file makes bbolt do (panic, or touch a page past the end) becomes ErrCorrupt;
+// a file that bbolt left open then is closed, for its lock would be taken for another program's.
 func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var file *os.File
 	defer func() {
 		if r := recover(); r != nil {
+			_ = flock(file, unix.LOCK_UN) // the mapping outlives Close and would keep it
+			_ = file.Close()
 			err = fmt.Errorf("store %s: %w: %v", s.Path(), ErrCorrupt, r)
 		}
 	}()
@@ -201,7 +209,12 @@ func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
 	if info.Size() == 0 { // bbolt would take it for a new one
 		return fmt.Errorf("store %s: %w: the file is empty", s.Path(), ErrCorrupt)
 	}
-	db, err := bbolt.Open(s.Path(), 0o600, options(readOnly))
+	o := options(readOnly)
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}
+	db, err := bbolt.Open(s.Path(), 0o600, o)
 	if err != nil {
 		return openError(s.Path(), err)
 	}
@@ -219,8 +232,13 @@ func options(readOnly bool) *bbolt.Options {
 
 // openError tells a file that is damaged from one that cannot be opened.
 func openError(path string, err error) error {
-	if errors.As(err, new(*fs.PathError)) {
+	switch {
+	case errors.As(err, new(*fs.PathError)):
 		return fmt.Errorf("open store: %w", err)
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("open store %s: another program than enichain has it open: %w", path, err)
+	case errors.As(err, new(unix.Errno)): // such as ENOMEM of mmap(2)
+		return fmt.Errorf("open store %s: %w", path, err)
 	}
 	return fmt.Errorf("open store %s: %w: %w", path, ErrCorrupt, err)
 }

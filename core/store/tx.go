@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // Tx is a transaction. It is valid only until the function that it was given to returns.
@@ -44,7 +45,8 @@ func allBuckets() [][]byte {
 	}
 }
 
-// ofThisBoot says whether the store was written since the machine booted. A version that we do not know is an error.
+// ofThisBoot says whether the store was written since the machine booted. A version of this boot that we do not know is
+// an error; what an earlier boot left means nothing any more, whoever wrote it.
 func (tx *Tx) ofThisBoot() (bool, error) {
 	meta := tx.b.Bucket(bucketMeta)
 	if meta == nil {
@@ -54,11 +56,12 @@ func (tx *Tx) ofThisBoot() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w: version: %w", ErrCorrupt, err)
 	}
-	if version > Version {
-		return false, fmt.Errorf("store has format %d, this enichain knows %d: %w", version, Version, ErrNewer)
+	now, err := bootID()
+	boot := string(meta.Get(keyBoot))
+	if err == nil && version > Version && (boot == now || boot == "") {
+		err = fmt.Errorf("store has format %d, this enichain knows %d: %w", version, Version, ErrNewer)
 	}
-	boot, err := bootID()
-	return string(meta.Get(keyBoot)) == boot, err
+	return boot == now, err
 }
 
 // reset empties the store and stamps it with this boot.
@@ -131,8 +134,9 @@ func (tx *Tx) ENI(id string) (ENI, bool, error) {
 	return e, ok, err
 }
 
-// PutENI adds an ENI or replaces what is known of it. Its table is for life, and a known
-// interface index stays where the new one is 0.
+// PutENI adds an ENI or replaces what is known of it. A new one gets the table that it wishes, or the next that no other
+// has: device indexes repeat, on types with several network cards and after a detach. The table is for life, and a known
+// interface index or limit stays where the new one is 0.
 func (tx *Tx) PutENI(e ENI) error {
 	old, known, err := tx.ENI(e.ID)
 	if err != nil {
@@ -141,14 +145,35 @@ func (tx *Tx) PutENI(e ENI) error {
 	if known {
 		e.Table = old.Table
 		e.IfIndex = cmp.Or(e.IfIndex, old.IfIndex)
+		e.Limit = cmp.Or(e.Limit, old.Limit)
+	} else if e.Table, err = tx.freeTable(e); err != nil {
+		return err
 	}
 	return tx.set(bucketENIs, []byte(e.ID), e)
+}
+
+// freeTable returns the table that a new ENI gets. The kernel's own are never given: a default route in main would be
+// the host's. The primary ENI has main itself.
+func (tx *Tx) freeTable(e ENI) (int, error) {
+	if e.Primary {
+		return e.Table, nil
+	}
+	taken := map[int]bool{unix.RT_TABLE_DEFAULT: true, unix.RT_TABLE_MAIN: true, unix.RT_TABLE_LOCAL: true}
+	others, err := tx.ENIs()
+	for _, other := range others {
+		taken[other.Table] = true
+	}
+	table := e.Table
+	for taken[table] {
+		table++
+	}
+	return table, err
 }
 
 // Address returns one address; false where the store does not have it.
 func (tx *Tx) Address(ip netip.Addr) (Address, bool, error) {
 	var a Address
-	ok, err := tx.get(bucketAddresses, ip.AsSlice(), &a)
+	ok, err := tx.get(bucketAddresses, ip.Unmap().AsSlice(), &a)
 	return a, ok, err
 }
 

@@ -34,7 +34,8 @@ type Sandbox struct {
 	PodName      string `json:"podName,omitempty"`
 }
 
-// Address is one address of an ENI. Owner and Sandbox are set only while it is Assigned.
+// Address is one address of an ENI. Sandbox is set only while it is Assigned, and Owner until its cool-down is over: the
+// same owner may have it again.
 type Address struct {
 	IP      netip.Addr `json:"ip"`
 	ENI     string     `json:"eni"`

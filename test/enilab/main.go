@@ -22,8 +22,9 @@ const usage = `enilab: a VPC in network namespaces
   enilab inject -action ACTION -code CODE     make calls of the cloud's API fail (enilab inject -h)
   enilab list                                 the labs that are up
   enilab down
+  enilab demo [-v]                            containers on every ENI, each walk of a packet proven by captures
 
-Several labs may be up: each command but list takes -name NAME, which is "default" where none is given.
+Several labs may be up: each command but list and demo takes -name NAME, which is "default" where none is given.
 `
 
 // defaultName is the lab's where none is given.
@@ -44,7 +45,7 @@ func main() {
 func run(args []string, stdout io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
 		"up": up, "show": show, "exec": execIn, "env": printEnv, "netns": netns, "pcap": pcap, "inject": inject,
-		"list": list, "down": down, holdCommand: hold,
+		"list": list, "down": down, "demo": runDemo, holdCommand: hold,
 	}
 	if len(args) == 0 || strings.Contains(args[0], "help") || args[0] == "-h" {
 		_, err := io.WriteString(stdout, usage)

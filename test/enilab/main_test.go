@@ -57,7 +57,7 @@ func TestUsageNamesEachCommand(t *testing.T) {
 	if err := run(nil, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"up", "show", "exec", "env", "netns", "pcap", "inject", "list", "down"} {
+	for _, command := range []string{"up", "show", "exec", "env", "netns", "pcap", "inject", "list", "down", "demo"} {
 		if !strings.Contains(out.String(), "\n  enilab "+command) {
 			t.Errorf("the usage does not name %s", command)
 		}
@@ -70,6 +70,8 @@ func TestUsageNamesEachCommand(t *testing.T) {
 func TestMistakesAreTold(t *testing.T) {
 	for args, want := range map[string]string{
 		"down node1":                 "takes no operand",
+		"demo node1":                 "takes no operand",
+		"demo":                       "the plugins are not beside this program",
 		"up -name ..":                "cannot be a lab's name",
 		"show -name no-such-lab":     "is not up; enilab up -name no-such-lab",
 		"exec -name no-such-lab n":   "needs a host and a command",

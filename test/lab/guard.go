@@ -74,7 +74,10 @@ func newGuard(router *Host, igw int) (*guard, error) {
 
 func (g *guard) setUp(igw int) error {
 	g.conn.AddTable(g.table)
-	for _, s := range []*nftables.Set{g.assigned, g.offended, g.public} {
+	for i, s := range []*nftables.Set{g.assigned, g.offended, g.public} {
+		// The number counts within the transaction only. The package's own come from a variable that labs which come up at
+		// the same time would race for (google/nftables 0.3.0, set.go, allocSetID).
+		s.ID = uint32(i + 1)
 		if err := g.conn.AddSet(s, nil); err != nil {
 			return err
 		}

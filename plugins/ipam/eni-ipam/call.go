@@ -28,18 +28,19 @@ type call struct {
 	owner   store.Owner
 	sandbox store.Sandbox
 	log     *slog.Logger
+	logErr  error // why there is none
 }
+
+// hintConfig goes with every error of the configuration.
+const hintConfig = "correct the network's conflist: docs/eni-ipam.md lists the fields"
 
 // begin reads a call's input. What it returns second ends the call.
 func begin(args *skel.CmdArgs) (*call, func(), error) {
 	request, err := netconf.ParseIPAM(args.StdinData)
 	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, "correct the network's conflist: docs/eni-ipam.md lists the fields")
+		return nil, nil, cnierr.New(cnierr.Config, err, hintConfig)
 	}
-	log, file, err := logging.Open(request.IPAM.Log)
-	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, `correct "log" in the "ipam" section`)
-	}
+	log, file, logErr := logging.Open(request.IPAM.Log)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Duration(request.IPAM.Timeout), errTimeout)
 	c := &call{
 		ctx:     ctx,
@@ -54,9 +55,18 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 			PodNamespace: netconf.Arg(args.Args, "K8S_POD_NAMESPACE"),
 			PodName:      netconf.Arg(args.Args, "K8S_POD_NAME"),
 		},
-		log: log.With("network", request.Name, "container", args.ContainerID, "ifname", args.IfName),
+		log:    log.With("network", request.Name, "container", args.ContainerID, "ifname", args.IfName),
+		logErr: logErr,
 	}
 	return c, func() { cancel(); _ = file.Close() }, nil
+}
+
+// validate refuses a configuration with which no address can be given.
+func (c *call) validate() error {
+	if c.logErr != nil {
+		return cnierr.New(cnierr.Config, c.logErr, `correct "log" in the "ipam" section`)
+	}
+	return cnierr.New(cnierr.Config, c.request.Validate(), hintConfig)
 }
 
 // cooldown is how long a released address rests.

@@ -47,6 +47,10 @@ func hintOf(err error) string {
 		return "give the instance a role that allows the calls which docs/cloud-driver.md lists, or correct the keys"
 	case cloud.Unreachable:
 		return "see whether the node reaches the metadata service (169.254.169.254) and the API's endpoint; a retry helps then"
+	case cloud.NotFound:
+		return "see whether the ENI or the instance is still there, and in the account and region of the driver's configuration"
+	case cloud.Internal:
+		return "the failure is the cloud's or the driver's own: a retry helps if it passes"
 	case cloud.Invalid:
 		return `see whether "cloud" and "driver" in the "ipam" section are right, and the driver is beside the plugins`
 	}
@@ -59,8 +63,10 @@ func hintOf(err error) string {
 		return "move the store away only when no container of this node lives: it knows which addresses they have"
 	case errors.Is(err, store.ErrNewer):
 		return "install the newer enichain again; the store belongs to it until the node reboots"
+	case errors.Is(err, store.ErrExhausted):
+		return "no address came free within the \"timeout\" of the \"ipam\" section: a retry helps once one is"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "the process that holds the lock hangs or is stopped: look at it; a retry helps once it is gone"
+		return "the process that holds the lock waits for the cloud, hangs or is stopped: look at it; a retry helps once it is gone"
 	}
 	return `"dataDir" must be a folder that root can write to, with room left`
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,10 @@ import (
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
 )
+
+// hurry is how much time a call has to have left for its failure to say something to others: a driver gives up a little
+// before its caller's deadline.
+const hurry = 500 * time.Millisecond
 
 // grow adds addresses to the pool for all who wait; the caller holds the lock of growth. It first learns what is there
 // where nothing is known yet, where a call was never settled, and where no ENI has room: addresses may have been added
@@ -21,7 +26,7 @@ func (c *call) grow() error {
 		return err
 	}
 	// Another's failure since this call began is this one's too: 50 ADDs on a node without credentials make one call.
-	if k.failure.At > c.began {
+	if k.failure.At > c.began && k.failure.Network == c.owner.Network {
 		return &cloud.Error{Class: cloud.Class(k.failure.Class), Message: k.failure.Message}
 	}
 	driver, err := c.driver()
@@ -29,46 +34,78 @@ func (c *call) grow() error {
 		return err
 	}
 	err = c.growFrom(k, driver)
-	if err == nil || c.ctx.Err() != nil {
+	if err == nil || c.hurried() {
 		return err
 	}
-	recorded := c.store.Update(c.ctx, func(tx *store.Tx) error { return tx.Fail(string(classOf(err)), err.Error()) })
-	return errors.Join(err, recorded)
+	f := store.Failure{Network: c.owner.Network, Class: string(classOf(err)), Message: err.Error()}
+	return errors.Join(err, c.store.Update(c.ctx, func(tx *store.Tx) error { return tx.Fail(f) }))
+}
+
+// hurried says whether the call has so little time left that whatever fails may fail for that reason.
+func (c *call) hurried() bool {
+	end, _ := c.ctx.Deadline()
+	return time.Until(end) < hurry
 }
 
 // growFrom is grow with what is known and whom to ask.
-func (c *call) growFrom(k *knowledge, driver cloud.Driver) (err error) {
-	if !k.known || len(k.intents) > 0 || len(c.plan(k, nil)) == 0 {
-		if err := c.learn(driver, k.intents); err != nil {
-			return err
-		}
-		if k, err = c.knowledge(); err != nil || k.free >= k.waiting {
-			return err
-		}
-	}
-	refused := map[string]error{}
+func (c *call) growFrom(k *knowledge, driver cloud.Driver) error {
+	refused, learnt := map[string]error{}, false
 	for {
 		steps := c.plan(k, refused)
+		if !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0) {
+			learnt = true
+			err := c.learn(driver, k.intents)
+			if err != nil && len(refused) > 0 {
+				return errors.Join(c.full(k, refused), err)
+			}
+			if err != nil {
+				return err
+			}
+			if k, err = c.knowledge(); err != nil || k.free >= k.waiting {
+				return err
+			}
+			continue
+		}
 		if len(steps) == 0 {
 			return c.full(k, refused)
 		}
-		added := false
-		for _, step := range steps {
-			err := c.assign(driver, step)
-			switch class := classOf(err); {
-			case err == nil:
-				added = true
-			case class == cloud.Quota || class == cloud.SubnetFull:
-				refused[step.ENI] = err
-			case !added:
-				return err
-			}
-		}
-		if added {
-			return nil
+		if added, err := c.carryOut(driver, steps, refused); added || err != nil {
+			return err
 		}
 	}
 }
+
+// carryOut makes the calls that were planned, and says whether one brought addresses. ENIs that take none are put into
+// refused: one that is gone, too, is no reason not to try the next.
+func (c *call) carryOut(driver cloud.Driver, steps []pool.Step, refused map[string]error) (added bool, err error) {
+	for _, step := range steps {
+		err := c.assignSome(driver, step)
+		switch class := classOf(err); {
+		case err == nil:
+			added = true
+		case noRoom(class) || class == cloud.NotFound:
+			refused[step.ENI] = err
+		case !added:
+			return false, err
+		}
+	}
+	return added, nil
+}
+
+// assignSome assigns as many addresses as are planned, or else half of them, and so on: the cloud refuses a whole call
+// for the one address that is too many.
+func (c *call) assignSome(driver cloud.Driver, step pool.Step) error {
+	for {
+		err := c.assign(driver, step)
+		if !noRoom(classOf(err)) || step.Count == 1 {
+			return err
+		}
+		step.Count /= 2
+	}
+}
+
+// noRoom says whether an ENI or its subnet takes no more, or not so many, addresses.
+func noRoom(class cloud.Class) bool { return class == cloud.Quota || class == cloud.SubnetFull }
 
 // plan asks the arithmetic which ENIs get how many addresses; those that refused get none.
 func (c *call) plan(k *knowledge, refused map[string]error) []pool.Step {
@@ -128,12 +165,17 @@ func (c *call) settle(driver cloud.Driver, intent store.Intent, callErr error) e
 func (c *call) full(k *knowledge, refused map[string]error) error {
 	e := &cloud.Error{Class: cloud.Quota}
 	var reasons []string
+	if !slices.ContainsFunc(k.enis, c.usable) {
+		reasons = append(reasons, fmt.Sprintf("none has device index %d (firstDeviceIndex) or more", c.request.IPAM.FirstDeviceIndex))
+	}
 	for _, eni := range k.enis {
 		switch {
 		case !c.usable(eni):
 		case refused[eni.ID] != nil:
 			reasons = append(reasons, refused[eni.ID].Error())
-			e.Class = classOf(refused[eni.ID])
+			if class := classOf(refused[eni.ID]); noRoom(class) {
+				e.Class = class
+			}
 		default:
 			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, k.holds[eni.ID]))
 		}

@@ -66,22 +66,22 @@ func (c *call) learn(driver cloud.Driver, intents []store.Intent) error {
 	if err != nil {
 		return fmt.Errorf("ask the metadata service what this node is: %w", err)
 	}
-	listed, err := driver.ENIs(c.ctx, node.InstanceID)
-	if err != nil {
-		err = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, err)
+	listed, listErr := driver.ENIs(c.ctx, node.InstanceID)
+	if listErr != nil {
+		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
 	}
-	if err != nil && (len(intents) > 0 || len(node.ENIs) == 0) {
-		return err
+	if listErr != nil && (len(intents) > 0 || len(node.ENIs) == 0) {
+		return listErr
 	}
-	if err != nil {
+	if listErr != nil {
 		// The metadata's addresses serve while the API does not: a pool that could serve an ADD never refuses it.
-		c.log.Warn("learn from the metadata service alone", "error", err)
+		c.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
 	limits, err := driver.Limits(c.ctx, node.InstanceType)
 	if err != nil {
 		c.log.Warn("leave the limits to the cloud's refusals", "instanceType", node.InstanceType, "error", err)
 	}
-	return c.store.Update(c.ctx, func(tx *store.Tx) error {
+	err = c.store.Update(c.ctx, func(tx *store.Tx) error {
 		for _, e := range merge(node.ENIs, listed) {
 			if err := errors.Join(tx.PutENI(c.eniRecord(e, limits)), tx.AddAddresses(e.ID, e.Addresses)); err != nil {
 				return err
@@ -94,6 +94,10 @@ func (c *call) learn(driver cloud.Driver, intents []store.Intent) error {
 		}
 		return tx.SetNode(nodeRecord(node))
 	})
+	if err == nil && listErr != nil && c.hurried() {
+		return listErr // no time is left to ask for more, and this is why
+	}
+	return err
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;

@@ -5,12 +5,10 @@ package main
 
 import (
 	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/enichain/enichain/core/about"
+	"github.com/enichain/enichain/core/entry"
 )
 
 func main() {
-	skel.PluginMainFuncs(skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus},
-		version.VersionsStartingFrom("0.3.0"), about.Plugin("eni-ipam"))
+	entry.Main("eni-ipam", skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus})
 }

@@ -24,6 +24,9 @@ func cmdAdd(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
+	if err := c.validate(); err != nil {
+		return err
+	}
 	want, err := c.request.RequestedIP(args.Args)
 	if err != nil {
 		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address, such as 10.0.1.20")
@@ -60,6 +63,9 @@ func cmdCheck(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
+	if err := c.validate(); err != nil {
+		return err
+	}
 	reported, err := addressesOf(&c.request.NetConf)
 	if err != nil {
 		return cnierr.New(cnierr.Config, err, "CHECK needs the result of ADD as prevResult")
@@ -100,8 +106,11 @@ func cmdGC(args *skel.CmdArgs) error {
 
 func cmdStatus(args *skel.CmdArgs) error {
 	request, err := netconf.ParseIPAM(args.StdinData)
+	if err == nil {
+		err = request.Validate()
+	}
 	if err != nil {
-		return cnierr.New(cnierr.Config, err, "correct the network's conflist")
+		return cnierr.New(cnierr.Config, err, hintConfig)
 	}
 	if err := store.At(request.IPAM.DataDir).Usable(); err != nil {
 		return cnierr.New(cnierr.NotAvailable, err, `"dataDir" must be a folder that root can write to`)
@@ -167,6 +176,9 @@ func addressesOf(conf *types.NetConf) ([]netip.Addr, error) {
 	}
 	var ips []netip.Addr
 	for _, ip := range result.IPs {
+		if ip == nil {
+			continue
+		}
 		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
 			ips = append(ips, a.Unmap())
 		}

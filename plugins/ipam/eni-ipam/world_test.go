@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type world struct {
 	imds     *httptest.Server
 	dataDir  string
 	args     string // CNI_ARGS
+	network  string // "net" where empty
 }
 
 // newWorld is an instance of the type with ENIs in subnets of their own, each of the sizes given.
@@ -88,7 +90,7 @@ func (w *world) run(t *testing.T, verb, id string, more map[string]any) (*types1
 	for k, v := range more {
 		ipam[k] = v
 	}
-	stdin, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": "net", "type": "main", "ipam": ipam})
+	stdin, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": cmp.Or(w.network, "net"), "type": "main", "ipam": ipam})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,10 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	granted, err := c.requestAddress()
+	if err := c.refuseSecondWayOut(inside, ends); err != nil {
+		return nil, err
+	}
+	granted, err := c.requestAddress(ends.old)
 	if err != nil {
 		return nil, err
 	}
@@ -49,14 +52,19 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 			err = errors.Join(err, c.undo(ips))
 		}
 	}()
-	if ips, err = containerAddresses(granted); err != nil {
+	given, err := containerAddresses(granted)
+	if err != nil {
 		return nil, err
 	}
+	if err := c.refuseInUse(given, ends); err != nil {
+		return nil, err
+	}
+	ips = given // from here on their rules are ours to undo
 	place, err := c.locate(ips)
 	if err != nil {
 		return nil, err
 	}
-	mtu, err := c.prepareHost(place)
+	mtu, err := c.prepareHost(place, ends.old)
 	if err != nil {
 		return nil, err
 	}
@@ -102,16 +110,45 @@ func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, er
 	return pair{}, nil
 }
 
-// requestAddress asks IPAM.
-func (c *call) requestAddress() (*types100.Result, error) {
+// refuseSecondWayOut returns an error where the container has the gateway or a default route by another interface: ours
+// would take its place, and the other interface's traffic with it.
+func (c *call) refuseSecondWayOut(inside *netstate.Handle, ends pair) error {
+	gw := layout.Gateway4()
+	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
+		route, found, err := inside.RouteTo(to)
+		if err != nil {
+			return err
+		}
+		if !found || route.Table != layout.TableMain || route.Dev.Index == ends.peer.Index ||
+			route.Dst != layout.Host(gw) && route.Dst != layout.Default(gw) {
+			continue
+		}
+		link, err := inside.LinkByIndex(route.Dev.Index)
+		if err != nil {
+			return err
+		}
+		return cnierr.New(cnierr.Config, fmt.Errorf("the container has a route to %s by %s already", route.Dst, link.Name),
+			"eni-ptp makes a container's default route: it can be its only network, or its first if the others make none")
+	}
+	return nil
+}
+
+// requestAddress asks IPAM. Where that did not fail in due form, it may have taken an address all the same, which is given
+// back; not that of a container which lives, whose ADD is repeated.
+func (c *call) requestAddress(again bool) (*types100.Result, error) {
 	granted, err := c.ipam().Add(c.ctx)
-	if errors.Is(err, delegate.ErrResult) {
+	var said *types.Error
+	absent := errors.Is(err, delegate.ErrType) || errors.Is(err, delegate.ErrMissing)
+	switch {
+	case err == nil:
+		return granted, nil
+	case absent:
+		return nil, cnierr.New(cnierr.Config, fmt.Errorf("get an address: %w", err),
+			`correct "type" in "ipam", or install the plugin beside this one`)
+	case !again && (errors.Is(err, delegate.ErrResult) || !errors.As(err, &said)):
 		err = errors.Join(err, c.releaseAddress())
 	}
-	if err != nil {
-		return nil, cnierr.New(cnierr.IO, fmt.Errorf("get an address: %w", err), "")
-	}
-	return granted, nil
+	return nil, cnierr.New(cnierr.IO, fmt.Errorf("get an address: %w", err), "")
 }
 
 // releaseAddress gives the address back to IPAM; it is no error if there is none.
@@ -129,6 +166,9 @@ func (c *call) releaseAddress() error {
 func containerAddresses(granted *types100.Result) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	for _, ip := range granted.IPs {
+		if ip == nil {
+			return nil, cnierr.New(cnierr.Config, errors.New("IPAM gave an address that is null"), "")
+		}
 		a, ok := netip.AddrFromSlice(ip.Address.IP)
 		if a = a.Unmap(); !ok || !a.Is4() {
 			return nil, cnierr.New(cnierr.Config, fmt.Errorf("IPAM gave the address %s", ip.Address.IP),
@@ -140,6 +180,43 @@ func containerAddresses(granted *types100.Result) ([]netip.Addr, error) {
 		return nil, cnierr.New(cnierr.Config, errors.New("IPAM gave no address"), "")
 	}
 	return ips, nil
+}
+
+// refuseInUse is the kernel's word against the store's: an address of the host itself, or one that is routed to another
+// link, has an owner that the store does not know. Somebody removed the store, another CNI plugin has it, or two networks
+// with different stores share an ENI. Another IPAM may give an address away before its veth is gone, so that there the
+// route is taken over.
+func (c *call) refuseInUse(ips []netip.Addr, ends pair) error {
+	if !c.conf.OwnIPAM() || ends.old {
+		return nil
+	}
+	for _, ip := range ips {
+		route, found, err := c.host.RouteTo(ip)
+		if err != nil {
+			return err
+		}
+		if !found || route.Dst != layout.Host(ip) {
+			continue
+		}
+		link, err := c.host.LinkByIndex(route.Dev.Index)
+		if err != nil {
+			return err
+		}
+		return cnierr.New(cnierr.Kernel, fmt.Errorf("%s is in use on this host: %s", ip, usedBy(route, link)),
+			"the store does not know that owner: see what it is; a retry gets another address")
+	}
+	return nil
+}
+
+// usedBy says who has an address that a route leads to.
+func usedBy(route layout.Route, link netstate.Link) string {
+	if route.Table == layout.TableLocal {
+		return "it is the host's own, on " + link.Name
+	}
+	if owner, ours := layout.ParseAlias(link.Alias); ours {
+		return fmt.Sprintf("it is routed to %s, of %s", link.Name, owner)
+	}
+	return "it is routed to " + link.Name
 }
 
 func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.HardwareAddr, mtu int) (pair, error) {

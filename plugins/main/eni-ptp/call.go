@@ -23,11 +23,9 @@ import (
 	"github.com/enichain/enichain/core/store"
 )
 
-// storeWait bounds the waiting for the store's lock, which nobody holds for longer than a transaction.
-const storeWait = 10 * time.Second
-
 const (
 	hintKernel = "eni-ptp must run as root, in the host's network namespace, on a kernel with veth and policy routing"
+	hintLock   = "the process that holds the lock hangs or is stopped: look at it; a retry helps once it is gone"
 	hintStore  = `is "dataDir" in "ipam" the folder of eni-ipam's store?`
 )
 
@@ -40,6 +38,8 @@ type call struct {
 	names layout.Identity
 	host  *netstate.Handle
 	log   *slog.Logger
+
+	logErr error // why there is none
 }
 
 // begin reads a call's input. What it returns second ends the call.
@@ -48,10 +48,7 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 	if err != nil {
 		return nil, nil, cnierr.New(cnierr.Decode, err, "correct the network's conflist: docs/eni-ptp.md lists the fields")
 	}
-	log, file, err := logging.Open(conf.Log)
-	if err != nil {
-		return nil, nil, cnierr.New(cnierr.Config, err, `correct "log" in the network's conflist`)
-	}
+	log, file, logErr := logging.Open(conf.Log)
 	host, err := netstate.Here()
 	if err != nil {
 		_ = file.Close()
@@ -65,6 +62,8 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 		names: layout.Identify(conf.VethPrefix, args.ContainerID, args.IfName),
 		host:  host,
 		log:   log.With("network", conf.Name, "container", args.ContainerID, "ifname", args.IfName),
+
+		logErr: logErr,
 	}
 	return c, func() { host.Close(); _ = file.Close() }, nil
 }
@@ -80,6 +79,9 @@ func diagnose(err error) error {
 }
 
 func (c *call) validate() error {
+	if c.logErr != nil {
+		return cnierr.New(cnierr.Config, c.logErr, `correct "log" in the network's conflist`)
+	}
 	return cnierr.New(cnierr.Config, c.conf.Validate(), "correct the network's conflist: docs/eni-ptp.md lists the fields")
 }
 
@@ -105,19 +107,29 @@ func (c *call) openSandbox() (*sandbox.Netns, error) {
 	return ns, nil
 }
 
+// storeTime bounds the waiting for the store's lock, as eni-ipam does. The delegated call has a bound of its own: ended from
+// here it could not say why.
+func (c *call) storeTime() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.ctx, time.Duration(c.conf.IPAM.Timeout))
+}
+
 // view reads the store. Where there is none, or the addresses are another IPAM's, found is false.
 func (c *call) view(read func(*store.Tx) error) (found bool, err error) {
 	if !c.conf.OwnIPAM() {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
+	ctx, cancel := c.storeTime()
 	defer cancel()
 	err = store.At(c.conf.IPAM.DataDir).View(ctx, read)
-	if errors.Is(err, store.ErrNoStore) && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewer) {
+	if errors.Is(err, store.ErrNoStore) {
 		return false, nil
 	}
 	if err != nil {
-		return false, cnierr.New(cnierr.IO, err, hintStore)
+		hint := hintStore
+		if errors.Is(err, context.DeadlineExceeded) {
+			hint = hintLock
+		}
+		return false, cnierr.New(cnierr.IO, err, hint)
 	}
 	return true, nil
 }
@@ -135,11 +147,14 @@ func (c *call) reported() []netip.Addr {
 func addressesOf(result *types100.Result, ifName string) []netip.Addr {
 	var ips []netip.Addr
 	for _, ip := range result.IPs {
+		if ip == nil {
+			continue
+		}
 		if i := ip.Interface; i != nil {
 			if *i < 0 || *i >= len(result.Interfaces) {
 				continue
 			}
-			if l := result.Interfaces[*i]; l.Name != ifName || l.Sandbox == "" {
+			if l := result.Interfaces[*i]; l == nil || l.Name != ifName || l.Sandbox == "" {
 				continue
 			}
 		}

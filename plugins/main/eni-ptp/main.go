@@ -7,15 +7,13 @@ import (
 	"runtime"
 
 	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/enichain/enichain/core/about"
+	"github.com/enichain/enichain/core/entry"
 )
 
 // The main goroutine stays on the thread, and so in the network namespace, that the runtime started us in.
 func init() { runtime.LockOSThread() }
 
 func main() {
-	skel.PluginMainFuncs(skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus},
-		version.VersionsStartingFrom("0.3.0"), about.Plugin("eni-ptp"))
+	entry.Main("eni-ptp", skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus})
 }

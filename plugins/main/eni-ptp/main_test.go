@@ -18,6 +18,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
 	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
@@ -27,6 +28,9 @@ import (
 
 // binEnv tells the tests where TestMain put the plugins.
 const binEnv = "ENI_PTP_TEST_BIN"
+
+// noRaceSleep takes from the stand-in the second that a binary with the race detector waits at its exit.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 
 // TestMain builds the plugin and host-local, and lets the test binary itself stand in for eni-ipam where it is run by
 // that name.
@@ -101,6 +105,9 @@ type request struct {
 		ENI     string `json:"eni"`
 		Fail    string `json:"fail"`
 		Address string `json:"address"` // given whatever the store says
+		Wait    string `json:"wait"`    // a FIFO, from which a byte is read before an address is taken
+		Die     bool   `json:"die"`     // once the address is taken, without a word
+		Garble  bool   `json:"garble"`  // the result
 	} `json:"ipam"`
 }
 
@@ -110,6 +117,11 @@ func (r request) owner(args *skel.CmdArgs) store.Owner {
 
 func standInAdd(r request, args *skel.CmdArgs) error {
 	ip := r.IPAM.Address
+	if r.IPAM.Wait != "" {
+		if _, err := os.ReadFile(r.IPAM.Wait); err != nil {
+			return err
+		}
+	}
 	if ip == "" {
 		err := store.At(r.IPAM.DataDir).Update(context.Background(), func(tx *store.Tx) error {
 			a, err := tx.Take(r.owner(args), store.Sandbox{Netns: args.Netns}, func(e store.ENI) bool { return e.ID == r.IPAM.ENI })
@@ -119,6 +131,15 @@ func standInAdd(r request, args *skel.CmdArgs) error {
 		if err != nil {
 			return err
 		}
+	}
+	if r.IPAM.Die {
+		if err := unix.Kill(os.Getpid(), unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	if r.IPAM.Garble {
+		fmt.Println("garbage")
+		return nil
 	}
 	addr := netip.MustParseAddr(ip)
 	return types.PrintResult(&types100.Result{
@@ -188,7 +209,7 @@ func run(t testing.TB, ns *nstest.NS, p plugin) ([]byte, *types.Error) {
 	cmd := exec.Command(filepath.Join(bin, "eni-ptp"))
 	cmd.Env = []string{
 		"CNI_COMMAND=" + p.verb, "CNI_CONTAINERID=" + p.id, "CNI_NETNS=" + p.netns, "CNI_IFNAME=" + p.ifName,
-		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"),
+		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"), noRaceSleep,
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr

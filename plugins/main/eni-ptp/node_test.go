@@ -276,6 +276,9 @@ func (n *node) owned(t testing.TB) []string {
 // pingWait is how long a reply may take; a network of veths on a busy machine answers in milliseconds.
 const pingWait = 3 * time.Second
 
+// resend is how long a request is given before it is sent again.
+const resend = 200 * time.Millisecond
+
 // ping sends an echo request from the namespace and returns the TTL of the reply, whose hops it so tells.
 func ping(t testing.TB, ns *nstest.NS, from, to string) (ttl int, err error) {
 	t.Helper()
@@ -302,17 +305,24 @@ func echo(from, to string) (int, error) {
 	}
 	message := []byte{8, 0, 0, 0, 0x65, 0x6e, 0, 1, 'e', 'n', 'i', 'c', 'h', 'a', 'i', 'n'}
 	binary.BigEndian.PutUint16(message[2:], checksum(message))
-	deadline := time.Now().Add(pingWait)
-	if err := unix.Sendto(fd, message, 0, sockaddr(to)); err != nil {
-		return 0, err
-	}
+	deadline, again := time.Now().Add(pingWait), time.Time{}
 	buffer := make([]byte, 1500)
-	for {
-		wait := unix.NsecToTimeval(max(time.Until(deadline), time.Millisecond).Nanoseconds())
+	for time.Now().Before(deadline) {
+		// A pair that was just made loses what it is given until the kernel has noticed that it is up.
+		if time.Now().After(again) {
+			if err := unix.Sendto(fd, message, 0, sockaddr(to)); err != nil {
+				return 0, err
+			}
+			again = time.Now().Add(resend)
+		}
+		wait := unix.NsecToTimeval(resend.Nanoseconds())
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 			return 0, err
 		}
 		n, _, err := unix.Recvfrom(fd, buffer, 0)
+		if errors.Is(err, unix.EAGAIN) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -321,6 +331,7 @@ func echo(from, to string) (int, error) {
 			return int(buffer[8]), nil
 		}
 	}
+	return 0, os.ErrDeadlineExceeded
 }
 
 func sockaddr(ip string) unix.Sockaddr {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -96,15 +95,19 @@ func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
 	return nil
 }
 
-// prepareHost lets the host forward, prepares the ENIs and returns the MTU of the container's link: the configured one,
-// or the least of the ENIs that own its addresses.
-func (c *call) prepareHost(p placement) (int, error) {
+// prepareHost lets the host forward, prepares the ENIs, or repairs them, and returns the MTU of the container's link: the
+// configured one, or the least of the ENIs that own its addresses.
+func (c *call) prepareHost(p placement, repair bool) (int, error) {
 	if err := c.host.Apply(layout.Forwarding()); err != nil {
 		return 0, err
 	}
+	prepare := c.host.PrepareENI
+	if repair {
+		prepare = c.host.RepairENI
+	}
 	mtu := 0
 	for _, eni := range p.enis {
-		link, err := c.host.PrepareENI(eni)
+		link, err := prepare(eni)
 		if errors.Is(err, netstate.ErrNoLink) {
 			return 0, cnierr.New(cnierr.Kernel, err, "the ENI is assigned to this node in the store but no link of the host has its "+
 				"MAC: see whether it is attached, and in the host's namespace")
@@ -152,7 +155,7 @@ func (c *call) remember(eni store.ENI, link netstate.Link) error {
 	if eni.IfIndex == link.Index {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
+	ctx, cancel := c.storeTime()
 	defer cancel()
 	err := store.At(c.conf.IPAM.DataDir).Update(ctx, func(tx *store.Tx) error {
 		now, known, err := tx.ENI(eni.ID)

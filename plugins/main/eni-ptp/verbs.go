@@ -79,7 +79,7 @@ func cmdCheck(args *skel.CmdArgs) error {
 	}
 	if difference != "" {
 		return cnierr.New(cnierr.Check, fmt.Errorf("check %s: %s", c.owner, difference),
-			"an ADD of the same container restores it; docs/eni-ptp.md says what eni-ptp leaves on the host")
+			"an ADD of the same container mends it; docs/eni-ptp.md says what eni-ptp leaves on the host")
 	}
 	return cnierr.New(cnierr.Check, c.ipam().Run(c.ctx, "CHECK"), "")
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/store"
 )
 
 func specVersions() []string { return version.VersionsStartingFrom("0.3.0").SupportedVersions() }
@@ -171,8 +172,8 @@ func TestAddRefuses(t *testing.T) {
 		{name: "field of the wrong type", conf: set("mtu", "big"), code: 6, want: "cannot unmarshal string"},
 		{name: "prevResult", conf: set("prevResult", map[string]any{"cniVersion": "1.1.0"}), code: 7, want: "eni-ptp got a prevResult"},
 		{name: "no IPAM", conf: set("ipam", nil), code: 7, want: `"ipam" has no "type"`},
-		{name: "IPAM missing", conf: set("ipam", map[string]any{"type": "nowhere"}), code: 5, want: "plugin nowhere is in none of the folders"},
-		{name: "IPAM elsewhere", conf: set("ipam", map[string]any{"type": "../nowhere"}), code: 5, want: "is not the name of a file"},
+		{name: "IPAM missing", conf: set("ipam", map[string]any{"type": "nowhere"}), code: 7, want: "plugin nowhere is in none of the folders"},
+		{name: "IPAM elsewhere", conf: set("ipam", map[string]any{"type": "../nowhere"}), code: 7, want: "is not the name of a file"},
 		{name: "long prefix", conf: set("vethPrefix", "veth"), code: 7, want: `"vethPrefix" is "veth"`},
 		{name: "odd prefix", conf: set("vethPrefix", "a/b"), code: 7, want: `"vethPrefix" is "a/b"`},
 		{name: "small MTU", conf: set("mtu", 100), code: 7, want: `"mtu" is 100`},
@@ -233,6 +234,36 @@ func TestAddUndoes(t *testing.T) {
 	}
 	if owned := n.owned(t); len(owned) > 0 {
 		t.Errorf("left in the store: %v", owned)
+	}
+}
+
+// An address that somebody has whom the store does not know is given to nobody: the kernel knows better than a store that
+// was removed under live containers.
+func TestAddRefusesAnAddressInUse(t *testing.T) {
+	n := newNode(t)
+	live := nstest.New(t)
+	add(t, n.NS, plugin{id: "live", netns: live.Path(), conf: n.conf("eni-1")})
+	n.Do(func() error { return os.RemoveAll(n.dataDir) })
+	if err := store.At(n.dataDir).Update(t.Context(), n.fill); err != nil {
+		t.Fatal(err)
+	}
+	before := n.everything(t)
+	second := nstest.New(t)
+	p := plugin{verb: "ADD", id: "second", netns: second.Path(), conf: n.conf("eni-1")}
+	_, err := run(t, n.NS, p)
+	if err == nil || err.Code != 101 || !strings.Contains(err.Msg, "10.19.16.6 is in use on this host: it is routed to pod") ||
+		!strings.Contains(err.Msg, "eth0 of live") {
+		t.Errorf("unexpected error: %v", err)
+	}
+	succeed(t, n.NS, plugin{verb: "DEL", id: "second", conf: n.conf("eni-1")})
+	if diff := cmp.Diff(before, n.everything(t)); diff != "" {
+		t.Errorf("changed on the host (-before +after):\n%s", diff)
+	}
+	add(t, n.NS, p) // with another address
+	for _, ns := range []*nstest.NS{live, second} {
+		if _, err := ping(t, ns, "", otherIP); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -1,0 +1,46 @@
+package netconf
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestIPAMIsRefused(t *testing.T) {
+	eth0 := `{"name":"eth0","primary":true,"subnet":"10.0.0.0/24","gateway":"10.0.0.1","primaryIP":"10.0.0.10","addresses":["10.0.0.16-10.0.0.31"]}`
+	static := func(enis ...string) string {
+		return `"cloud":"static","static":{"enis":[` + strings.Join(enis, ",") + `]}`
+	}
+	with := func(more string) string {
+		return strings.Replace(eth0, `"primary":true,"subnet":"10.0.0.0/24","gateway":"10.0.0.1","primaryIP":"10.0.0.10","addresses":["10.0.0.16-10.0.0.31"]`,
+			`"subnet":"10.0.0.0/24","gateway":"10.0.0.1","primaryIP":"10.0.0.11",`+more, 1)
+	}
+	eth1 := func(addresses string) string {
+		return strings.Replace(with(`"addresses":[`+addresses+`]`), "eth0", "eth1", 1)
+	}
+	tests := []struct{ name, section, want string }{
+		{"good", static(eth0, eth1(`"10.0.0.32-10.0.0.40","10.0.0.50"`)), ""},
+		{"the gateway as a container's", static(eth0, eth1(`"10.0.0.1-10.0.0.9"`)), "10.0.0.1 is listed twice: it is a gateway"},
+		{"the broadcast address", static(eth0, eth1(`"10.0.0.250-10.0.0.255"`)), "10.0.0.255"},
+		{"the subnet's own address", static(eth0, eth1(`"10.0.0.0"`)), "10.0.0.0"},
+		{"another's address", static(eth0, eth1(`"10.0.0.31"`)), "10.0.0.31 is listed twice"},
+		{"another's primary address", static(eth0, eth1(`"10.0.0.10"`)), "10.0.0.10 is listed twice"},
+		{"one interface twice", static(eth0, with(`"addresses":[]`)), "eth0 is listed twice"},
+		{"one MAC twice, spelt in two ways", static(eth0,
+			strings.Replace(with(`"addresses":[]`), `"name":"eth0"`, `"mac":"02:00:00:00:00:0a"`, 1),
+			strings.NewReplacer(`"name":"eth0"`, `"mac":"02-00-00-00-00-0A"`, "10.0.0.11", "10.0.0.12").Replace(with(`"addresses":[]`))), "02:00:00:00:00:0a is listed twice"},
+		{"a mapped address", static(eth0, eth1(`"::ffff:10.0.0.60"`)), "leaves the subnet"},
+		{"centuries", `"cloud":"aws","timeout":"2500000h"`, "a day at most"},
+		{"a rest of centuries", `"cloud":"aws","cooldown":"2562047h"`, "a day at most"},
+	}
+	for _, tt := range tests {
+		r, err := ParseIPAM([]byte(`{"cniVersion":"1.0.0","name":"n","type":"t","ipam":{"type":"eni-ipam",` + tt.section + `}}`))
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		err = r.Validate()
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package netconf_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/enichain/enichain/core/netconf"
+)
+
+func TestParsePTP(t *testing.T) {
+	p, err := netconf.ParsePTP([]byte(`{"name":"net","ipam":{"type":"eni-ipam"},"someRuntimesKey":{"a":1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Validate(); err != nil {
+		t.Error(err)
+	}
+	if p.VethPrefix != "pod" || p.Routing != netconf.PerPod || p.IPAM.DataDir != netconf.DefaultDataDir || !p.OwnIPAM() {
+		t.Errorf("unexpected defaults: %+v", p)
+	}
+	if _, err := netconf.ParsePTP([]byte(`{"mtu":"big"}`)); err == nil {
+		t.Error("a string for a number was taken")
+	}
+}
+
+func TestValidatePTP(t *testing.T) {
+	tests := []struct{ conf, want string }{
+		{`{"ipam":{"type":"host-local"},"mtu":576,"vethPrefix":"a"}`, ""},
+		{`{"ipam":{"type":"host-local"},"mtu":65535,"vethPrefix":"eni","routing":"per-pod"}`, ""},
+		{`{}`, `"ipam" has no "type"`},
+		{`{"ipam":{"type":"x"},"mtu":575}`, `"mtu" is 575: it must be from 576 to 65535`},
+		{`{"ipam":{"type":"x"},"mtu":-1}`, `"mtu" is -1`},
+		{`{"ipam":{"type":"x"},"vethPrefix":"pods"}`, `"vethPrefix" is "pods": it must be one to three letters`},
+		{`{"ipam":{"type":"x"},"vethPrefix":"P1"}`, `"vethPrefix" is "P1"`},
+		{`{"ipam":{"type":"x"},"routing":"per-eni"}`, `"routing" is "per-eni": it must be "per-pod"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.conf, func(t *testing.T) {
+			p, err := netconf.ParsePTP([]byte(tt.conf))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = p.Validate()
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("unexpected error:\n- want: %s\n-  got: %v", tt.want, err)
+			}
+		})
+	}
+}

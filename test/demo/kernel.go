@@ -1,0 +1,226 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/snat"
+	"github.com/enichain/enichain/test/chain"
+)
+
+// state is what containers leave traces in, in the words of ip(8).
+type state struct {
+	links  []string
+	rules  []string
+	routes map[int][]string // by table
+}
+
+// look reads the state of a node.
+func (n *node) look() (state, error) {
+	s := state{routes: map[int][]string{}}
+	h, err := n.Handle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return s, err
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return s, fmt.Errorf("list the links of %s: %w", n.Name, err)
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+		s.links = append(s.links, l.Attrs().Name)
+	}
+	rules, err := h.RuleList(netlink.FAMILY_V4)
+	if err != nil {
+		return s, fmt.Errorf("list the rules of %s: %w", n.Name, err)
+	}
+	for _, r := range rules {
+		s.rules = append(s.rules, ruleWords(r))
+	}
+	everything := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	routes, err := h.RouteListFiltered(netlink.FAMILY_V4, everything, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return s, fmt.Errorf("list the routes of %s: %w", n.Name, err)
+	}
+	for _, r := range routes {
+		if r.Table != unix.RT_TABLE_LOCAL {
+			s.routes[r.Table] = append(s.routes[r.Table], routeWords(r, names))
+		}
+	}
+	return s, nil
+}
+
+// ruleWords is a rule as `ip rule` shows it.
+func ruleWords(r netlink.Rule) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d: from %s", r.Priority, destination(r.Src, "all"))
+	if r.Dst != nil {
+		fmt.Fprintf(&b, " to %s", destination(r.Dst, "all"))
+	}
+	if r.Mark != 0 {
+		fmt.Fprintf(&b, " fwmark %#x", r.Mark)
+		if r.Mask != nil && *r.Mask != 0xffffffff {
+			fmt.Fprintf(&b, "/%#x", *r.Mask)
+		}
+	}
+	fmt.Fprintf(&b, " lookup %s", tableName(r.Table))
+	if r.Protocol != unix.RTPROT_KERNEL {
+		b.WriteString(protocolWords(int(r.Protocol)))
+	}
+	return b.String()
+}
+
+// routeWords is a route as `ip route show table TABLE` shows it.
+func routeWords(r netlink.Route, links map[int]string) string {
+	var b strings.Builder
+	b.WriteString(destination(r.Dst, "default"))
+	if r.Gw != nil {
+		fmt.Fprintf(&b, " via %s", r.Gw)
+	}
+	fmt.Fprintf(&b, " dev %s%s", links[r.LinkIndex], protocolWords(int(r.Protocol)))
+	if r.Scope == netlink.SCOPE_LINK {
+		b.WriteString(" scope link")
+	}
+	if r.Src != nil {
+		fmt.Fprintf(&b, " src %s", r.Src)
+	}
+	return b.String()
+}
+
+// destination words a prefix as ip does.
+func destination(n *net.IPNet, all string) string {
+	if n == nil {
+		return all
+	}
+	switch ones, bits := n.Mask.Size(); ones {
+	case 0:
+		return all
+	case bits:
+		return n.IP.String()
+	}
+	return n.String()
+}
+
+func tableName(table int) string {
+	switch table {
+	case unix.RT_TABLE_LOCAL:
+		return "local"
+	case unix.RT_TABLE_MAIN:
+		return "main"
+	case unix.RT_TABLE_DEFAULT:
+		return "default"
+	}
+	return strconv.Itoa(table)
+}
+
+// protocolWords says who made a rule or route; as ip does, it says nothing of the default.
+func protocolWords(protocol int) string {
+	switch protocol {
+	case unix.RTPROT_UNSPEC, unix.RTPROT_BOOT:
+		return ""
+	case unix.RTPROT_KERNEL:
+		return " proto kernel"
+	}
+	return fmt.Sprintf(" proto %d", protocol)
+}
+
+// showKernel shows what the first node's kernel has.
+func (d *demo) showKernel(ctx context.Context) error {
+	n := d.nodes[0]
+	s, err := n.look()
+	if err != nil {
+		return err
+	}
+	d.list(n.Name+": ip rule", s.rules)
+	d.list(n.Name+": ip route", s.routes[unix.RT_TABLE_MAIN])
+	for _, table := range slices.Sorted(maps.Keys(s.routes)) {
+		if table != unix.RT_TABLE_MAIN {
+			d.list(fmt.Sprintf("%s: ip route show table %d", n.Name, table), s.routes[table])
+		}
+	}
+	return d.showTranslation(ctx, n)
+}
+
+func (d *demo) list(title string, lines []string) {
+	d.title("%s", title)
+	for _, line := range lines {
+		d.printf("%s\n", strings.TrimRight("  "+line, " "))
+	}
+}
+
+// showTranslation shows eni-snat's table where the kernel has it, and all of it.
+func (d *demo) showTranslation(ctx context.Context, n *node) error {
+	at := slices.IndexFunc(d.network.Plugins, func(p *libcni.PluginConfig) bool { return p.Network.Type == "eni-snat" })
+	if at < 0 {
+		return nil
+	}
+	conf, err := netconf.ParseSNAT(d.network.Plugins[at].Bytes)
+	if err != nil {
+		return err
+	}
+	conf.Name = d.network.Name
+	return n.Do(func() error {
+		h, err := netstate.Here()
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth})
+		if err != nil {
+			return err
+		}
+		difference, err := snat.Check(ctx, h, policy)
+		if err != nil {
+			return err
+		}
+		if difference != "" {
+			d.title("%s: nft list table ip %s", n.Name, snat.Table)
+			d.fail("the kernel's differs from what it should be: " + difference)
+			return nil
+		}
+		text := strings.TrimSpace(strings.ReplaceAll(policy.Ruleset().String(), "\t", "  ")) // now known to be the kernel's
+		d.list(fmt.Sprintf("%s: nft list table ip %s", n.Name, snat.Table), strings.Split(text, "\n"))
+		return nil
+	})
+}
+
+// left lists what is left of the containers on a node. What a node gets once, for its ENIs, stays: it names no container.
+func (d *demo) left(ctx context.Context, n *node) ([]string, error) {
+	after, err := n.look()
+	if err != nil {
+		return nil, err
+	}
+	owners, err := chain.Owners(ctx, n.Node, d.dataDir)
+	if err != nil {
+		return nil, err
+	}
+	theirs := map[string]bool{}
+	for _, c := range n.containers {
+		theirs[c.ip.String()], theirs[c.veth] = true, true
+	}
+	left := owners
+	for _, name := range after.links {
+		if !slices.Contains(n.before.links, name) {
+			left = append(left, "link "+name)
+		}
+	}
+	for _, line := range slices.Concat(after.rules, slices.Concat(slices.Collect(maps.Values(after.routes))...)) {
+		if slices.ContainsFunc(strings.Fields(line), func(word string) bool { return theirs[word] }) {
+			left = append(left, line)
+		}
+	}
+	return left, nil
+}
