@@ -82,7 +82,15 @@ func (c *call) learn(driver cloud.Driver, intents []store.Intent) error {
 		c.log.Warn("leave the limits to the cloud's refusals", "instanceType", node.InstanceType, "error", err)
 	}
 	err = c.store.Update(c.ctx, func(tx *store.Tx) error {
-		for _, e := range merge(node.ENIs, listed) {
+		known, err := tx.ENIs()
+		if err != nil {
+			return err
+		}
+		enis := merge(node.ENIs, listed, known)
+		if len(enis) == 0 {
+			return listErr // the metadata service knows no ENI's ID, and the API did not answer
+		}
+		for _, e := range enis {
 			if err := errors.Join(tx.PutENI(c.eniRecord(e, limits)), tx.AddAddresses(e.ID, e.Addresses)); err != nil {
 				return err
 			}
@@ -92,7 +100,7 @@ func (c *call) learn(driver cloud.Driver, intents []store.Intent) error {
 				return err
 			}
 		}
-		return tx.SetNode(nodeRecord(node))
+		return setNode(tx, nodeRecord(node, enis))
 	})
 	if err == nil && listErr != nil && c.hurried() {
 		return listErr // no time is left to ask for more, and this is why
@@ -101,20 +109,43 @@ func (c *call) learn(driver cloud.Driver, intents []store.Intent) error {
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
-// the latter knows the addresses best, where it answered. An ENI that only the API has waits until its link is there.
-func merge(metadata, listed []cloud.ENI) []cloud.ENI {
+// the latter knows the addresses best, where it answered. An ENI that only the API has waits until its link is there. Not
+// every metadata service knows IDs and device indexes: where the API did not tell them either, the store may know them,
+// and an ENI that nobody can name waits for the API.
+func merge(metadata, listed []cloud.ENI, known []store.ENI) []cloud.ENI {
+	names := map[string]cloud.ENI{} // by MAC
+	for _, e := range known {
+		names[e.MAC] = cloud.ENI{ID: e.ID, DeviceIndex: e.DeviceIndex}
+	}
 	byID := map[string]cloud.ENI{}
 	for _, e := range listed {
-		byID[e.ID] = e
+		byID[e.ID], names[e.MAC] = e, e
 	}
 	var merged []cloud.ENI
 	for _, e := range metadata {
+		if e.ID == "" {
+			e.ID, e.DeviceIndex = names[e.MAC].ID, names[e.MAC].DeviceIndex
+		}
 		if api, ok := byID[e.ID]; ok {
 			e.Addresses = api.Addresses
 		}
-		merged = append(merged, e)
+		if e.ID != "" {
+			merged = append(merged, e)
+		}
 	}
 	return merged
+}
+
+// setNode keeps what is known of the VPC's ranges where the driver could not tell them.
+func setNode(tx *store.Tx, n store.Node) error {
+	old, known, err := tx.Node()
+	if err != nil {
+		return err
+	}
+	if known && len(n.VPCCIDRs) == 0 {
+		n.VPCCIDRs = old.VPCCIDRs
+	}
+	return tx.SetNode(n)
 }
 
 // eniRecord is an ENI as the store has it. Its table follows its device index, so that it is the same after a reboot.
@@ -133,10 +164,10 @@ func (c *call) eniRecord(e cloud.ENI, limits cloud.Limits) store.ENI {
 	return r
 }
 
-// nodeRecord is the node as the store has it.
-func nodeRecord(n *cloud.Node) store.Node {
+// nodeRecord is the node, with its merged ENIs, as the store has it.
+func nodeRecord(n *cloud.Node, enis []cloud.ENI) store.Node {
 	r := store.Node{InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs}
-	for _, e := range n.ENIs {
+	for _, e := range enis {
 		if e.Primary {
 			r.PrimaryENI = e.ID
 		}
