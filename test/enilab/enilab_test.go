@@ -335,3 +335,33 @@ func TestInject(t *testing.T) {
 	tt.must(t, "inject", "-stale", "on")
 	tt.must(t, "inject", "-stale", "off")
 }
+
+func TestTroubleAndMeddling(t *testing.T) {
+	tt := newTool(t)
+	tt.must(t, "up", "-nodes", "1", "-enis", "2", "-hotplug", "ens%d")
+	tt.must(t, "inject", "-rate", "0.001", "-burst", "1", "-action", "DescribeNetworkInterfaces")
+	tt.must(t, "inject", "-attach-delay", "1h", "-link-delay", "1h", "-lag", "1h", "-quota", "2")
+	tt.must(t, "inject", "-fill", "subnet-a", "-left", "3")
+	tt.must(t, "inject", "-fragment", "subnet-b")
+	tt.fails(t, "does not exist", "inject", "-fill", "subnet-z")
+	tt.fails(t, "inject needs", "inject", "-left", "3")
+	tt.fails(t, "on or off", "inject", "-stale", "maybe")
+	tt.must(t, "inject", "-clear")
+	eth1 := tt.view(t).Hosts[0].ENIs[1]
+	tt.fails(t, "cannot be detached", "meddle", "detach", tt.view(t).Hosts[0].ENIs[0].ID)
+	tt.fails(t, "no secondary address", "meddle", "remove", "10.19.0.77")
+	tt.fails(t, "none of remove", "meddle", "paint", "node1")
+	tt.fails(t, "meddle needs", "meddle", "detach")
+	tt.must(t, "meddle", "detach", eth1.ID)
+	if v := tt.view(t); len(v.Hosts[0].ENIs) != 1 || len(v.Loose) != 1 || v.Loose[0].ID != eth1.ID || v.Loose[0].State != "available" {
+		t.Errorf("after the ENI was detached: %+v", v)
+	}
+	if out := tt.must(t, "show"); !strings.Contains(out, "(available)") {
+		t.Errorf("show printed %s", out)
+	}
+	tt.must(t, "meddle", "delete", eth1.ID)
+	tt.must(t, "meddle", "terminate", "node1")
+	if v := tt.view(t); len(v.Hosts[0].ENIs) != 0 || len(v.Loose) != 0 {
+		t.Errorf("after the node was terminated: %+v", v)
+	}
+}

@@ -20,6 +20,7 @@ type holder struct {
 	state state
 	lock  *os.File
 	cloud string
+	delay time.Duration // of the network, as the lab was asked for
 	lab   *lab.Lab
 
 	server  *http.Server
@@ -39,9 +40,9 @@ func (h *holder) serve(ctx context.Context) error {
 		"GET /lab":                       h.view,
 		"POST /nodes/{node}/netns":       h.addNetns,
 		"DELETE /nodes/{node}/netns/{n}": h.delNetns,
-		"POST /faults":                   h.inject,
-		"DELETE /faults":                 h.clearFaults,
-		"POST /metadata":                 h.freezeMetadata,
+		"POST /trouble":                  h.inject,
+		"DELETE /trouble":                h.endTrouble,
+		"POST /meddle":                   h.askedToMeddle,
 		"POST /down":                     h.askedDown,
 	} {
 		mux.Handle(pattern, handler(answer))
@@ -112,26 +113,31 @@ func (h *holder) delNetns(r *http.Request) (any, error) {
 }
 
 func (h *holder) inject(r *http.Request) (any, error) {
-	var fault vpcsim.Fault
-	if err := json.NewDecoder(r.Body).Decode(&fault); err != nil {
-		return nil, fmt.Errorf("read the fault: %w", err)
+	var w trouble
+	if err := json.NewDecoder(r.Body).Decode(&w); err != nil {
+		return nil, fmt.Errorf("read what to inject: %w", err)
 	}
-	h.lab.VPC.Inject(fault)
+	return nil, w.tell(h.lab.VPC)
+}
+
+// endTrouble makes the cloud what it was when the lab came up.
+func (h *holder) endTrouble(*http.Request) (any, error) {
+	v := h.lab.VPC
+	v.ClearFaults()
+	v.SetDelays(vpcsim.Delays{Fabric: h.delay})
+	v.LagMetadata(0)
+	v.StaleMetadata(false)
+	v.SetENIQuota(0)
+	v.EmptySubnets()
 	return nil, nil
 }
 
-func (h *holder) clearFaults(*http.Request) (any, error) {
-	h.lab.VPC.ClearFaults()
-	return nil, nil
-}
-
-func (h *holder) freezeMetadata(r *http.Request) (any, error) {
-	var frozen bool
-	if err := json.NewDecoder(r.Body).Decode(&frozen); err != nil {
-		return nil, fmt.Errorf("read whether to freeze: %w", err)
+func (h *holder) askedToMeddle(r *http.Request) (any, error) {
+	var o order
+	if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
+		return nil, fmt.Errorf("read what to do: %w", err)
 	}
-	h.lab.VPC.StaleMetadata(frozen)
-	return nil, nil
+	return nil, h.meddle(o)
 }
 
 func (h *holder) view(*http.Request) (any, error) {
@@ -147,19 +153,28 @@ func (h *holder) view(*http.Request) (any, error) {
 		Name: h.state.name, Cloud: h.cloud, PID: os.Getpid(), Calls: h.lab.VPC.Calls(""),
 		Spoofed: spoofed, NoPublic: noPublic, Spoofers: spoofers,
 	}
+	for _, e := range h.lab.VPC.AllENIs() {
+		if e.InstanceID == "" {
+			v.Loose = append(v.Loose, h.eni(e))
+		}
+	}
 	for _, n := range h.lab.Nodes {
 		host := viewOf(&n.Host)
 		host.Env, host.InstanceID = n.Env(), n.InstanceID
 		for _, e := range h.lab.VPC.ENIs(n.InstanceID) {
-			host.ENIs = append(host.ENIs, eniView{
-				ID: e.ID, Link: fmt.Sprintf("eth%d", e.DeviceIndex), MAC: e.MAC.String(), Subnet: e.Subnet,
-				Primary: e.PrimaryIP, Secondary: e.Secondary,
-			})
+			host.ENIs = append(host.ENIs, h.eni(e))
 		}
 		v.Hosts = append(v.Hosts, host)
 	}
 	v.Hosts = append(v.Hosts, viewOf(h.lab.Router), viewOf(h.lab.Internet))
 	return v, nil
+}
+
+func (h *holder) eni(e vpcsim.ENI) eniView {
+	return eniView{
+		ID: e.ID, Link: h.lab.Link(e.ID), State: string(e.State), MAC: e.MAC.String(), Subnet: e.Subnet,
+		Primary: e.PrimaryIP, Secondary: e.Secondary, Prefixes: e.Prefixes,
+	}
 }
 
 func viewOf(h *lab.Host) hostView {

@@ -20,6 +20,10 @@ const usage = `enilab: a VPC in network namespaces
   enilab netns NODE add|del NAME              make or remove a container's network namespace
   enilab pcap HOST [-i IF] [-c N] [-w FILE]   capture on all interfaces of a host, or on one
   enilab inject -action ACTION -code CODE     make calls of the cloud's API fail (enilab inject -h)
+  enilab inject -rate 1 | -attach-delay 3s | -lag 5s | -fill SUBNET ... | -clear
+                                              what the cloud is to be like
+  enilab meddle remove ADDRESS | detach ENI | delete ENI | terminate NODE
+                                              what others do to the account
   enilab list                                 the labs that are up
   enilab down
   enilab demo [-v]                            containers on every ENI, each walk of a packet proven by captures
@@ -44,7 +48,7 @@ func main() {
 
 func run(args []string, stdout io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
-		"up": up, "show": show, "exec": execIn, "env": printEnv, "netns": netns, "pcap": pcap, "inject": inject,
+		"up": up, "show": show, "exec": execIn, "env": printEnv, "netns": netns, "pcap": pcap, "inject": inject, "meddle": meddle,
 		"list": list, "down": down, "demo": runDemo, holdCommand: hold,
 	}
 	if len(args) == 0 || strings.Contains(args[0], "help") || args[0] == "-h" {

@@ -26,6 +26,7 @@ func planFlags(command string) (*flag.FlagSet, *plan) {
 	set.IntVar(&p.ENIs, "enis", 3, "how many ENIs a node has from the start")
 	set.StringVar(&p.InstanceType, "type", "m5.large", "the nodes' instance `type`")
 	set.DurationVar(&p.Delay, "delay", 0, "how long the network lags behind the API")
+	set.StringVar(&p.Hotplug, "hotplug", "eth%d", "what links are called that come later; ens%d is what udev makes of them")
 	set.IntVar(&p.RPFilter, "rp-filter", 1, "the nodes' rp_filter: 1 is strict, 2 loose, -1 off")
 	set.StringVar(&p.bin, "bin", builtFolder(), "the `folder` that the nodes have as /opt/cni/bin")
 	set.StringVar(&p.conflist, "conflist", builtConflist(), "the nodes' network configuration, a `file`")

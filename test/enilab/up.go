@@ -146,7 +146,7 @@ func (h *holder) start(ctx context.Context, p *plan) error {
 	if h.lab, err = lab.Up(ctx, p.Options); err != nil {
 		return err
 	}
-	h.cloud = p.Cloud
+	h.cloud, h.delay = p.Cloud, p.Delay
 	if err := p.install(h.lab); err != nil {
 		return err
 	}

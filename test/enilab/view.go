@@ -21,7 +21,8 @@ type labView struct {
 	Cloud    string        `json:"cloud"`
 	PID      int           `json:"pid"`
 	Hosts    []hostView    `json:"hosts"`
-	Calls    int           `json:"calls"` // of the cloud's API, to change something
+	Loose    []eniView     `json:"loose,omitempty"` // ENIs that are attached to nothing
+	Calls    int           `json:"calls"`           // of the cloud's API, to change something
 	Spoofed  uint64        `json:"spoofed"`
 	NoPublic uint64        `json:"noPublic"`
 	Spoofers []lab.Spoofer `json:"spoofers"`
@@ -39,11 +40,14 @@ type hostView struct {
 
 type eniView struct {
 	ID        string       `json:"id"`
-	Link      string       `json:"link"`
+	Link      string       `json:"link,omitempty"`
+	State     string       `json:"state"`
 	MAC       string       `json:"mac"`
 	Subnet    netip.Prefix `json:"subnet"`
 	Primary   netip.Addr   `json:"primary"`
 	Secondary []netip.Addr `json:"secondary,omitempty"`
+
+	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
 }
 
 // call asks the lab's holder for something: in and out are its JSON, where they are not nil.
@@ -145,9 +149,13 @@ func (v labView) print(w io.Writer) error {
 	fmt.Fprintf(&out, "lab %s: a VPC of %s, held by process %d\n\n", v.Name, v.Cloud, v.PID)
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "HOST\tLINK\tADDRESS\tSUBNET\tMAC\tENI\tSECONDARY ADDRESSES")
-	for _, h := range v.Hosts {
+	for _, h := range append(v.Hosts, hostView{Name: "-", ENIs: v.Loose}) {
 		for _, e := range h.ENIs {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, e.Link, e.Primary, e.Subnet, e.MAC, e.ID, words(e.Secondary))
+			link := e.Link
+			if link == "" {
+				link = "(" + e.State + ")"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, link, e.Primary, e.Subnet, e.MAC, e.ID, e.words())
 		}
 	}
 	fmt.Fprintln(table, "internet\teth0\t198.51.100.10\t198.51.100.0/24")
@@ -163,15 +171,18 @@ func (v labView) print(w io.Writer) error {
 	return err
 }
 
-// words joins addresses, in as few as a table has room for.
-func words(addresses []netip.Addr) string {
+// words joins the addresses and prefixes, as many as a table has room for.
+func (e eniView) words() string {
 	const room = 4
 	var s []string
-	for n, ip := range addresses {
-		if n == room {
-			return fmt.Sprintf("%s and %d more", strings.Join(s, " "), len(addresses)-room)
-		}
+	for _, p := range e.Prefixes {
+		s = append(s, p.String())
+	}
+	for _, ip := range e.Secondary {
 		s = append(s, ip.String())
+	}
+	if len(s) > room {
+		return fmt.Sprintf("%s and %d more", strings.Join(s[:room], " "), len(s)-room)
 	}
 	return strings.Join(s, " ")
 }

@@ -25,21 +25,23 @@ type fabric struct {
 	guard            *guard
 	igw              int // ifindex in the internet of its link to the router
 
-	mu    sync.Mutex
-	nodes map[string]*Node // by instance ID
-	ports map[string]port  // by ENI ID
+	mu      sync.Mutex
+	nodes   map[string]*Node // by instance ID
+	ports   map[string]port  // by ENI ID
+	hotplug string           // the format of links' names from now on
 }
 
 // port is the router's end of an ENI.
 type port struct {
 	index int
 	name  string
-	mac   net.HardwareAddr // the ENI's, at the other end
+	link  string           // the ENI's name in its node
+	mac   net.HardwareAddr // the ENI's
 }
 
 // newFabric joins the router and the internet, and sets the guard up.
 func newFabric(router, internet *Host) (*fabric, error) {
-	f := &fabric{host: router, nodes: map[string]*Node{}, ports: map[string]port{}}
+	f := &fabric{host: router, nodes: map[string]*Node{}, ports: map[string]port{}, hotplug: linkNames}
 	if err := f.open(router, internet); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
@@ -131,21 +133,25 @@ func (f *fabric) Attach(eni vpcsim.ENI) error {
 	if !ok {
 		return fmt.Errorf("instance %s is not in the lab", eni.InstanceID)
 	}
-	name := portName(node.Name, eni.DeviceIndex)
+	link, err := node.freeName(f.hotplug)
+	if err != nil {
+		return err
+	}
+	name := portName(node.Name, link)
 	mac := append(net.HardwareAddr{eni.MAC[0] ^ 4}, eni.MAC[1:]...) // told apart from the ENI's by one bit
-	index, err := f.cable(name, mac, &node.Host, linkName(eni.DeviceIndex), eni.MAC, mtu)
+	index, err := f.cable(name, mac, &node.Host, link, eni.MAC, mtu)
 	if err != nil {
 		return err
 	}
 	if err := setUp(f.router, name); err != nil {
 		return err
 	}
-	f.ports[eni.ID] = port{index: index, name: name, mac: eni.MAC}
+	f.ports[eni.ID] = port{index: index, name: name, link: link, mac: eni.MAC}
 	if eni.DeviceIndex != 0 {
 		return nil
 	}
-	if err := node.lease(eni); err != nil {
-		return fmt.Errorf("configure %s of %s: %w", linkName(eni.DeviceIndex), node.Name, err)
+	if err := node.lease(eni, link); err != nil {
+		return fmt.Errorf("configure %s of %s: %w", link, node.Name, err)
 	}
 	return f.publish(eni.PrimaryIP)
 }
@@ -205,6 +211,20 @@ func (f *fabric) port(eni vpcsim.ENI) (port, error) {
 		return port{}, fmt.Errorf("%s is not attached", eni.ID)
 	}
 	return p, nil
+}
+
+// setHotplug names the links that come from now on.
+func (f *fabric) setHotplug(format string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hotplug = format
+}
+
+// link is what an ENI is called in its node; "" while it has no link.
+func (f *fabric) link(eni string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ports[eni].link
 }
 
 func (p port) route(ip netip.Addr) *netlink.Route {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"runtime"
 	"time"
 
@@ -29,6 +30,9 @@ type Options struct {
 	InstanceType string        // "m5.large" where empty
 	Delay        time.Duration // how long the network lags behind the API
 	RPFilter     int           // the nodes' rp_filter: 1 (strict) where 0, 2 is loose, -1 is off
+	// Hotplug is the format of the names of links that come later: "eth%d" where empty, "ens%d" as udev has them. The
+	// number is the first that is free.
+	Hotplug string
 }
 
 // Lab is a VPC that is up. Its methods may be used concurrently, apart from Down.
@@ -65,7 +69,7 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.Nodes, 2)
 	set(&o.ENIs, 3)
 	set(&o.RPFilter, 1)
-	for v, d := range map[*string]string{&o.Name: "lab", &o.Cloud: "aws", &o.InstanceType: "m5.large"} {
+	for v, d := range map[*string]string{&o.Name: "lab", &o.Cloud: "aws", &o.InstanceType: "m5.large", &o.Hotplug: linkNames} {
 		if *v == "" {
 			*v = d
 		}
@@ -77,6 +81,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("%d nodes; 1 to %d are possible", o.Nodes, maxNodes)
 	case o.ENIs < 1:
 		return o, fmt.Errorf("%d ENIs a node; the primary one is needed", o.ENIs)
+	case !regexp.MustCompile(`^[a-z]{2,4}%d$`).MatchString(o.Hotplug):
+		return o, fmt.Errorf("links cannot be called %q; a name is 2 to 4 small letters and %%d", o.Hotplug)
 	case o.RPFilter < -1 || o.RPFilter > 2:
 		return o, fmt.Errorf("rp_filter %d; 1, 2 and -1 for off are possible", o.RPFilter)
 	}
@@ -104,7 +110,8 @@ func (l *Lab) build(ctx context.Context, o Options) error {
 			return fmt.Errorf("make node%d: %w", number, err)
 		}
 	}
-	l.VPC.Wait() // waits for what the delay holds back
+	l.VPC.Wait() // for what the delay holds back
+	l.fabric.setHotplug(o.Hotplug)
 	return errors.Join(l.VPC.FabricErrors()...)
 }
 
@@ -138,6 +145,9 @@ func (l *Lab) Node(name string) *Node {
 	}
 	return nil
 }
+
+// Link returns what an ENI is called in its node: "eth1". It is "" while the ENI has no link.
+func (l *Lab) Link(eni string) string { return l.fabric.link(eni) }
 
 // Drops returns how many packets the fabric has dropped: because their source was not assigned to the ENI that they left
 // by, and because their source has no public association and they were for the internet.

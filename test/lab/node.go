@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/containernetworking/cni/pkg/utils"
@@ -79,9 +80,23 @@ func hostSettings(rpFilter int) []sysctl {
 	return append(s, sysctl{"conf/all/rp_filter", "0"}, sysctl{"conf/default/rp_filter", strconv.Itoa(rpFilter)})
 }
 
-// lease configures eth0 as a DHCP client would: the address with the subnet's mask, and the default route.
-func (n *Node) lease(eni vpcsim.ENI) error {
-	link, err := n.links.LinkByName(linkName(eni.DeviceIndex))
+// freeName returns the first name of a format that no link of the node has, as the kernel names devices.
+func (n *Node) freeName(format string) (string, error) {
+	links, err := n.links.LinkList()
+	if err != nil {
+		return "", fmt.Errorf("%s: list the links: %w", n.Name, err)
+	}
+	for number := 0; ; number++ {
+		name := fmt.Sprintf(format, number)
+		if !slices.ContainsFunc(links, func(l netlink.Link) bool { return l.Attrs().Name == name }) {
+			return name, nil
+		}
+	}
+}
+
+// lease configures a link as a DHCP client would: the address with the subnet's mask, and the default route.
+func (n *Node) lease(eni vpcsim.ENI, name string) error {
+	link, err := n.links.LinkByName(name)
 	if err != nil {
 		return err
 	}

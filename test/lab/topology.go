@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/enichain/enichain/test/vpcsim"
@@ -65,7 +64,7 @@ func place(node, index int) (subnet string, primary netip.Addr) {
 func gateway(subnet netip.Prefix) netip.Addr { return subnet.Masked().Addr().Next() }
 
 // portName names the router's end of an ENI: "node1-eth0".
-func portName(node string, index int) string { return fmt.Sprintf("%s-eth%d", node, index) }
+func portName(node, link string) string { return node + "-" + link }
 
-// linkName is what an ENI is called in its node, as Linux names devices in the order in which they come.
-func linkName(index int) string { return fmt.Sprintf("eth%d", index) }
+// linkNames is how Linux names devices, in the order in which they come.
+const linkNames = "eth%d"

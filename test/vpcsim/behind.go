@@ -118,20 +118,17 @@ func (v *VPC) FragmentSubnet(id string) error {
 	}
 }
 
-// EmptySubnet gives back what FillSubnet and FragmentSubnet took.
-func (v *VPC) EmptySubnet(id string) error {
+// EmptySubnets gives back what FillSubnet and FragmentSubnet took.
+func (v *VPC) EmptySubnets() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s, err := v.subnetByID(id)
-	if err != nil {
-		return err
-	}
-	for ip, who := range s.taken {
-		if who == elsewhere {
-			s.release(ip)
+	for _, s := range v.subnets {
+		for ip, who := range s.taken {
+			if who == elsewhere {
+				s.release(ip)
+			}
 		}
 	}
-	return nil
 }
 
 // SetENIQuota bounds the ENIs of the account; 0 is no bound.
