@@ -94,19 +94,25 @@ func (a *api) make(ctx context.Context, r cloud.CreateENIRequest, vpc string) (*
 	return e, nil
 }
 
-// appeared waits until a new ENI, which the API may not list at once, is listed and at rest.
+// appeared waits until a new ENI, which the API may not list at once, is listed and at rest. One that never is was deleted
+// since: the API answers a ClientToken with what it once made.
 func (a *api) appeared(ctx context.Context, eni string) (*listed, error) {
-	const patience = 10 * time.Second
-	appearing, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if _, err := a.await(appearing, eni, "listed", func(e *listed) bool { return e != nil }); err != nil {
-		return nil, err
-	}
-	e, err := a.await(ctx, eni, "at rest", atRest)
+	const patience = 5 * time.Second
+	until := time.Now().Add(patience)
+	e, err := a.await(ctx, eni, "there and at rest", func(e *listed) bool {
+		if e == nil {
+			return time.Now().After(until)
+		}
+		return atRest(e)
+	})
 	if err == nil && e == nil {
-		err = &cloud.Error{Class: cloud.Internal, Message: eni + " was made and is gone"}
+		err = errGone(eni)
 	}
 	return e, err
+}
+
+func errGone(eni string) *cloud.Error {
+	return &cloud.Error{Class: cloud.NotFound, Message: eni + ", which was made for this token, is gone: another token is needed"}
 }
 
 // atRest says of an ENI that nothing is being done to it; one that is gone is at rest too.
@@ -171,7 +177,7 @@ func (a *api) ready(ctx context.Context, eni string) (*listed, error) {
 		return e == nil || e.State == cloud.Attached && len(e.coming) == 0
 	})
 	if err == nil && e == nil {
-		err = &cloud.Error{Class: cloud.Internal, Message: eni + " was made and is gone"}
+		err = errGone(eni)
 	}
 	return e, err
 }

@@ -143,6 +143,25 @@ func TestCreateENIAttachesWhatIsMade(t *testing.T) {
 	}
 }
 
+// A token whose ENI was deleted since is used up.
+func TestCreateENIOfAUsedToken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	d := s.driver(t, nil)
+	e, err := d.CreateENI(t.Context(), s.create("one", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.CreateENI(t.Context(), s.create("one", 2))
+	wantClass(t, err, cloud.NotFound)
+	if left := s.made(); len(left) != 0 {
+		t.Errorf("left: %+v", left)
+	}
+}
+
 // An ENI that the cloud makes and refuses to attach does not stay behind.
 func TestCreateENICleansUp(t *testing.T) {
 	s := newSite(t)
