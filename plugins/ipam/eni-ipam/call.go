@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -88,11 +87,6 @@ func (c *call) driver() (cloud.Driver, error) {
 		return nil, err
 	}
 	return &cloud.Exec{Path: path, Config: c.request.IPAM.Driver}, nil
-}
-
-// hostNet is a prefix as the CNI types have it: an address with its network's mask.
-func hostNet(p netip.Prefix) net.IPNet {
-	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 // inode identifies a network namespace beyond its path, which another container may get later; 0 where none is there.

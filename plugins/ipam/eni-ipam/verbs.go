@@ -9,7 +9,6 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
@@ -149,12 +148,12 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 
 // result is what ADD prints: an IPAM result has addresses and routes, and no interfaces.
 func (c *call) result(g grant) *types100.Result {
-	ip := &types100.IPConfig{Address: hostNet(netip.PrefixFrom(g.address.IP, g.address.IP.BitLen())), Gateway: gateway4()}
+	ip := &types100.IPConfig{Address: netconf.IPNet(netip.PrefixFrom(g.address.IP, g.address.IP.BitLen())), Gateway: gateway4()}
 	if c.request.IPAM.Addressing == netconf.Subnet {
-		ip.Address = hostNet(netip.PrefixFrom(g.address.IP, g.eni.Subnet.Bits()))
+		ip.Address = netconf.IPNet(netip.PrefixFrom(g.address.IP, g.eni.Subnet.Bits()))
 		ip.Gateway = g.eni.Gateway.AsSlice()
 	}
-	everything := hostNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+	everything := netconf.IPNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
 	return &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
 		IPs:        []*types100.IPConfig{ip},
@@ -164,15 +163,9 @@ func (c *call) result(g grant) *types100.Result {
 
 // addressesOf returns the addresses in the prevResult.
 func addressesOf(conf *types.NetConf) ([]netip.Addr, error) {
-	if err := version.ParsePrevResult(conf); err != nil {
-		return nil, err
-	}
-	if conf.PrevResult == nil {
-		return nil, errors.New("prevResult is missing")
-	}
-	result, err := types100.NewResultFromResult(conf.PrevResult)
+	result, err := netconf.PrevResult(conf)
 	if err != nil {
-		return nil, fmt.Errorf("read prevResult: %w", err)
+		return nil, err
 	}
 	var ips []netip.Addr
 	for _, ip := range result.IPs {

@@ -12,6 +12,7 @@ import (
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/delegate"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/sandbox"
 )
@@ -320,8 +321,8 @@ func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair) *ty
 			{Name: ends.peer.Name, Mac: ends.peer.MAC.String(), Mtu: ends.peer.MTU, Sandbox: c.args.Netns},
 		},
 		Routes: []*types.Route{
-			{Dst: netOf(layout.Default(gw)), GW: gw.AsSlice()},
-			{Dst: netOf(layout.Host(gw))},
+			{Dst: netconf.IPNet(layout.Default(gw)), GW: gw.AsSlice()},
+			{Dst: netconf.IPNet(layout.Host(gw))},
 		},
 		DNS: granted.DNS,
 	}
@@ -330,12 +331,8 @@ func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair) *ty
 	}
 	for _, ip := range ips {
 		r.IPs = append(r.IPs, &types100.IPConfig{
-			Interface: types100.Int(1), Address: netOf(layout.Host(ip)), Gateway: gw.AsSlice(),
+			Interface: types100.Int(1), Address: netconf.IPNet(layout.Host(ip)), Gateway: gw.AsSlice(),
 		})
 	}
 	return r
-}
-
-func netOf(p netip.Prefix) net.IPNet {
-	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

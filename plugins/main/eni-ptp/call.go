@@ -136,7 +136,7 @@ func (c *call) view(read func(*store.Tx) error) (found bool, err error) {
 
 // reported returns the addresses in the runtime's prevResult; a DEL does without, so that what cannot be read is none.
 func (c *call) reported() []netip.Addr {
-	result, err := prevResult(c.conf)
+	result, err := netconf.PrevResult(&c.conf.NetConf)
 	if err != nil {
 		return nil
 	}

@@ -144,7 +144,7 @@ func standInAdd(r request, args *skel.CmdArgs) error {
 	addr := netip.MustParseAddr(ip)
 	return types.PrintResult(&types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
-		IPs:        []*types100.IPConfig{{Address: netOf(layout.Host(addr))}},
+		IPs:        []*types100.IPConfig{{Address: netconf.IPNet(layout.Host(addr))}},
 		DNS:        types.DNS{Nameservers: []string{"10.19.0.2"}},
 	}, r.CNIVersion)
 }

@@ -6,8 +6,6 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/netconf"
@@ -64,7 +62,7 @@ func cmdCheck(args *skel.CmdArgs) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	result, err := prevResult(c.conf)
+	result, err := netconf.PrevResult(&c.conf.NetConf)
 	if err != nil {
 		return cnierr.New(cnierr.Config, err, "CHECK needs the result of ADD as prevResult")
 	}
@@ -95,7 +93,7 @@ func cmdGC(args *skel.CmdArgs) error {
 		return cnierr.New(cnierr.Decode, err, "the runtime's list of valid attachments is not a list")
 	}
 	// IPAM's comes after, because its store says what is wired; and in any case, for a veth that would not go holds up
-	// no other: whoever gets its address takes the route over.
+	// no other: its address is refused to whoever gets it next, for as long as it is routed there.
 	err = errors.Join(c.collect(valid, given), c.ipam().Run(c.ctx, "GC"))
 	if err != nil {
 		return cnierr.New(cnierr.Kernel, fmt.Errorf("collect dead attachments of %s: %w", c.conf.Name, err), "GC may be repeated")
@@ -116,19 +114,4 @@ func cmdStatus(args *skel.CmdArgs) error {
 		return cnierr.New(cnierr.NotAvailable, err, "set net.ipv4.ip_forward=1, or let eni-ptp write to /proc/sys")
 	}
 	return cnierr.New(cnierr.NotAvailable, c.ipam().Run(c.ctx, "STATUS"), "")
-}
-
-// prevResult returns the result that the runtime hands back, in today's form.
-func prevResult(conf *netconf.PTP) (*types100.Result, error) {
-	if err := version.ParsePrevResult(&conf.NetConf); err != nil {
-		return nil, err
-	}
-	if conf.PrevResult == nil {
-		return nil, errors.New("prevResult is missing")
-	}
-	result, err := types100.NewResultFromResult(conf.PrevResult)
-	if err != nil {
-		return nil, fmt.Errorf("read prevResult: %w", err)
-	}
-	return result, nil
 }

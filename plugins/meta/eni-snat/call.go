@@ -10,7 +10,6 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/logging"
@@ -76,17 +75,12 @@ func (c *call) end() {
 
 // previous returns the result of the plugins before us.
 func previous(conf *netconf.SNAT) (*types100.Result, error) {
-	if err := version.ParsePrevResult(&conf.NetConf); err != nil {
-		return nil, cnierr.New(cnierr.Decode, fmt.Errorf("read prevResult: %w", err), orderHint)
+	result, err := netconf.PrevResult(&conf.NetConf)
+	code := cnierr.Decode
+	if errors.Is(err, netconf.ErrNoPrevResult) {
+		code = cnierr.Config
 	}
-	if conf.PrevResult == nil {
-		return nil, cnierr.New(cnierr.Config, errors.New("prevResult is missing"), orderHint)
-	}
-	result, err := types100.NewResultFromResult(conf.PrevResult)
-	if err != nil {
-		return nil, cnierr.New(cnierr.Decode, fmt.Errorf("read prevResult: %w", err), orderHint)
-	}
-	return result, nil
+	return result, cnierr.New(code, err, orderHint)
 }
 
 // concerned says whether the container has an IPv4 address on the interface: one without an index, or with that of an
