@@ -53,15 +53,22 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
 	limits := s.limits(ctx, driver, node.InstanceType)
-	managed, foreign := s.managed(merge(node.ENIs, listed), authoritative, k)
+	merged := merge(node.ENIs, listed, k.enis)
+	if len(merged) == 0 {
+		return listErr // the metadata service knows no ENI's ID, and the API did not answer
+	}
+	managed, foreign := s.managed(merged, authoritative, k)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		for _, e := range managed {
 			if err := errors.Join(tx.PutENI(s.eniRecord(e, node.InstanceID, limits)), tx.AddAddresses(e.ID, e.Addresses)); err != nil {
 				return err
 			}
 		}
-		n := nodeRecord(node, limits)
+		n := nodeRecord(node, merged, limits)
 		n.ForeignENIs = foreign
+		if len(n.VPCCIDRs) == 0 { // the driver could not tell them
+			n.VPCCIDRs = k.node.VPCCIDRs
+		}
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
 		}
@@ -97,18 +104,29 @@ func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType s
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
-// the latter knows the rest best, where it answered. An ENI that only the API has waits until its link is there.
-func merge(metadata, listed []cloud.ENI) []cloud.ENI {
+// the latter knows the rest best, where it answered. An ENI that only the API has waits until its link is there. Not every
+// metadata service knows IDs and device indexes: where the API did not tell them either, the store may know them, and an
+// ENI that nobody can name waits for the API.
+func merge(metadata, listed []cloud.ENI, known []store.ENI) []cloud.ENI {
+	names := map[string]cloud.ENI{} // by MAC
+	for _, e := range known {
+		names[e.MAC] = cloud.ENI{ID: e.ID, DeviceIndex: e.DeviceIndex}
+	}
 	byID := map[string]cloud.ENI{}
 	for _, e := range listed {
-		byID[e.ID] = e
+		byID[e.ID], names[e.MAC] = e, e
 	}
 	var merged []cloud.ENI
 	for _, e := range metadata {
+		if e.ID == "" {
+			e.ID, e.DeviceIndex = names[e.MAC].ID, names[e.MAC].DeviceIndex
+		}
 		if api, ok := byID[e.ID]; ok {
 			e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
 		}
-		merged = append(merged, e)
+		if e.ID != "" {
+			merged = append(merged, e)
+		}
 	}
 	return merged
 }
@@ -147,13 +165,13 @@ func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) 
 	return r
 }
 
-// nodeRecord is the node as the store has it.
-func nodeRecord(n *cloud.Node, limits cloud.Limits) store.Node {
+// nodeRecord is the node, with its merged ENIs, as the store has it.
+func nodeRecord(n *cloud.Node, enis []cloud.ENI, limits cloud.Limits) store.Node {
 	r := store.Node{
 		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
 		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI,
 	}
-	for _, e := range n.ENIs {
+	for _, e := range enis {
 		if e.Primary {
 			r.PrimaryENI = e.ID
 		}

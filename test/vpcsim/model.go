@@ -15,7 +15,15 @@ type typeLimits struct {
 	cards     int  // network cards beyond the first, each for as many ENIs; the simulator attaches to the first
 }
 
-// limitsOf knows a handful of types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
+// limitsOf is what an instance of the type may hold in this cloud.
+func (v *VPC) limitsOf(instanceType string) (typeLimits, bool) {
+	if v.cloud == TencentCloud {
+		return tencentLimits(instanceType)
+	}
+	return limitsOf(instanceType)
+}
+
+// limitsOf knows a handful of EC2's types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
 func limitsOf(instanceType string) (typeLimits, bool) {
 	l, ok := map[string]typeLimits{
 		"t2.medium":  {3, 6, true, 0},
@@ -34,6 +42,9 @@ func limitsOf(instanceType string) (typeLimits, bool) {
 
 func (v *VPC) id(kind string) string {
 	v.serial++
+	if v.cloud == TencentCloud {
+		return fmt.Sprintf("%s-%08x", kind, v.serial)
+	}
 	return fmt.Sprintf("%s-0%016x", kind, v.serial)
 }
 
