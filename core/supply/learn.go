@@ -66,9 +66,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		}
 		n := nodeRecord(node, merged, limits)
 		n.ForeignENIs = foreign
-		if len(n.VPCCIDRs) == 0 { // the driver could not tell them
-			n.VPCCIDRs = k.node.VPCCIDRs
-		}
+		keepKnown(&n, k.node)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
 		}
@@ -177,6 +175,19 @@ func nodeRecord(n *cloud.Node, enis []cloud.ENI, limits cloud.Limits) store.Node
 		}
 	}
 	return r
+}
+
+// keepKnown keeps what was known of the node where the cloud did not tell it this time.
+func keepKnown(n *store.Node, old store.Node) {
+	if len(n.VPCCIDRs) == 0 {
+		n.VPCCIDRs = old.VPCCIDRs
+	}
+	if n.MaxENIs == 0 {
+		n.MaxENIs = old.MaxENIs
+	}
+	if n.AddressesPerENI == 0 {
+		n.AddressesPerENI = old.AddressesPerENI
+	}
 }
 
 // forget takes out of the store what the API does not list and no container owns: ENIs, and addresses that were free for
