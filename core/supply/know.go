@@ -61,7 +61,7 @@ func (s *Supply) state(k *knowledge) pool.State {
 		ENILimit: k.node.MaxENIs, PerENI: k.node.AddressesPerENI, Waiting: k.waiting,
 		CanCreate: s.conf.Cloud != netconf.StaticCloud && !resting && k.refused[""] == nil,
 	}
-	now := store.SinceBoot()
+	now := s.store.Now()
 	for _, e := range k.enis {
 		if !s.usable(e) {
 			st.Others++

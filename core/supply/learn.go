@@ -175,7 +175,7 @@ func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
 	if err != nil {
 		return err
 	}
-	now := store.SinceBoot()
+	now := s.store.Now()
 	for _, a := range addresses {
 		if a.State == store.Free && !has[a.IP] && now-a.Since > settled {
 			s.log.Warn("the cloud took a free address away", "address", a.IP, "eni", a.ENI)
