@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -52,10 +53,24 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
 	limits := s.limits(ctx, driver, node.InstanceType)
-	managed, foreign := s.managed(merge(node.ENIs, listed), authoritative, k)
+	seen, staleness := node.ENIs, time.Duration(math.MaxInt64)
+	if authoritative {
+		seen, staleness = merge(node.ENIs, listed), settled
+	}
+	managed, foreign := s.managed(seen, authoritative, k)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := move(tx, listed); err != nil {
+			return err
+		}
 		for _, e := range managed {
-			if err := errors.Join(tx.PutENI(s.eniRecord(e, node.InstanceID, limits)), tx.AddAddresses(e.ID, e.Addresses)); err != nil {
+			record := s.eniRecord(e, node.InstanceID, limits)
+			record.Lost = !authoritative && lost(k, e.ID)
+			if err := errors.Join(tx.PutENI(record), tx.AddSeen(e.ID, e.Addresses, staleness)); err != nil {
+				return err
+			}
+		}
+		for _, e := range omitted(node.ENIs, listed, k) {
+			if err := tx.AddSeen(e.ID, e.Addresses, staleness); err != nil {
 				return err
 			}
 		}
@@ -96,20 +111,59 @@ func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType s
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
-// the latter knows the rest best, where it answered. An ENI that only the API has waits until its link is there.
+// the latter knows the rest best. An ENI that only the API has waits until its link is there; one that only the metadata
+// service has is gone, and that service late.
 func merge(metadata, listed []cloud.ENI) []cloud.ENI {
-	byID := map[string]cloud.ENI{}
-	for _, e := range listed {
-		byID[e.ID] = e
-	}
 	var merged []cloud.ENI
 	for _, e := range metadata {
-		if api, ok := byID[e.ID]; ok {
-			e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
+		at := slices.IndexFunc(listed, func(api cloud.ENI) bool { return api.ID == e.ID })
+		if at < 0 {
+			continue
 		}
+		api := listed[at]
+		e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
 		merged = append(merged, e)
 	}
 	return merged
+}
+
+// omitted returns the ENIs that the API lists and the store has, and of which the metadata service says nothing.
+func omitted(metadata, listed []cloud.ENI, k *knowledge) []cloud.ENI {
+	return slices.DeleteFunc(slices.Clone(listed), func(e cloud.ENI) bool {
+		return slices.ContainsFunc(metadata, func(m cloud.ENI) bool { return m.ID == e.ID }) ||
+			!slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
+	})
+}
+
+// move records that addresses are another ENI's than the store has it: others took them from one, and the cloud gave them
+// to the other.
+func move(tx *store.Tx, listed []cloud.ENI) error {
+	holder := map[netip.Addr]string{}
+	for _, e := range listed {
+		for _, ip := range e.Addresses {
+			holder[ip] = e.ID
+		}
+	}
+	addresses, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		eni, held := holder[a.IP]
+		if !held || eni == a.ENI {
+			continue
+		}
+		if _, managed, err := tx.ENI(eni); err != nil || !managed {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := tx.AddAddresses(eni, []netip.Addr{a.IP}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // managed returns the ENIs that are ours to use: the primary one, those with our tag, those that the configuration
@@ -160,6 +214,11 @@ func nodeRecord(n *cloud.Node, limits cloud.Limits) store.Node {
 	return r
 }
 
+// lost says whether the store has the ENI as Lost.
+func lost(k *knowledge, eni string) bool {
+	return slices.ContainsFunc(k.enis, func(e store.ENI) bool { return e.ID == eni && e.Lost })
+}
+
 // forget takes out of the store what the API does not list and no container owns: ENIs, and addresses that were free for
 // long enough that the list cannot lag behind them. What is cooling or releasing is left to its own end.
 func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
@@ -192,6 +251,12 @@ func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
 		n, err := tx.Counts(e.ID)
 		if err != nil {
 			return err
+		}
+		if e.Lost != !attached[e.ID] {
+			e.Lost = !attached[e.ID]
+			if err := tx.PutENI(e); err != nil {
+				return err
+			}
 		}
 		if attached[e.ID] || n.Total() > 0 || now-n.Changed <= settled {
 			continue
