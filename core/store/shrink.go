@@ -44,6 +44,23 @@ func (tx *Tx) Unrelease(ips []netip.Addr) error {
 	return nil
 }
 
+// UnreleaseAll is Unrelease of whatever of the ENI is marked.
+func (tx *Tx) UnreleaseAll(eni string) error {
+	all, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.ENI != eni {
+			continue
+		}
+		if err := tx.Unrelease([]netip.Addr{a.IP}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Remove takes addresses out of the store that the cloud no longer has. One that a container owns is an error, and stays.
 func (tx *Tx) Remove(ips []netip.Addr) error {
 	for _, ip := range ips {
