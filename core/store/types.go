@@ -65,6 +65,8 @@ type ENI struct {
 	SubnetID    string       `json:"subnetID,omitempty"`
 	// Ours says that we made it: it has our tags, and may be deleted when it is empty.
 	Ours bool `json:"ours,omitempty"`
+	// Draining says that an operator wants it empty: no container gets an address of it any more.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // Node is what the cloud says of this machine.
