@@ -120,12 +120,16 @@ func readConflist(file string) (*conflist, error) {
 // networkOf returns what the list says of our plugins; nil where eni-ipam is in none of its plugins.
 func networkOf(list *conflist) (*network, error) {
 	n := &network{file: list.File, name: list.Name}
-	for i, raw := range list.Plugins {
-		var p types.NetConf
-		if err := json.Unmarshal(raw, &p); err != nil {
+	for i, plugin := range list.Plugins {
+		raw, err := named(plugin, list.Name)
+		if err != nil {
 			return nil, fmt.Errorf("%s: plugins[%d]: %w", list.File, i, err)
 		}
-		if err := n.read(&p, raw); err != nil {
+		var p types.NetConf
+		if err = json.Unmarshal(raw, &p); err == nil {
+			err = n.read(&p, raw)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: plugins[%d]: %w (see: enictl lint %s)", list.File, i, err, list.File)
 		}
 	}
@@ -133,6 +137,23 @@ func networkOf(list *conflist) (*network, error) {
 		return nil, nil
 	}
 	return n, nil
+}
+
+// named puts the network's name into a plugin's configuration, as a runtime does.
+func named(plugin json.RawMessage, name string) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(plugin, &fields); err != nil {
+		return nil, err
+	}
+	if fields == nil {
+		return nil, errors.New("null is no plugin")
+	}
+	quoted, err := json.Marshal(name)
+	if err != nil {
+		return nil, err
+	}
+	fields["name"] = quoted
+	return json.Marshal(fields)
 }
 
 // read takes from one plugin of the list what is ours.

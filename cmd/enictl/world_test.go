@@ -130,7 +130,7 @@ func (w *world) start(cmd *exec.Cmd) (stdout, stderr string, status int) {
 func (w *world) ctl(status int, args ...string) string {
 	w.t.Helper()
 	cmd := exec.Command(bin.Path("enictl"), args...)
-	cmd.Env = []string{"NETCONFPATH=" + w.dir, "CNI_PATH=" + bin.Dir}
+	cmd.Env = []string{"NETCONFPATH=" + w.dir, "CNI_PATH=" + bin.Dir, "TMPDIR=" + w.dir}
 	stdout, stderr, got := w.start(cmd)
 	if got != status {
 		w.t.Fatalf("enictl %s ends with %d, not %d:\n%s%s", strings.Join(args, " "), got, status, stdout, stderr)
