@@ -47,6 +47,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"show", "[-o json]", "the node, its ENIs, its addresses and who has them", (*tool).show},
+		{"lint", "[CONFLIST]", "what is wrong with a conflist, unknown fields too", (*tool).lint},
 		{"reconcile", "[-dry-run] [-watch 10s]", "bring store, cloud and kernel together", (*tool).reconcile},
 		{"repair", "[-dry-run]", "put the kernel's rules and routes right from the store", (*tool).repair},
 		{"drain", "[-undo] ENI", "empty an ENI, and delete it when nothing of it is in use", (*tool).drain},

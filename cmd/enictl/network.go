@@ -38,6 +38,8 @@ type conflist struct {
 	File    string            `json:"-"`
 	Name    string            `json:"name"`
 	Plugins []json.RawMessage `json:"plugins"`
+
+	raw []byte
 }
 
 // network is a node's network that eni-ipam serves.
@@ -107,7 +109,7 @@ func readConflist(file string) (*conflist, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read conflist: %w", err)
 	}
-	list := &conflist{File: file}
+	list := &conflist{File: file, raw: data}
 	if err := json.Unmarshal(data, list); err != nil {
 		return nil, fmt.Errorf("read conflist %s: %w", file, err)
 	}
