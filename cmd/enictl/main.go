@@ -47,6 +47,10 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"show", "[-o json]", "the node, its ENIs, its addresses and who has them", (*tool).show},
+		{"warm", "N", "grow the pool until N addresses are free", (*tool).warm},
+		{"limits", "", "what the instance type takes", (*tool).limits},
+		{"maxpods", "[-host N]", "the number for kubelet's maxPods", (*tool).maxPods},
+		{"metrics", "[-o FILE]", "the pool for Prometheus", (*tool).metrics},
 		{"lint", "[CONFLIST]", "what is wrong with a conflist, unknown fields too", (*tool).lint},
 		{"reconcile", "[-dry-run] [-watch 10s]", "bring store, cloud and kernel together", (*tool).reconcile},
 		{"repair", "[-dry-run]", "put the kernel's rules and routes right from the store", (*tool).repair},
