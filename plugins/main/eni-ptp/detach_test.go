@@ -264,10 +264,15 @@ func TestGC(t *testing.T) {
 			n := prepared(t)
 			before := n.everything(t)
 			dead := nstest.New(t)
+			// A path of its own: the descriptor's number, and the namespace's, are soon another's.
+			gone := filepath.Join(t.TempDir(), "netns")
+			if err := os.Symlink(dead.Path(), gone); err != nil {
+				t.Fatal(err)
+			}
 			for id, c := range map[string]struct{ path, eni string }{
 				"a":    {nstest.New(t).Path(), "eni-1"},
 				"b":    {nstest.New(t).Path(), "eni-2"},
-				"gone": {dead.Path(), "eni-1"},
+				"gone": {gone, "eni-1"},
 			} {
 				add(t, n.NS, plugin{id: id, netns: c.path, conf: n.conf(c.eni)})
 			}
@@ -275,6 +280,9 @@ func TestGC(t *testing.T) {
 			stranger := plugin{id: "stranger", netns: nstest.New(t).Path(), conf: with(n.conf("eni-0"), map[string]any{"name": "another"})}
 			stranger.conf = with(stranger.conf, map[string]any{"prevResult": add(t, n.NS, stranger)})
 			dead.Close()
+			if err := os.Remove(gone); err != nil {
+				t.Fatal(err)
+			}
 			conf := with(n.conf("eni-1"), tt.keys)
 			succeed(t, n.NS, plugin{verb: "GC", conf: conf})
 			succeed(t, n.NS, plugin{verb: "GC", conf: conf})
