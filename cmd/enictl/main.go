@@ -51,6 +51,7 @@ func verbs() []verb {
 		{"limits", "", "what the instance type takes", (*tool).limits},
 		{"maxpods", "[-host N]", "the number for kubelet's maxPods", (*tool).maxPods},
 		{"metrics", "[-o FILE]", "the pool for Prometheus", (*tool).metrics},
+		{"doctor", "", "what on this node stands in the way", (*tool).doctor},
 		{"lint", "[CONFLIST]", "what is wrong with a conflist, unknown fields too", (*tool).lint},
 		{"reconcile", "[-dry-run] [-watch 10s]", "bring store, cloud and kernel together", (*tool).reconcile},
 		{"repair", "[-dry-run]", "put the kernel's rules and routes right from the store", (*tool).repair},
