@@ -116,7 +116,7 @@ func (t *tool) run(args []string) error {
 func (t *tool) usage(flags *flag.FlagSet) {
 	_ = t.printf("usage: enictl [-conflist FILE | -network NAME] COMMAND\n\ncommands:\n")
 	for _, v := range verbs() {
-		_ = t.printf("  %-30s %s\n", strings.TrimSpace(v.name+" "+v.args), v.about)
+		_ = t.printf("  %-34s %s\n", strings.TrimSpace(v.name+" "+v.args), v.about)
 	}
 	_ = t.printf("\noptions:\n")
 	flags.SetOutput(t.out)
