@@ -22,20 +22,48 @@ var (
 // thawBatch bounds how many cooled addresses one Take makes free, so that none pays for a thousand.
 const thawBatch = 64
 
-// AddAddresses makes the ENI's new addresses free. One that is known already stays as it is: whoever lists addresses may
-// add, never take.
+// AddAddresses makes the ENI's new addresses free, as the answer of the call says that added them. One that is known
+// already stays what it is, and of this ENI: whoever had it before has lost it.
 func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
 	for _, ip := range ips {
 		ip = ip.Unmap() // one address, one key
+		a, known, err := tx.Address(ip)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !known:
+			a = Address{IP: ip, State: Free, Since: tx.now}
+		case a.ENI == eni:
+			continue
+		}
+		a.ENI = eni
+		if err := tx.put(a); err != nil {
+			return fmt.Errorf("add address %s: %w", ip, err)
+		}
+	}
+	return nil
+}
+
+// AddSeen is AddAddresses by a list, which may be older than what the store knows: an address that the store has stays
+// where it is, and one that was taken out of the store less than staleness ago stays out.
+func (tx *Tx) AddSeen(eni string, ips []netip.Addr, staleness time.Duration) error {
+	for _, ip := range ips {
+		ip = ip.Unmap()
 		_, known, err := tx.Address(ip)
 		if err != nil {
 			return err
 		}
-		if known {
+		var since time.Duration
+		gone, err := tx.get(bucketGone, ip.AsSlice(), &since)
+		if err != nil {
+			return err
+		}
+		if known || gone && tx.now-since < staleness {
 			continue
 		}
-		if err := tx.put(Address{IP: ip, ENI: eni, State: Free, Since: tx.now}); err != nil {
-			return fmt.Errorf("add address %s: %w", ip, err)
+		if err := tx.AddAddresses(eni, []netip.Addr{ip}); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -160,6 +188,15 @@ func (tx *Tx) assign(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, erro
 		return Address{}, fmt.Errorf("record owner of %s: %w", ip, err)
 	}
 	return a, tx.b.Bucket(bucketWaiting).Delete(owner.key())
+}
+
+// Thaw frees all addresses whose cool-down is over. Take does so too, but only where nothing else is free.
+func (tx *Tx) Thaw() error {
+	for {
+		if n, err := tx.thaw(); err != nil || n < thawBatch {
+			return err
+		}
+	}
 }
 
 // thaw frees addresses whose cool-down is over, thawBatch at most, and says how many.

@@ -17,15 +17,6 @@ func (tx *Tx) Drain(id string, draining bool) (known bool, err error) {
 	return true, tx.set(bucketENIs, []byte(id), e)
 }
 
-// Thaw frees all addresses whose cool-down is over.
-func (tx *Tx) Thaw() error {
-	for {
-		if n, err := tx.thaw(); err != nil || n < thawBatch {
-			return err
-		}
-	}
-}
-
 // Copy writes the store, as it is, into another folder, which must exist. It returns ErrNoStore where there is none.
 func (s *Store) Copy(ctx context.Context, dir string) error {
 	to := filepath.Join(dir, filepath.Base(s.Path()))

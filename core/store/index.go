@@ -54,6 +54,9 @@ func (tx *Tx) put(a Address) error {
 			return err
 		}
 	}
+	if err := tx.b.Bucket(bucketGone).Delete(a.IP.AsSlice()); err != nil {
+		return err
+	}
 	if err := tx.set(bucketCounts, []byte(a.ENI), n); err != nil {
 		return err
 	}
@@ -66,6 +69,9 @@ func (tx *Tx) drop(a Address) error {
 		return fmt.Errorf("remove %s: %w: %s, %s", a.IP, ErrNotFree, a.State, a.Owner)
 	}
 	if err := tx.unindex(a); err != nil {
+		return err
+	}
+	if err := tx.set(bucketGone, a.IP.AsSlice(), tx.now); err != nil {
 		return err
 	}
 	return tx.b.Bucket(bucketAddresses).Delete(a.IP.AsSlice())

@@ -44,6 +44,23 @@ func (tx *Tx) Unrelease(ips []netip.Addr) error {
 	return nil
 }
 
+// UnreleaseAll is Unrelease of whatever of the ENI is marked.
+func (tx *Tx) UnreleaseAll(eni string) error {
+	all, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.ENI != eni {
+			continue
+		}
+		if err := tx.Unrelease([]netip.Addr{a.IP}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Remove takes addresses out of the store that the cloud no longer has. One that a container owns is an error, and stays.
 func (tx *Tx) Remove(ips []netip.Addr) error {
 	for _, ip := range ips {
@@ -128,6 +145,15 @@ func (tx *Tx) LetRest(what, class, reason string, pause func(attempts int) time.
 	r = Rest{Attempts: r.Attempts + 1, Class: class, Reason: reason}
 	r.Until = tx.now + pause(r.Attempts)
 	return tx.set(bucketRests, []byte(what), r)
+}
+
+// WakeAll ends all rests, for an operator who knows that their reasons are gone.
+func (tx *Tx) WakeAll() error {
+	if err := tx.b.DeleteBucket(bucketRests); err != nil {
+		return err
+	}
+	_, err := tx.b.CreateBucket(bucketRests)
+	return err
 }
 
 // Wake ends a thing's rest and forgets its failures.

@@ -37,7 +37,13 @@ type Store struct {
 }
 
 // At returns the store in dir, which need not exist yet.
-func At(dir string) *Store { return &Store{dir: dir, now: SinceBoot} }
+func At(dir string) *Store { return WithClock(dir, SinceBoot) }
+
+// WithClock is At with another clock than SinceBoot, for those who cannot wait for a cool-down to end.
+func WithClock(dir string, now func() time.Duration) *Store { return &Store{dir: dir, now: now} }
+
+// Now is the time by the store's clock.
+func (s *Store) Now() time.Duration { return s.now() }
 
 // Path returns the store's file.
 func (s *Store) Path() string { return filepath.Join(s.dir, "state.db") }

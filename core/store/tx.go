@@ -32,6 +32,7 @@ var (
 	bucketRests     = []byte("rests")     // what rests -> Rest
 	bucketWaiting   = []byte("waiting")   // owner -> deadline
 	bucketIntents   = []byte("intents")   // number -> Intent
+	bucketGone      = []byte("gone")      // IP that was removed -> since when; no more than the subnets have
 
 	keyVersion = []byte("version")
 	keyBoot    = []byte("boot")
@@ -42,7 +43,7 @@ var (
 func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketENIs, bucketAddresses, bucketOwners, bucketFree, bucketCooling, bucketCounts, bucketWaiting,
-		bucketIntents, bucketRests,
+		bucketIntents, bucketRests, bucketGone,
 	}
 }
 

@@ -65,6 +65,9 @@ type ENI struct {
 	SubnetID    string       `json:"subnetID,omitempty"`
 	// Ours says that we made it: it has our tags, and may be deleted when it is empty.
 	Ours bool `json:"ours,omitempty"`
+	// Lost says that the API last did not list it among the instance's: others detached or deleted it. It is kept for the
+	// containers that it has, and nothing of it is given to others.
+	Lost bool `json:"lost,omitempty"`
 	// Draining says that an operator wants it empty: no container gets an address of it any more.
 	Draining bool `json:"draining,omitempty"`
 }

@@ -127,7 +127,7 @@ func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) 
 func (s *Supply) wait(ctx context.Context, owner store.Owner) func(*store.Tx) error {
 	until := s.began + time.Duration(s.conf.Timeout)
 	if deadline, ok := ctx.Deadline(); ok {
-		until = store.SinceBoot() + time.Until(deadline)
+		until = s.store.Now() + time.Until(deadline)
 	}
 	return func(tx *store.Tx) error { return tx.Wait(owner, until) }
 }

@@ -22,10 +22,13 @@ type knowledge struct {
 	refused map[string]error // by ENI, or "" for another one: what took nothing in this growth
 }
 
-// know reads the store.
+// know reads the store. What has cooled down is free then: it may be all that is lacking, or be too much.
 func (s *Supply) know(ctx context.Context) (*knowledge, error) {
 	k := &knowledge{counts: map[string]store.Counts{}}
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := tx.Thaw(); err != nil {
+			return err
+		}
 		var errs [6]error
 		k.node, k.known, errs[0] = tx.Node()
 		k.enis, errs[1] = tx.ENIs()
@@ -61,8 +64,11 @@ func (s *Supply) state(k *knowledge) pool.State {
 		ENILimit: k.node.MaxENIs, PerENI: k.node.AddressesPerENI, Waiting: k.waiting,
 		CanCreate: s.conf.Cloud != netconf.StaticCloud && !resting && k.refused[""] == nil,
 	}
-	now := store.SinceBoot()
+	now := s.store.Now()
 	for _, e := range k.enis {
+		if e.Lost {
+			continue
+		}
 		if !s.usable(e) {
 			st.Others++
 			continue

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -52,15 +54,33 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
 	limits := s.limits(ctx, driver, node.InstanceType)
-	managed, foreign := s.managed(merge(node.ENIs, listed), authoritative, k)
+	seen, staleness := merge(node.ENIs, listed, k.enis), time.Duration(math.MaxInt64)
+	if len(seen) == 0 {
+		return listErr // the metadata service knows no ENI's ID, and the API did not answer
+	}
+	if authoritative {
+		staleness = settled
+	}
+	managed, foreign := s.managed(seen, authoritative, k)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := move(tx, listed); err != nil {
+			return err
+		}
 		for _, e := range managed {
-			if err := errors.Join(tx.PutENI(s.eniRecord(e, node.InstanceID, limits)), tx.AddAddresses(e.ID, e.Addresses)); err != nil {
+			record := s.eniRecord(e, node.InstanceID, limits)
+			record.Lost = !authoritative && lost(k, e.ID)
+			if err := errors.Join(tx.PutENI(record), tx.AddSeen(e.ID, e.Addresses, staleness)); err != nil {
 				return err
 			}
 		}
-		n := nodeRecord(node, limits)
+		for _, e := range omitted(node.ENIs, listed, k) {
+			if err := tx.AddSeen(e.ID, e.Addresses, staleness); err != nil {
+				return err
+			}
+		}
+		n := nodeRecord(node, seen, limits)
 		n.ForeignENIs = foreign
+		keepKnown(&n, k.node)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
 		}
@@ -96,20 +116,72 @@ func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType s
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
-// the latter knows the rest best, where it answered. An ENI that only the API has waits until its link is there.
-func merge(metadata, listed []cloud.ENI) []cloud.ENI {
+// the latter knows the rest best, where it answered: an ENI that only the API has waits until its link is there, and one
+// that only the metadata service has is gone, and that service late. Not every metadata service knows IDs and device
+// indexes: where the API did not tell them either, the store may know them, and an ENI that nobody can name waits for the
+// API.
+func merge(metadata, listed []cloud.ENI, known []store.ENI) []cloud.ENI {
+	names := map[string]cloud.ENI{} // by MAC
+	for _, e := range known {
+		names[e.MAC] = cloud.ENI{ID: e.ID, DeviceIndex: e.DeviceIndex}
+	}
 	byID := map[string]cloud.ENI{}
 	for _, e := range listed {
-		byID[e.ID] = e
+		byID[e.ID], names[e.MAC] = e, e
 	}
 	var merged []cloud.ENI
 	for _, e := range metadata {
-		if api, ok := byID[e.ID]; ok {
+		if e.ID == "" {
+			e.ID, e.DeviceIndex = names[e.MAC].ID, names[e.MAC].DeviceIndex
+		}
+		api, ok := byID[e.ID]
+		if ok {
 			e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
 		}
-		merged = append(merged, e)
+		if e.ID != "" && (ok || len(listed) == 0) {
+			merged = append(merged, e)
+		}
 	}
 	return merged
+}
+
+// omitted returns the ENIs that the API lists and the store has, and of which the metadata service says nothing.
+func omitted(metadata, listed []cloud.ENI, k *knowledge) []cloud.ENI {
+	return slices.DeleteFunc(slices.Clone(listed), func(e cloud.ENI) bool {
+		return slices.ContainsFunc(metadata, func(m cloud.ENI) bool { return m.ID == e.ID }) ||
+			!slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
+	})
+}
+
+// move records that addresses are another ENI's than the store has it: others took them from one, and the cloud gave them
+// to the other.
+func move(tx *store.Tx, listed []cloud.ENI) error {
+	holder := map[netip.Addr]string{}
+	for _, e := range listed {
+		for _, ip := range e.Addresses {
+			holder[ip] = e.ID
+		}
+	}
+	addresses, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		eni, held := holder[a.IP]
+		if !held || eni == a.ENI {
+			continue
+		}
+		if _, managed, err := tx.ENI(eni); err != nil || !managed {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := tx.AddAddresses(eni, []netip.Addr{a.IP}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // managed returns the ENIs that are ours to use: the primary one, those with our tag, those that the configuration
@@ -120,7 +192,7 @@ func (s *Supply) managed(enis []cloud.ENI, authoritative bool, k *knowledge) (ou
 		_, tagged := e.Tags[TagOwner]
 		known := slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
 		switch {
-		case e.Primary, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
+		case e.Primary, s.conf.Cloud == netconf.StaticCloud, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
 			ours = append(ours, e)
 		default:
 			foreign++
@@ -146,18 +218,36 @@ func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) 
 	return r
 }
 
-// nodeRecord is the node as the store has it.
-func nodeRecord(n *cloud.Node, limits cloud.Limits) store.Node {
+// nodeRecord is the node, with its merged ENIs, as the store has it.
+func nodeRecord(n *cloud.Node, enis []cloud.ENI, limits cloud.Limits) store.Node {
 	r := store.Node{
 		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
 		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI,
 	}
-	for _, e := range n.ENIs {
+	for _, e := range enis {
 		if e.Primary {
 			r.PrimaryENI = e.ID
 		}
 	}
 	return r
+}
+
+// keepKnown keeps what was known of the node where the cloud did not tell it this time.
+func keepKnown(n *store.Node, old store.Node) {
+	if len(n.VPCCIDRs) == 0 {
+		n.VPCCIDRs = old.VPCCIDRs
+	}
+	if n.MaxENIs == 0 {
+		n.MaxENIs = old.MaxENIs
+	}
+	if n.AddressesPerENI == 0 {
+		n.AddressesPerENI = old.AddressesPerENI
+	}
+}
+
+// lost says whether the store has the ENI as Lost.
+func lost(k *knowledge, eni string) bool {
+	return slices.ContainsFunc(k.enis, func(e store.ENI) bool { return e.ID == eni && e.Lost })
 }
 
 // forget takes out of the store what the API does not list and no container owns: ENIs, and addresses that were free for
@@ -175,7 +265,7 @@ func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
 	if err != nil {
 		return err
 	}
-	now := store.SinceBoot()
+	now := s.store.Now()
 	for _, a := range addresses {
 		if a.State == store.Free && !has[a.IP] && now-a.Since > settled {
 			s.log.Warn("the cloud took a free address away", "address", a.IP, "eni", a.ENI)
@@ -192,6 +282,12 @@ func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
 		n, err := tx.Counts(e.ID)
 		if err != nil {
 			return err
+		}
+		if e.Lost != !attached[e.ID] {
+			e.Lost = !attached[e.ID]
+			if err := tx.PutENI(e); err != nil {
+				return err
+			}
 		}
 		if attached[e.ID] || n.Total() > 0 || now-n.Changed <= settled {
 			continue

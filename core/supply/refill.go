@@ -82,20 +82,7 @@ func (s *Supply) release(ctx context.Context, driver cloud.Driver, step pool.Ste
 	if err != nil || len(intent.Addresses) == 0 {
 		return err
 	}
-	err = driver.Unassign(ctx, step.ENI, intent.Addresses)
-	s.log.Info("unassign", "eni", step.ENI, "addresses", intent.Addresses, "error", err)
-	if err != nil {
-		err = fmt.Errorf("unassign %v from %s: %w", intent.Addresses, step.ENI, err)
-	}
-	if ClassOf(err).Ambiguous() {
-		return err // the intent stays open: whoever asks the cloud next settles it
-	}
-	return s.join(ctx, err, func(tx *store.Tx) error {
-		if err != nil {
-			return errors.Join(tx.Unrelease(intent.Addresses), tx.Settle(intent.Number))
-		}
-		return errors.Join(tx.Remove(intent.Addresses), tx.Settle(intent.Number))
-	})
+	return s.completeUnassign(ctx, driver, intent, intent.Addresses)
 }
 
 // DeleteENI deletes an ENI of ours, none of whose addresses is in use: they are marked before, as in a release.
@@ -127,7 +114,7 @@ func (s *Supply) mark(ctx context.Context, op, eni string, count int) (intent st
 			count = n.Free
 		}
 		chosen, err = tx.MarkReleasing(eni, count)
-		if err != nil {
+		if err != nil || op == store.OpUnassign && len(chosen) == 0 { // containers have them by now
 			return err
 		}
 		intent = s.stamp(store.Intent{Op: op, ENI: eni, Addresses: chosen})

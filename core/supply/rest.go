@@ -59,7 +59,7 @@ func throttledPause(attempts int) time.Duration {
 
 // sleepOut waits until a rest is over. Where ctx ends before, it says so at once, for waiting would be no use.
 func (s *Supply) sleepOut(ctx context.Context, rest store.Rest) error {
-	left := rest.Until - store.SinceBoot()
+	left := rest.Until - s.store.Now()
 	if left <= 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package supply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,47 +12,104 @@ import (
 )
 
 // settle finds out what became of the intents that processes left open which died, or had no answer. listed is what the
-// API said after they were written.
+// API said after they were written. What the cloud refuses for good is settled too, and no failure of whoever comes later.
 func (s *Supply) settle(ctx context.Context, driver cloud.Driver, instance string, intents []store.Intent, listed []cloud.ENI) error {
 	for _, i := range intents {
-		var err error
-		switch i.Op {
-		case store.OpAssign: // learn added what is there
-			err = s.store.Update(ctx, func(tx *store.Tx) error { return tx.Settle(i.Number) })
-		case store.OpUnassign:
-			err = s.settleUnassign(ctx, i, listed)
-		case store.OpCreateENI:
-			err = s.completeENI(ctx, driver, instance, i)
-		case store.OpDeleteENI:
-			err = s.completeDeletion(ctx, driver, instance, i)
+		err := s.settleOne(ctx, driver, instance, i, listed)
+		if err == nil {
+			continue
 		}
-		if err != nil {
-			return fmt.Errorf("settle what process %d began (%s): %w", i.PID, i.Op, err)
+		err = fmt.Errorf("settle what process %d began (%s): %w", i.PID, i.Op, err)
+		if open, openErr := s.open(ctx, i.Number); open || openErr != nil {
+			return errors.Join(err, openErr)
 		}
+		s.log.Warn("an earlier change was refused", "error", err)
 	}
 	return nil
 }
 
-// settleUnassign puts those addresses back to use that the cloud still has, and forgets the others.
-func (s *Supply) settleUnassign(ctx context.Context, i store.Intent, listed []cloud.ENI) error {
-	at := slices.IndexFunc(listed, func(e cloud.ENI) bool { return e.ID == i.ENI })
-	var still, gone []netip.Addr
-	for _, ip := range i.Addresses {
-		if at >= 0 && slices.Contains(listed[at].Addresses, ip) {
-			still = append(still, ip)
-		} else {
-			gone = append(gone, ip)
-		}
+func (s *Supply) settleOne(ctx context.Context, driver cloud.Driver, instance string, i store.Intent, listed []cloud.ENI) error {
+	switch i.Op {
+	case store.OpAssign: // learn added what is there
+		return s.store.Update(ctx, func(tx *store.Tx) error { return tx.Settle(i.Number) })
+	case store.OpUnassign:
+		return s.settleUnassign(ctx, driver, i, listed)
+	case store.OpCreateENI:
+		return s.completeENI(ctx, driver, instance, i)
+	case store.OpDeleteENI:
+		return s.settleDeletion(ctx, driver, instance, i)
 	}
-	return s.store.Update(ctx, func(tx *store.Tx) error {
-		if err := tx.Unrelease(still); err != nil {
-			return err
-		}
-		if err := tx.Remove(gone); err != nil {
-			return err
-		}
-		return tx.Settle(i.Number)
+	return fmt.Errorf("%w: an intent to %s", store.ErrCorrupt, i.Op)
+}
+
+// open says whether an intent is.
+func (s *Supply) open(ctx context.Context, number uint64) (open bool, err error) {
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		intents, err := tx.Intents()
+		open = slices.ContainsFunc(intents, func(i store.Intent) bool { return i.Number == number })
+		return err
 	})
+	return open, err
+}
+
+// settleUnassign has the cloud take those addresses that it still has. They are never put back to use on the word of a
+// list: the call that had no answer may yet be carried out.
+func (s *Supply) settleUnassign(ctx context.Context, driver cloud.Driver, i store.Intent, listed []cloud.ENI) error {
+	at := slices.IndexFunc(listed, func(e cloud.ENI) bool { return e.ID == i.ENI })
+	still := slices.DeleteFunc(slices.Clone(i.Addresses), func(ip netip.Addr) bool {
+		return at < 0 || !slices.Contains(listed[at].Addresses, ip)
+	})
+	if len(still) == 0 {
+		return s.unassigned(ctx, i, nil, nil)
+	}
+	return s.completeUnassign(ctx, driver, i, still)
+}
+
+// completeUnassign has the cloud take addresses of an intent, which may be all of them.
+func (s *Supply) completeUnassign(ctx context.Context, driver cloud.Driver, i store.Intent, some []netip.Addr) error {
+	err := driver.Unassign(ctx, i.ENI, some)
+	s.log.Info("unassign", "eni", i.ENI, "addresses", some, "error", err)
+	if err != nil {
+		err = fmt.Errorf("unassign %v from %s: %w", some, i.ENI, err)
+	}
+	if ClassOf(err).Ambiguous() {
+		return err // the intent stays open: whoever asks the cloud next settles it
+	}
+	return s.unassigned(ctx, i, some, err)
+}
+
+// unassigned forgets the addresses of an intent, but puts some back to use where the cloud refused to take them with err.
+func (s *Supply) unassigned(ctx context.Context, i store.Intent, some []netip.Addr, err error) error {
+	return s.join(ctx, err, func(tx *store.Tx) error {
+		if err != nil {
+			if err := tx.Unrelease(some); err != nil {
+				return err
+			}
+			i.Addresses = slices.DeleteFunc(slices.Clone(i.Addresses), func(ip netip.Addr) bool { return slices.Contains(some, ip) })
+		}
+		return errors.Join(tx.Remove(i.Addresses), tx.Settle(i.Number))
+	})
+}
+
+// settleDeletion completes a deletion, unless a container has an address of the ENI: others may have given it more, which
+// were learnt since.
+func (s *Supply) settleDeletion(ctx context.Context, driver cloud.Driver, instance string, i store.Intent) error {
+	inUse := false
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Counts(i.ENI)
+		if err != nil {
+			return err
+		}
+		if inUse = n.Assigned+n.Cooling > 0; inUse {
+			return errors.Join(tx.UnreleaseAll(i.ENI), tx.Settle(i.Number))
+		}
+		_, err = tx.MarkReleasing(i.ENI, n.Free)
+		return err
+	})
+	if err != nil || inUse {
+		return err
+	}
+	return s.completeDeletion(ctx, driver, instance, i)
 }
 
 // completeENI makes the ENI of an intent, or completes what an earlier call made of it: the token tells the cloud that it
@@ -102,10 +160,7 @@ func (s *Supply) completeDeletion(ctx context.Context, driver cloud.Driver, inst
 			return err
 		}
 		return s.join(ctx, err, func(tx *store.Tx) error {
-			if err := tx.Unrelease(i.Addresses); err != nil {
-				return err
-			}
-			return tx.Settle(i.Number)
+			return errors.Join(tx.UnreleaseAll(i.ENI), tx.Settle(i.Number))
 		})
 	}
 	return s.store.Update(ctx, func(tx *store.Tx) error {

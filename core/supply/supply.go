@@ -32,7 +32,12 @@ type Supply struct {
 
 // New returns the supply of the store that the configuration names. The driver is asked for only when it is needed.
 func New(conf *netconf.IPAM, driver func() (cloud.Driver, error), log *slog.Logger) *Supply {
-	return &Supply{store: store.At(conf.DataDir), conf: conf, driver: driver, log: log, began: store.SinceBoot()}
+	return On(store.At(conf.DataDir), conf, driver, log)
+}
+
+// On is New with a store, and its clock, which is the supply's too.
+func On(st *store.Store, conf *netconf.IPAM, driver func() (cloud.Driver, error), log *slog.Logger) *Supply {
+	return &Supply{store: st, conf: conf, driver: driver, log: log, began: st.Now()}
 }
 
 // Driver returns what finds the driver that the configuration names: a binary along a path such as CNI_PATH.
@@ -62,7 +67,7 @@ func (s *Supply) policy() pool.Policy {
 
 // usable says whether containers may have addresses of the ENI.
 func (s *Supply) usable(e store.ENI) bool {
-	return e.DeviceIndex >= s.conf.FirstDeviceIndex && !e.Draining
+	return e.DeviceIndex >= s.conf.FirstDeviceIndex && !e.Draining && !e.Lost
 }
 
 // ClassOf is the class of the cloud's error in err; none where there is none.

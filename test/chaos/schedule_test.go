@@ -1,0 +1,398 @@
+package chaos
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "the schedule to run, as a failure names it; by chance where it is 0")
+	schedules = flag.Int("schedules", 8, "how many schedules to run")
+	steps     = flag.Int("steps", 400, "how many steps a schedule has")
+)
+
+// TestSchedules runs random schedules. One that fails names its seed and prints what it did.
+func TestSchedules(t *testing.T) {
+	n := *schedules
+	if *seedFlag != 0 {
+		n = 1
+	}
+	for range n {
+		seed := *seedFlag
+		if seed == 0 {
+			seed = rand.Uint64()
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			runSchedule(t, seed)
+		})
+	}
+}
+
+// pools are configurations that behave differently.
+func pools(r *rand.Rand) map[string]any {
+	conf := map[string]any{
+		"batch": 1 + r.IntN(8), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "subnets": []string{"subnet-0", "subnet-1"},
+		"warm": pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 2, "target": 4, "max": 6}),
+	}
+	if r.IntN(3) == 0 {
+		conf["manage"] = "all"
+	}
+	return conf
+}
+
+func runSchedule(t *testing.T, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 0))
+	conf := pools(r)
+	n := newNode(newWorld(t, pick(r, "t3.medium", "m5.large"), conf, "10.0.0.0/26", "10.0.1.0/26"), r)
+	var foreign *vpcsim.ENI
+	if conf["manage"] == nil && r.IntN(2) == 0 {
+		e, err := n.AddENI(n.instance.ID, "subnet-1", 1, netip.Addr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		foreign = &e
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, line := range n.trail[max(0, len(n.trail)-80):] {
+				t.Log(line)
+			}
+			t.Logf("pool %v, foreign %v; again: -run TestSchedules -seed %d", conf, foreign != nil, seed)
+		}
+	})
+	for i := range *steps {
+		n.step(t)
+		s := n.check(t)
+		if i%20 == 0 {
+			n.checkIndexes(t, s)
+		}
+		if t.Failed() {
+			t.Fatalf("at step %d", i)
+		}
+	}
+	n.end(t, foreign)
+}
+
+// step does one thing that may happen.
+func (n *node) step(t *testing.T) {
+	t.Helper()
+	switch dice := n.r.IntN(100); {
+	case dice < 30:
+		n.addSome(t)
+	case dice < 50:
+		n.delSome(t)
+	case dice < 58:
+		n.burst(t)
+	case dice < 60:
+		n.gc(t)
+	case dice < 72:
+		n.refill(t, n.conf)
+	case dice < 76:
+		n.learn(t)
+	case dice < 84:
+		n.pass(pick(n.r, time.Second, 20*time.Second, 40*time.Second, 90*time.Second, 11*time.Minute))
+	case dice < 85:
+		n.reboot(t)
+	case dice < 94:
+		n.trouble(t)
+	default:
+		n.behind(t)
+	}
+	n.dieAfter(0)
+}
+
+// perhapsDie lets a process die in the coming call, now and then.
+func (n *node) perhapsDie() {
+	if n.r.IntN(4) == 0 {
+		n.dieAfter(1 + n.r.IntN(6))
+	}
+}
+
+// addSome is an ADD of a new container, of a live one, or of one whose last ADD failed.
+func (n *node) addSome(t *testing.T) {
+	t.Helper()
+	n.perhapsDie()
+	id, want := n.name(), netip.Addr{}
+	switch n.r.IntN(8) {
+	case 0:
+		if all := ids(n.live); len(all) > 0 {
+			id = pick(n.r, all...)
+		}
+	case 1:
+		if all := ids(n.unsure); len(all) > 0 {
+			id = pick(n.r, all...)
+		}
+	case 2:
+		want = netip.AddrFrom4([4]byte{10, 0, byte(n.r.IntN(2)), byte(4 + n.r.IntN(30))})
+	}
+	_ = n.add(t, id, want) // it may well fail
+}
+
+func (n *node) name() string {
+	n.named++
+	return fmt.Sprint("c", n.named)
+}
+
+// delSome is a DEL of a container that lives, or whose ADD failed, or that never was.
+func (n *node) delSome(t *testing.T) {
+	t.Helper()
+	id := n.name()
+	if all := append(ids(n.live), ids(n.unsure)...); len(all) > 0 && n.r.IntN(10) > 0 {
+		id = pick(n.r, all...)
+	}
+	n.del(t, id)
+}
+
+// burst is calls at once.
+func (n *node) burst(t *testing.T) {
+	t.Helper()
+	n.perhapsDie()
+	var all sync.WaitGroup
+	for _, id := range ids(n.live) {
+		if n.r.IntN(3) == 0 {
+			all.Go(func() { n.del(t, id) })
+		}
+	}
+	for range n.r.IntN(6) {
+		id := n.name()
+		all.Go(func() { _ = n.add(t, id, netip.Addr{}) })
+	}
+	if n.r.IntN(2) == 0 {
+		all.Go(func() { n.refill(t, n.conf) })
+	}
+	all.Wait()
+}
+
+func (n *node) refill(t *testing.T, conf *netconf.IPAM) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	var err error
+	dead := mayDie(func() { err = n.supply(conf).Refill(ctx) })
+	n.did("refill: %v died %v", err, dead)
+}
+
+func (n *node) learn(t *testing.T) {
+	t.Helper()
+	n.perhapsDie()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	var err error
+	asked := n.Calls("DescribeNetworkInterfaces")
+	n.ClearFaults() // so that the API answers
+	dead := mayDie(func() { err = n.supply(n.conf).Learn(ctx) })
+	n.looked = n.looked || err == nil && !dead && n.Calls("DescribeNetworkInterfaces") > asked
+	n.did("learn: %v died %v", err, dead)
+}
+
+// reboot ends all containers, and with them the store.
+func (n *node) reboot(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(n.dataDir); err != nil {
+		t.Fatal(err)
+	}
+	clear(n.live)
+	clear(n.unsure)
+	clear(n.released)
+	n.looked = false
+	n.did("reboot")
+}
+
+// trouble is what a cloud does now and then.
+func (n *node) trouble(t *testing.T) {
+	t.Helper()
+	action := pick(n.r, "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateNetworkInterface", "AttachNetworkInterface",
+		"ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface", "DescribeNetworkInterfaces")
+	fault := vpcsim.Fault{Action: action, Times: 1 + n.r.IntN(2)}
+	what := n.r.IntN(10)
+	switch what {
+	case 0, 1, 2:
+		fault.AfterEffect = true
+		n.Inject(fault)
+	case 3:
+		fault.Status, fault.Code = 503, "Unavailable"
+		n.Inject(fault)
+	case 4:
+		fault.Status, fault.Code = 403, "UnauthorizedOperation"
+		n.Inject(fault)
+	case 5:
+		n.Throttle(vpcsim.Bucket{Action: action, Burst: 1, PerSecond: 2})
+	case 6:
+		n.StaleMetadata(true)
+	case 7:
+		n.LagMetadata(pick(n.r, 50*time.Millisecond, 500*time.Millisecond))
+	case 8:
+		if err := n.FillSubnet(pick(n.r, "subnet-0", "subnet-1"), n.r.IntN(3)); err != nil {
+			t.Fatal(err)
+		}
+	case 9:
+		n.calm()
+	}
+	n.did("trouble %d with %s", what, action)
+	if n.r.IntN(3) == 0 {
+		n.calm()
+	}
+}
+
+// calm ends all trouble.
+func (n *node) calm() {
+	n.ClearFaults()
+	n.StaleMetadata(false)
+	n.LagMetadata(0)
+	n.EmptySubnets()
+	n.did("calm")
+}
+
+// behind is what others do to the account behind our back.
+func (n *node) behind(t *testing.T) {
+	t.Helper()
+	e := pick(n.r, n.ENIs(n.instance.ID)...)
+	primary, ours := e.DeviceIndex == 0, e.Tags[supply.TagInstance] != ""
+	switch n.r.IntN(4) {
+	case 0, 1:
+		if len(e.Secondary) > 0 {
+			ip := pick(n.r, e.Secondary...)
+			n.excused[ip] = true
+			err := n.RemoveAddress(ip)
+			n.did("behind: %s loses %s: %v", e.ID, ip, err)
+		}
+	case 2:
+		if primary && n.conf.FirstDeviceIndex == 0 || ours {
+			added, err := n.AddAddresses(e.ID, 1+n.r.IntN(2))
+			n.did("behind: %s gets %v: %v", e.ID, added, err)
+		}
+	case 3:
+		if primary || !ours || e.State != vpcsim.Attached {
+			return
+		}
+		for _, ip := range e.Secondary {
+			n.excused[ip] = true
+		}
+		n.away[e.ID], n.looked = true, false
+		away := pick(n.r, n.DetachENI, n.DeleteENI)
+		err := away(e.ID)
+		n.did("behind: %s goes: %v", e.ID, err)
+	}
+}
+
+// end lets the trouble end, and looks whether all comes right; then all containers go, and the account is to be as it was.
+func (n *node) end(t *testing.T, foreign *vpcsim.ENI) {
+	t.Helper()
+	n.calm()
+	n.settle(t, n.conf)
+	n.agree(t)
+	for _, id := range append(ids(n.live), ids(n.unsure)...) {
+		n.del(t, id)
+	}
+	n.settle(t, n.conf)
+	for range 2 {
+		if err := n.add(t, n.name(), netip.Addr{}); err != nil {
+			t.Errorf("with nothing wrong any more: %v", err)
+		}
+	}
+	for _, id := range ids(n.live) {
+		n.del(t, id)
+	}
+	drained := *n.conf
+	drained.Warm, drained.ENIIdle = netconf.Warm{Max: 1}, new(netconf.Duration)
+	n.settle(t, &drained)
+	n.agree(t)
+	n.sweep(t)
+	for _, e := range n.AllENIs() {
+		switch {
+		case e.DeviceIndex == 0 && e.InstanceID != "" && len(e.Secondary) <= 1:
+		case foreign != nil && e.ID == foreign.ID && e.InstanceID != "":
+		default:
+			t.Errorf("left in the account: %s, attached to %q at %d, %v", e.ID, e.InstanceID, e.DeviceIndex, e.Secondary)
+		}
+	}
+}
+
+// settle lets time pass and processes learn and refill until nothing happens any more.
+func (n *node) settle(t *testing.T, conf *netconf.IPAM) {
+	t.Helper()
+	for range 12 {
+		n.pass(11 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		s := n.supply(conf)
+		err := s.Learn(ctx)
+		changes := n.Calls("")
+		if err == nil {
+			err = s.Refill(ctx)
+		}
+		cancel()
+		n.did("settle: %v", err)
+		now := n.check(t)
+		if err == nil && n.Calls("") == changes && len(now.intents) == 0 && !thawing(now) {
+			return
+		}
+	}
+	t.Errorf("never settled: %+v", n.snapshot(t).intents)
+}
+
+// thawing says whether addresses cool down that nobody makes free.
+func thawing(s snapshot) bool {
+	for _, a := range s.addresses {
+		if a.State == store.Cooling || a.State == store.Releasing {
+			return true
+		}
+	}
+	return false
+}
+
+// agree compares cloud and store. What containers hold that was taken away is theirs until they go.
+func (n *node) agree(t *testing.T) {
+	t.Helper()
+	s := n.snapshot(t)
+	if len(s.intents) > 0 {
+		t.Errorf("left open: %+v", s.intents)
+	}
+	managed := map[string]bool{}
+	for _, e := range s.enis {
+		managed[e.ID] = true
+	}
+	for _, a := range s.addresses {
+		if s.cloud[a.IP] != a.ENI && (a.State != store.Assigned || !n.excused[a.IP]) {
+			t.Errorf("the store has %s (%s) on %s, the cloud on %q", a.IP, a.State, a.ENI, s.cloud[a.IP])
+		}
+		delete(s.cloud, a.IP)
+	}
+	for ip, eni := range s.cloud {
+		if managed[eni] {
+			t.Errorf("the cloud has %s on %s, and the store does not know", ip, eni)
+		}
+	}
+}
+
+// sweep deletes the ENIs that we made and that are attached to nothing, as the operator's tool does.
+func (n *node) sweep(t *testing.T) {
+	t.Helper()
+	found, err := n.driver.TaggedENIs(t.Context(), map[string]string{supply.TagOwner: n.conf.Owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range found {
+		if e.State != cloud.Available {
+			t.Errorf("%s is %s after all were drained", e.ID, e.State)
+			continue
+		}
+		if err := n.driver.DeleteENI(t.Context(), "", e.ID); err != nil {
+			t.Errorf("sweep: %v", err)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+// Package chaos does to a pool of addresses whatever may happen to one, in random order, and looks after each step
+// whether what must never happen has: an address with two owners, a live container whose address the cloud has given
+// back, an address reused before it cooled down, an ENI or an address that nobody knows of.
+//
+// Time passes by a clock that the schedules move on. The store keeps time by CLOCK_BOOTTIME, which never jumps back and
+// which setting the wall clock does not touch, so there is no step that sets it.
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/aws"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// world is a simulated cloud on loopback with one instance, and that instance's pool.
+type world struct {
+	*vpcsim.VPC
+	instance  vpcsim.Instance
+	ec2, imds *httptest.Server
+	dataDir   string
+	conf      *netconf.IPAM
+	driver    cloud.Driver
+	store     *store.Store
+	ahead     atomic.Int64 // of the kernel's clock, in nanoseconds
+	log       *slog.Logger
+
+	mu      sync.Mutex
+	dieAt   int // how many moments until a process dies; 0 is never
+	moments int // how many there were
+}
+
+// ipam is the configuration's "ipam" section: what the world needs, and more.
+func (w *world) ipam(more map[string]any) map[string]any {
+	section := map[string]any{
+		"type": "eni-ipam", "cloud": "aws", "dataDir": w.dataDir,
+		"driver": map[string]string{"region": "eu-test-1", "ec2Endpoint": w.ec2.URL, "imdsEndpoint": w.imds.URL},
+	}
+	for k, v := range more {
+		section[k] = v
+	}
+	return section
+}
+
+// newWorld is an instance of the type whose primary ENI is in the first of the subnets, with a pool so configured.
+func newWorld(t *testing.T, instanceType string, conf map[string]any, subnets ...string) *world {
+	t.Helper()
+	config := vpcsim.Config{Region: "eu-test-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
+	for i, cidr := range subnets {
+		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr)})
+	}
+	w := &world{VPC: vpcsim.New(config), log: slog.New(slog.DiscardHandler)}
+	t.Cleanup(w.Close)
+	var err error
+	if w.instance, err = w.AddInstance(instanceType); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.AddENI(w.instance.ID, "subnet-0", 0, netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	w.ec2, w.imds = httptest.NewServer(w.EC2()), httptest.NewServer(w.IMDSFor(w.instance.ID))
+	t.Cleanup(w.ec2.Close)
+	t.Cleanup(w.imds.Close)
+	base, err := os.MkdirTemp("/dev/shm", "enichain-chaos-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	w.dataDir = filepath.Join(base, "data")
+	w.store = store.WithClock(w.dataDir, w.now)
+	w.conf = w.configuration(t, conf)
+	w.driver = w.newDriver(t)
+	return w
+}
+
+// configuration is a pool's configuration, with its defaults.
+func (w *world) configuration(t *testing.T, more map[string]any) *netconf.IPAM {
+	t.Helper()
+	stdin, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": network, "type": "main", "ipam": w.ipam(more)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := netconf.ParseIPAM(stdin)
+	if err == nil {
+		err = r.Validate()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &r.IPAM
+}
+
+func (w *world) newDriver(t *testing.T) cloud.Driver {
+	t.Helper()
+	config, err := json.Marshal(w.ipam(nil)["driver"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver, err := aws.New(config, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return driver
+}
+
+// now is the world's time since boot.
+func (w *world) now() time.Duration { return store.SinceBoot() + time.Duration(w.ahead.Load()) }
+
+// pass lets time pass.
+func (w *world) pass(d time.Duration) { w.ahead.Add(int64(d)) }
+
+// supply is the supply of one process.
+func (w *world) supply(conf *netconf.IPAM) *supply.Supply {
+	return supply.On(w.store, conf, func() (cloud.Driver, error) { return mortal{w.driver, w}, nil }, w.log)
+}
+
+// died is what a process that is killed panics with.
+type died struct{}
+
+// mortal is the driver of a process that may be killed before or after each call, when the cloud has done its work.
+type mortal struct {
+	cloud.Driver
+	w *world
+}
+
+// moment is one at which the process may die.
+func (m mortal) moment() {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.w.moments++
+	if m.w.dieAt > 0 {
+		if m.w.dieAt--; m.w.dieAt == 0 {
+			panic(died{})
+		}
+	}
+}
+
+// dieAfter lets a process die at the nth moment from now; 0 is never.
+func (w *world) dieAfter(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dieAt, w.moments = n, 0
+}
+
+func (m mortal) Node(ctx context.Context) (*cloud.Node, error) {
+	m.moment()
+	return m.Driver.Node(ctx)
+}
+
+func (m mortal) ENIs(ctx context.Context, instance string) ([]cloud.ENI, error) {
+	m.moment()
+	return m.Driver.ENIs(ctx, instance)
+}
+
+func (m mortal) Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
+	m.moment()
+	defer m.moment()
+	return m.Driver.Assign(ctx, eni, count)
+}
+
+func (m mortal) Unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
+	m.moment()
+	defer m.moment()
+	return m.Driver.Unassign(ctx, eni, addresses)
+}
+
+func (m mortal) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*cloud.ENI, error) {
+	m.moment()
+	defer m.moment()
+	return m.Driver.CreateENI(ctx, r)
+}
+
+func (m mortal) DeleteENI(ctx context.Context, instance, eni string) error {
+	m.moment()
+	defer m.moment()
+	return m.Driver.DeleteENI(ctx, instance, eni)
+}
+
+// mayDie calls fn, and says whether it died.
+func mayDie(fn func()) (dead bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, killed := r.(died); !killed {
+				panic(r)
+			}
+			dead = true
+		}
+	}()
+	fn()
+	return false
+}
+
+// one of the values, by chance.
+func pick[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }
