@@ -32,13 +32,15 @@ lint: ## gofumpt, go vet, staticcheck, tidy modules
 install: build ## install the binaries and a sample conflist below DESTDIR
 	install -d $(DESTDIR)/opt/cni/bin $(DESTDIR)/etc/cni/net.d
 	install -m 0755 bin/eni-ipam bin/eni-ptp bin/eni-snat bin/eni-cloud-* $(DESTDIR)/opt/cni/bin/
+	install -d $(DESTDIR)/usr/local/bin
+	install -m 0755 bin/enictl $(DESTDIR)/usr/local/bin/
 	test -e $(DESTDIR)/etc/cni/net.d/10-enichain.conflist || install -m 0600 conflist/10-enichain-aws.conflist $(DESTDIR)/etc/cni/net.d/10-enichain.conflist
 
 dist: ## make a tarball of static binaries, with checksums
 	rm -rf dist/$(RELEASE) && mkdir -p dist/$(RELEASE)
 	$(GOBUILD) -o dist/$(RELEASE)/ $(PLUGINS)
 	cp -r LICENSE README.md CHANGELOG.md conflist dist/$(RELEASE)/
-	cd dist/$(RELEASE) && sha256sum eni-* > SHA256SUMS
+	cd dist/$(RELEASE) && sha256sum eni* > SHA256SUMS
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C dist -czf dist/$(RELEASE).tar.gz $(RELEASE)
 	cd dist && sha256sum $(RELEASE).tar.gz > $(RELEASE).tar.gz.sha256
 

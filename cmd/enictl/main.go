@@ -51,6 +51,7 @@ func verbs() []verb {
 		{"limits", "", "what the instance type takes", (*tool).limits},
 		{"maxpods", "[-host N]", "the number for kubelet's maxPods", (*tool).maxPods},
 		{"metrics", "[-o FILE]", "the pool for Prometheus", (*tool).metrics},
+		{"doctor", "", "what on this node stands in the way", (*tool).doctor},
 		{"lint", "[CONFLIST]", "what is wrong with a conflist, unknown fields too", (*tool).lint},
 		{"reconcile", "[-dry-run] [-watch 10s]", "bring store, cloud and kernel together", (*tool).reconcile},
 		{"repair", "[-dry-run]", "put the kernel's rules and routes right from the store", (*tool).repair},
@@ -115,7 +116,7 @@ func (t *tool) run(args []string) error {
 func (t *tool) usage(flags *flag.FlagSet) {
 	_ = t.printf("usage: enictl [-conflist FILE | -network NAME] COMMAND\n\ncommands:\n")
 	for _, v := range verbs() {
-		_ = t.printf("  %-30s %s\n", strings.TrimSpace(v.name+" "+v.args), v.about)
+		_ = t.printf("  %-34s %s\n", strings.TrimSpace(v.name+" "+v.args), v.about)
 	}
 	_ = t.printf("\noptions:\n")
 	flags.SetOutput(t.out)

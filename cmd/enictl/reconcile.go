@@ -91,7 +91,7 @@ func (t *tool) reconcileCloud(ctx context.Context, net *network, dry bool) (ok b
 	w := &witness{dry: dry}
 	pool := supply.New(&conf, func() (cloud.Driver, error) {
 		var err error
-		w.Driver, err = t.driver(net)()
+		w.driver, err = t.driver(net)()
 		return w, err
 	}, slog.New(slog.DiscardHandler))
 	before, err := look(ctx, store.At(net.ipam.DataDir))
@@ -139,43 +139,6 @@ func copyOf(ctx context.Context, dataDir string) (string, error) {
 		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, nil
-}
-
-// witness is a driver that remembers what the cloud's API listed, and in a dry run lets nothing be changed.
-type witness struct {
-	cloud.Driver
-	dry     bool
-	refused bool // something was to be changed in a dry run
-	listed  []cloud.ENI
-	listErr error
-}
-
-// ENIs implements cloud.Driver.
-func (w *witness) ENIs(ctx context.Context, instance string) ([]cloud.ENI, error) {
-	w.listed, w.listErr = w.Driver.ENIs(ctx, instance)
-	return w.listed, w.listErr
-}
-
-// CreateENI implements cloud.Driver.
-func (w *witness) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*cloud.ENI, error) {
-	if w.dry {
-		return nil, w.refuse()
-	}
-	return w.Driver.CreateENI(ctx, r)
-}
-
-// DeleteENI implements cloud.Driver.
-func (w *witness) DeleteENI(ctx context.Context, instance, eni string) error {
-	if w.dry {
-		return w.refuse()
-	}
-	return w.Driver.DeleteENI(ctx, instance, eni)
-}
-
-// refuse answers as a cloud that is to be asked later: the intent stays open.
-func (w *witness) refuse() error {
-	w.refused = true
-	return &cloud.Error{Class: cloud.Throttled, Message: "nothing is changed in a dry run"}
 }
 
 // learnt says how the store has changed.
@@ -237,10 +200,10 @@ func lostAddresses(before, after *snapshot, listed []cloud.ENI) []string {
 	var lines []string
 	for _, a := range before.assigned() {
 		now, known := after.address(a.IP)
-		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || on[a.IP] == a.ENI {
+		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || on[a.IP] == now.ENI {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("%s of %s is not on %s in the cloud any more: make the container anew", a.IP, ownerOf(a), a.ENI))
+		lines = append(lines, fmt.Sprintf("%s of %s is not on %s in the cloud any more: make the container anew", a.IP, ownerOf(a), now.ENI))
 	}
 	return lines
 }

@@ -33,6 +33,9 @@ func TestReconcileWithTheCloud(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if held := w.ENIs(w.instance.ID)[0].Secondary; len(held) != 3 {
+		t.Fatalf("the ENI has %v to begin with", held)
+	}
 	dry := w.ctl(1, "reconcile", "-dry-run") // status 1: the ENI has no link here
 	has(t, dry, "would have got "+added[0].String()+" of "+eni, "would settle: give back")
 	if s := w.snapshot(); len(s.intents) != 1 || len(s.addresses) != 2 {
@@ -40,6 +43,9 @@ func TestReconcileWithTheCloud(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(w.dir, "enictl-*")); len(left) > 0 {
 		t.Errorf("a dry run left %v", left)
+	}
+	if held := w.ENIs(w.instance.ID)[0].Secondary; len(held) != 3 {
+		t.Errorf("a dry run changed the account: %v", held)
 	}
 	done := w.ctl(1, "reconcile")
 	has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",

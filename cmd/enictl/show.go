@@ -195,6 +195,8 @@ func describeIntent(in store.Intent) string {
 // remark is what else there is to say of an ENI.
 func (e shownENI) remark() string {
 	switch {
+	case e.Lost:
+		return "the cloud does not list it"
 	case e.Draining:
 		return "draining"
 	case e.Primary:
