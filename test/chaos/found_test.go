@@ -79,7 +79,8 @@ func TestWhatWasReleasedDoesNotComeBackByMetadata(t *testing.T) {
 	n.refill(t, &drained)
 	n.pass(time.Hour)
 	n.Inject(vpcsim.Fault{Action: "DescribeNetworkInterfaces", Code: "UnauthorizedOperation", Status: 403, Times: -1})
-	n.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "UnauthorizedOperation", Status: 403, Times: -1})
+	n.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "PrivateIpAddressLimitExceeded", Times: -1})
+	n.Inject(vpcsim.Fault{Action: "CreateNetworkInterface", Code: "NetworkInterfaceLimitExceeded", Times: -1})
 	for range 3 {
 		_ = n.add(t, n.name(), netip.Addr{}) // none is refused that can be served
 	}
