@@ -10,14 +10,16 @@ import (
 // Driver is one cloud. A call returns an *Error, which says what kind of failure it was. No call retries a change whose
 // outcome is unknown: the caller settles that by describing.
 type Driver interface {
-	// Node asks the instance's metadata service, and nothing else, what this machine is. The addresses in it may be
-	// stale; they are never proof that one is gone.
+	// Node asks the instance's metadata service what this machine is. The addresses in it may be stale; they are never
+	// proof that one is gone. What that service never knows may come from the API: IDs and device indexes of ENIs, the
+	// VPC's ranges. Where the API cannot tell them they are zero, and Node has not failed.
 	Node(ctx context.Context) (*Node, error)
 	// ENIs asks the cloud's API which ENIs are attached to the instance, with all their addresses.
 	ENIs(ctx context.Context, instanceID string) ([]ENI, error)
 	// Limits asks the cloud's API what an instance type may hold.
 	Limits(ctx context.Context, instanceType string) (Limits, error)
-	// Assign adds count secondary addresses to the ENI and returns those added, usable now.
+	// Assign adds count secondary addresses to the ENI and returns those added, usable now. There are fewer where that
+	// took several calls and a later one was refused.
 	Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error)
 	// Unassign takes secondary addresses from the ENI. One that is already gone is no error.
 	Unassign(ctx context.Context, eni string, addresses []netip.Addr) error

@@ -86,6 +86,7 @@ func (a *api) change(ctx context.Context, call func(context.Context) error) erro
 
 // call makes attempts until one succeeds, fails for good, or the next could not begin within the context's deadline.
 func (a *api) call(ctx context.Context, do func(context.Context) error, repeat func(cloud.Class) bool) error {
+	var before *cloud.Error
 	for n := 0; ; n++ {
 		err := attempt(ctx, do)
 		if err == nil {
@@ -95,6 +96,10 @@ func (a *api) call(ctx context.Context, do func(context.Context) error, repeat f
 		if failed.Class == cloud.Unreachable {
 			failed.Message = fmt.Sprintf("the EC2 API %s: %s", a.at, failed.Message)
 		}
+		if ctx.Err() != nil && before != nil { // the time is over, and this is what took it
+			failed.Message += "; before that: " + before.Error()
+		}
+		before = failed
 		if n == attempts-1 || !repeat(failed.Class) || !pause(ctx, n) {
 			return failed
 		}

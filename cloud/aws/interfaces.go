@@ -34,13 +34,19 @@ func (d *Driver) ENIs(ctx context.Context, instanceID string) ([]cloud.ENI, erro
 	if err != nil {
 		return nil, err
 	}
+	// One that is being attached has no link yet, and one being detached soon has none.
+	return told(all, func(e listed) bool { return e.State == cloud.Attached }), nil
+}
+
+// told returns the ENIs that pass. One without an address of IPv4, such as EFA's own kind, is no one's business.
+func told(all []listed, pass func(listed) bool) []cloud.ENI {
 	var enis []cloud.ENI
 	for _, e := range all {
-		if e.State == cloud.Attached { // one that is being attached has no link yet, and one being detached soon has none
+		if e.PrimaryIP.IsValid() && pass(e) {
 			enis = append(enis, e.ENI)
 		}
 	}
-	return enis, nil
+	return enis
 }
 
 // TaggedENIs implements cloud.Driver.
@@ -56,11 +62,7 @@ func (d *Driver) TaggedENIs(ctx context.Context, tags map[string]string) ([]clou
 	if err != nil {
 		return nil, err
 	}
-	var enis []cloud.ENI
-	for _, e := range all {
-		enis = append(enis, e.ENI)
-	}
-	return enis, nil
+	return told(all, func(listed) bool { return true }), nil
 }
 
 func (a *api) tagged(ctx context.Context, tags map[string]string) ([]listed, error) {
@@ -218,7 +220,7 @@ func (d *Driver) Limits(ctx context.Context, instanceType string) (cloud.Limits,
 	for _, t := range out.InstanceTypes {
 		if string(t.InstanceType) == instanceType && t.NetworkInfo != nil {
 			return cloud.Limits{
-				ENIs:            int(awssdk.ToInt32(t.NetworkInfo.MaximumNetworkInterfaces)),
+				ENIs:            attachable(t.NetworkInfo),
 				AddressesPerENI: int(awssdk.ToInt32(t.NetworkInfo.Ipv4AddressesPerInterface)),
 				// EC2 User Guide, "Prefix delegation": instances built on the Nitro System, those of bare metal among them.
 				Prefixes: t.Hypervisor == types.InstanceTypeHypervisorNitro || awssdk.ToBool(t.BareMetal),
@@ -226,4 +228,14 @@ func (d *Driver) Limits(ctx context.Context, instanceType string) (cloud.Limits,
 		}
 	}
 	return cloud.Limits{}, &cloud.Error{Class: cloud.NotFound, Message: "EC2 says nothing of instance type " + instanceType}
+}
+
+// attachable is how many ENIs network card 0 takes, which is AttachNetworkInterface's. EC2's own sum is of all cards.
+func attachable(info *types.NetworkInfo) int {
+	for _, card := range info.NetworkCards {
+		if awssdk.ToInt32(card.NetworkCardIndex) == 0 {
+			return int(awssdk.ToInt32(card.MaximumNetworkInterfaces))
+		}
+	}
+	return int(awssdk.ToInt32(info.MaximumNetworkInterfaces))
 }

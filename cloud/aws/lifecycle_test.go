@@ -193,10 +193,14 @@ func TestThrottledLifecycle(t *testing.T) {
 	}
 }
 
-// An old instance type takes no prefixes.
-func TestLimitsOfXen(t *testing.T) {
+func TestLimitsOfTypes(t *testing.T) {
 	s := newSite(t)
-	if l, err := s.driver(t, nil).Limits(t.Context(), "t2.medium"); err != nil || l.Prefixes {
-		t.Errorf("limits: got %+v, error %v", l, err)
+	for instanceType, want := range map[string]cloud.Limits{
+		"t2.medium":    {ENIs: 3, AddressesPerENI: 6}, // of a generation that takes no prefixes
+		"p4d.24xlarge": {ENIs: 15, AddressesPerENI: 50, Prefixes: true},
+	} {
+		if got, err := s.driver(t, nil).Limits(t.Context(), instanceType); err != nil || got != want {
+			t.Errorf("limits of %s: want %+v, got %+v, error %v", instanceType, want, got, err)
+		}
 	}
 }

@@ -140,6 +140,13 @@ func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, er
 		return Address{}, err
 	case !known:
 		return Address{}, ErrUnknownAddress
+	}
+	eni, _, err := tx.ENI(a.ENI)
+	switch {
+	case err != nil:
+		return Address{}, err
+	case eni.Draining:
+		return Address{}, fmt.Errorf("%w: %s is being drained", ErrNotFree, a.ENI)
 	case a.State == Free, a.State == Cooling && (a.Until <= tx.now || a.Owner != nil && *a.Owner == owner):
 		return tx.assign(ip, owner, sandbox)
 	case a.Owner != nil:

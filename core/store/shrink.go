@@ -147,5 +147,14 @@ func (tx *Tx) LetRest(what, class, reason string, pause func(attempts int) time.
 	return tx.set(bucketRests, []byte(what), r)
 }
 
+// WakeAll ends all rests, for an operator who knows that their reasons are gone.
+func (tx *Tx) WakeAll() error {
+	if err := tx.b.DeleteBucket(bucketRests); err != nil {
+		return err
+	}
+	_, err := tx.b.CreateBucket(bucketRests)
+	return err
+}
+
 // Wake ends a thing's rest and forgets its failures.
 func (tx *Tx) Wake(what string) error { return tx.b.Bucket(bucketRests).Delete([]byte(what)) }

@@ -137,15 +137,15 @@ func (tx *Tx) ENI(id string) (ENI, bool, error) {
 }
 
 // PutENI adds an ENI or replaces what is known of it. A new one gets the table that it wishes, or the next that no other
-// has: device indexes repeat, on types with several network cards and after a detach. The table is for life, and a known
-// interface index or limit stays where the new one is 0.
+// has: device indexes repeat, on types with several network cards and after a detach. The table is for life, a known
+// interface index or limit stays where the new one is 0, and whether it drains is for Drain to say.
 func (tx *Tx) PutENI(e ENI) error {
 	old, known, err := tx.ENI(e.ID)
 	if err != nil {
 		return err
 	}
 	if known {
-		e.Table = old.Table
+		e.Table, e.Draining = old.Table, old.Draining
 		e.IfIndex = cmp.Or(e.IfIndex, old.IfIndex)
 		e.Limit = cmp.Or(e.Limit, old.Limit)
 	} else if e.Table, err = tx.freeTable(e); err != nil {

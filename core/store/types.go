@@ -68,6 +68,8 @@ type ENI struct {
 	// Lost says that the API last did not list it among the instance's: others detached or deleted it. It is kept for the
 	// containers that it has, and nothing of it is given to others.
 	Lost bool `json:"lost,omitempty"`
+	// Draining says that an operator wants it empty: no container gets an address of it any more.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // Node is what the cloud says of this machine.

@@ -24,6 +24,7 @@ const hurry = 500 * time.Millisecond
 // growForWaiting grows the pool for all who wait; the caller holds the lock of growth. Where the cloud throttles, it
 // waits and tries again for as long as ctx allows.
 func (s *Supply) growForWaiting(ctx context.Context, network string) error {
+	var throttled error
 	for {
 		k, err := s.know(ctx)
 		if err != nil {
@@ -37,10 +38,13 @@ func (s *Supply) growForWaiting(ctx context.Context, network string) error {
 			return err
 		}
 		err = s.grow(ctx, k)
-		if err == nil || hurried(ctx) {
-			return err
-		}
-		if ClassOf(err) == cloud.Throttled {
+		switch {
+		case err == nil:
+			return nil
+		case hurried(ctx):
+			return errors.Join(throttled, err) // what took the time comes first
+		case ClassOf(err) == cloud.Throttled:
+			throttled = err
 			continue
 		}
 		f := store.Failure{Network: network, Class: string(ClassOf(err)), Message: err.Error()}

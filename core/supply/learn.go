@@ -11,6 +11,7 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -53,9 +54,12 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
 	limits := s.limits(ctx, driver, node.InstanceType)
-	seen, staleness := node.ENIs, time.Duration(math.MaxInt64)
+	seen, staleness := merge(node.ENIs, listed, k.enis), time.Duration(math.MaxInt64)
+	if len(seen) == 0 {
+		return listErr // the metadata service knows no ENI's ID, and the API did not answer
+	}
 	if authoritative {
-		seen, staleness = merge(node.ENIs, listed), settled
+		staleness = settled
 	}
 	managed, foreign := s.managed(seen, authoritative, k)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
@@ -74,8 +78,9 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 				return err
 			}
 		}
-		n := nodeRecord(node, limits)
+		n := nodeRecord(node, seen, limits)
 		n.ForeignENIs = foreign
+		keepKnown(&n, k.node)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
 		}
@@ -111,18 +116,31 @@ func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType s
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
-// the latter knows the rest best. An ENI that only the API has waits until its link is there; one that only the metadata
-// service has is gone, and that service late.
-func merge(metadata, listed []cloud.ENI) []cloud.ENI {
+// the latter knows the rest best, where it answered: an ENI that only the API has waits until its link is there, and one
+// that only the metadata service has is gone, and that service late. Not every metadata service knows IDs and device
+// indexes: where the API did not tell them either, the store may know them, and an ENI that nobody can name waits for the
+// API.
+func merge(metadata, listed []cloud.ENI, known []store.ENI) []cloud.ENI {
+	names := map[string]cloud.ENI{} // by MAC
+	for _, e := range known {
+		names[e.MAC] = cloud.ENI{ID: e.ID, DeviceIndex: e.DeviceIndex}
+	}
+	byID := map[string]cloud.ENI{}
+	for _, e := range listed {
+		byID[e.ID], names[e.MAC] = e, e
+	}
 	var merged []cloud.ENI
 	for _, e := range metadata {
-		at := slices.IndexFunc(listed, func(api cloud.ENI) bool { return api.ID == e.ID })
-		if at < 0 {
-			continue
+		if e.ID == "" {
+			e.ID, e.DeviceIndex = names[e.MAC].ID, names[e.MAC].DeviceIndex
 		}
-		api := listed[at]
-		e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
-		merged = append(merged, e)
+		api, ok := byID[e.ID]
+		if ok {
+			e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
+		}
+		if e.ID != "" && (ok || len(listed) == 0) {
+			merged = append(merged, e)
+		}
 	}
 	return merged
 }
@@ -174,7 +192,7 @@ func (s *Supply) managed(enis []cloud.ENI, authoritative bool, k *knowledge) (ou
 		_, tagged := e.Tags[TagOwner]
 		known := slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
 		switch {
-		case e.Primary, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
+		case e.Primary, s.conf.Cloud == netconf.StaticCloud, s.conf.Manage.All, slices.Contains(s.conf.Manage.IDs, e.ID), authoritative && tagged, known:
 			ours = append(ours, e)
 		default:
 			foreign++
@@ -200,18 +218,31 @@ func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) 
 	return r
 }
 
-// nodeRecord is the node as the store has it.
-func nodeRecord(n *cloud.Node, limits cloud.Limits) store.Node {
+// nodeRecord is the node, with its merged ENIs, as the store has it.
+func nodeRecord(n *cloud.Node, enis []cloud.ENI, limits cloud.Limits) store.Node {
 	r := store.Node{
 		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
 		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI,
 	}
-	for _, e := range n.ENIs {
+	for _, e := range enis {
 		if e.Primary {
 			r.PrimaryENI = e.ID
 		}
 	}
 	return r
+}
+
+// keepKnown keeps what was known of the node where the cloud did not tell it this time.
+func keepKnown(n *store.Node, old store.Node) {
+	if len(n.VPCCIDRs) == 0 {
+		n.VPCCIDRs = old.VPCCIDRs
+	}
+	if n.MaxENIs == 0 {
+		n.MaxENIs = old.MaxENIs
+	}
+	if n.AddressesPerENI == 0 {
+		n.AddressesPerENI = old.AddressesPerENI
+	}
 }
 
 // lost says whether the store has the ENI as Lost.

@@ -66,7 +66,9 @@ func (s *Supply) policy() pool.Policy {
 }
 
 // usable says whether containers may have addresses of the ENI.
-func (s *Supply) usable(e store.ENI) bool { return e.DeviceIndex >= s.conf.FirstDeviceIndex && !e.Lost }
+func (s *Supply) usable(e store.ENI) bool {
+	return e.DeviceIndex >= s.conf.FirstDeviceIndex && !e.Draining && !e.Lost
+}
 
 // ClassOf is the class of the cloud's error in err; none where there is none.
 func ClassOf(err error) cloud.Class {

@@ -113,7 +113,7 @@ func (d *demo) addContainers(ctx context.Context) error {
 		if n.before, err = n.look(); err != nil {
 			return err
 		}
-		for i := range perNode {
+		for i := range d.perNode {
 			c, err := d.add(ctx, n, d.network.Name, fmt.Sprintf("c%d", i+1))
 			if err != nil {
 				return err
@@ -133,8 +133,8 @@ func (d *demo) addContainers(ctx context.Context) error {
 			}
 		}
 	}
-	d.printf("\n  %d containers in %.1f s; EC2 was asked for addresses %d times\n",
-		len(d.nodes)*perNode, took.Seconds(), d.lab.VPC.Calls("AssignPrivateIpAddresses"))
+	d.printf("\n  %d containers in %.1f s; %s was asked for addresses %d times\n",
+		len(d.nodes)*d.perNode, took.Seconds(), d.api, d.lab.VPC.Calls("AssignPrivateIpAddresses"))
 	return nil
 }
 
@@ -144,7 +144,7 @@ func (d *demo) showENI(n *node, link string) error {
 		words = append(words, fmt.Sprintf("%s %s", c.id, c.ip))
 	}
 	if len(words) == 0 {
-		return fmt.Errorf("%d containers did not reach %s of %s", perNode, link, n.Name)
+		return fmt.Errorf("%d containers did not reach %s of %s", d.perNode, link, n.Name)
 	}
 	d.printf("  %s %s  %s\n", n.Name, link, strings.Join(words, "  "))
 	return nil

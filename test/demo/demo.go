@@ -18,15 +18,9 @@ import (
 	"github.com/enichain/enichain/test/lab"
 )
 
-// instanceType is a small one, so that a few containers reach each ENI: 3 ENIs with 5 addresses for containers.
-const instanceType = "t3.medium"
-
-// perNode containers fill two ENIs of the type and reach the third.
-const perNode = 11
-
 // Options say what to show.
 type Options struct {
-	Cloud    string // "aws", also where empty
+	Cloud    string // "aws", also where empty, or "tencent"
 	Bin      string // the folder of the plugins and of cnitool
 	Conflist []byte // the nodes' network configuration, with eni-ipam in its first plugin
 	Verbose  bool   // print the packets that were captured
@@ -37,6 +31,7 @@ type Options struct {
 // demo is one run.
 type demo struct {
 	Options
+	setting
 	*screen
 	network *libcni.NetworkConfigList
 	dataDir string
@@ -55,11 +50,11 @@ func (t tally) ok() bool { return t.walks == t.good && t.otherwise == 0 }
 // Nothing is left when it returns, also where ctx ended before.
 func Run(ctx context.Context, o Options, out io.Writer) (ok bool, err error) {
 	began := time.Now()
-	d := &demo{Options: o, screen: newScreen(out), ports: 8000}
+	d := &demo{Options: o, setting: settingOf(o.Cloud), screen: newScreen(out), ports: 8000}
 	if err := d.read(); err != nil {
 		return false, err
 	}
-	if d.lab, err = lab.Up(ctx, lab.Options{Name: "demo", Cloud: o.Cloud, InstanceType: instanceType}); err != nil {
+	if d.lab, err = lab.Up(ctx, lab.Options{Name: "demo", Cloud: o.Cloud, InstanceType: d.instanceType}); err != nil {
 		return false, err
 	}
 	err = d.play(ctx)
@@ -122,7 +117,7 @@ func (d *demo) play(ctx context.Context) error {
 
 // introduce shows the nodes and their ENIs.
 func (d *demo) introduce(context.Context) error {
-	d.title("A VPC of network namespaces, with the cloud's API and metadata service: two nodes, %s", instanceType)
+	d.title("A VPC of network namespaces, with the cloud's API and metadata service: two nodes, %s", d.instanceType)
 	for _, n := range d.lab.Nodes {
 		entry := &node{Node: n}
 		d.nodes = append(d.nodes, entry)

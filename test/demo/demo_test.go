@@ -83,6 +83,23 @@ func lines(out string) (all []string) {
 	return all
 }
 
+// Tencent Cloud's demo has the same walks.
+func TestEveryWalkIsOKOnTencentCloud(t *testing.T) {
+	var out bytes.Buffer
+	cmd := enilab(t.Context(), "../../conflist/10-enichain-tencent.conflist", "-cloud", "tencent")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v:\n%s", err, &out)
+	}
+	found := summary.FindStringSubmatch(out.String())
+	if found == nil || found[1] != found[2] || found[1] != fmt.Sprint(len(lines(out.String()))) || strings.Contains(out.String(), "FAILED") {
+		t.Errorf("the summary is %q of %d lines:\n%s", found, len(lines(out.String())), &out)
+	}
+	if !strings.Contains(out.String(), "Tencent Cloud was asked for addresses") {
+		t.Errorf("it was not Tencent Cloud's:\n%s", &out)
+	}
+}
+
 func TestEveryWalkIsOK(t *testing.T) {
 	links, mounts := machine(t)
 	var out bytes.Buffer

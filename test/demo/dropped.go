@@ -18,7 +18,7 @@ func (d *demo) withoutSNAT(ctx context.Context) error {
 	d.title("First with eni-snat left out: the VPC drops what has no public address")
 	n := d.nodes[1]
 	network := "without-snat"
-	if err := n.InstallCNI(d.Bin, fmt.Appendf(nil, ptpOnly, d.cloud())); err != nil {
+	if err := n.InstallCNI(d.Bin, fmt.Appendf(nil, ptpOnly, d.cloud)); err != nil {
 		return err
 	}
 	c, err := d.add(ctx, n, network, "c0")
@@ -32,13 +32,6 @@ func (d *demo) withoutSNAT(ctx context.Context) error {
 	n.containers = nil
 	_, err = n.cnitool(ctx, "del", network, c.id)
 	return errors.Join(err, n.DelNetns(c.id))
-}
-
-func (d *demo) cloud() string {
-	if d.Cloud == "" {
-		return "aws"
-	}
-	return d.Cloud
 }
 
 // dropped is a ping of the internet that leaves the node and goes no further.

@@ -13,9 +13,8 @@ import (
 )
 
 // Places outside the nodes.
-func internetIP() netip.Addr     { return netip.MustParseAddr("198.51.100.10") }
-func metadataAt() netip.AddrPort { return netip.MustParseAddrPort("169.254.169.254:80") }
-func serviceAt() netip.AddrPort  { return netip.MustParseAddrPort("172.20.0.10:80") } // outside the VPC, as clusters have it
+func internetIP() netip.Addr    { return netip.MustParseAddr("198.51.100.10") }
+func serviceAt() netip.AddrPort { return netip.MustParseAddrPort("172.20.0.10:80") } // outside the VPC, as clusters have it
 
 // firstNodePort is the first of the ports that are services' on a node.
 const firstNodePort = 30080
@@ -141,7 +140,7 @@ func (w walk) seenAs(source netip.Addr) walk {
 // its own end.
 func (d *demo) metadata(n *node, from place) walk {
 	ours := func(p probe.Packet) bool {
-		return p.Protocol == "tcp" && (p.Src == metadataAt() || p.Dst == metadataAt())
+		return p.Protocol == "tcp" && (p.Src == d.metadataAt || p.Dst == d.metadataAt)
 	}
 	return walk{
 		from: from.name, to: "metadata service", path: "veth > eth0", source: n.primary.String(), mine: ours,
@@ -154,7 +153,7 @@ func (d *demo) metadata(n *node, from place) walk {
 			if err != nil {
 				return sight{}, err
 			}
-			instance, err := instanceID(ctx, from.host)
+			instance, err := d.askInstanceID(ctx, from.host)
 			packets, stopped := capture.Stop()
 			if err := errors.Join(err, stopped); err != nil {
 				return sight{}, err
@@ -170,16 +169,18 @@ func (d *demo) metadata(n *node, from place) walk {
 	}
 }
 
-// instanceID asks the metadata service (IMDSv2) from within a host.
-func instanceID(ctx context.Context, h *lab.Host) (string, error) {
+// askInstanceID asks the metadata service from within a host.
+func (d *demo) askInstanceID(ctx context.Context, h *lab.Host) (string, error) {
 	transport := &http.Transport{DialContext: h.DialContext}
 	defer transport.CloseIdleConnections()
 	ask := func(method, path, header, value string) (string, error) {
-		request, err := http.NewRequestWithContext(ctx, method, "http://"+metadataAt().Addr().String()+path, nil)
+		request, err := http.NewRequestWithContext(ctx, method, "http://"+d.metadataAt.Addr().String()+path, nil)
 		if err != nil {
 			return "", err
 		}
-		request.Header.Set(header, value)
+		if header != "" {
+			request.Header.Set(header, value)
+		}
 		response, err := transport.RoundTrip(request)
 		if err != nil {
 			return "", err
@@ -193,9 +194,5 @@ func instanceID(ctx context.Context, h *lab.Host) (string, error) {
 		}
 		return string(body), nil
 	}
-	token, err := ask(http.MethodPut, "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60")
-	if err != nil {
-		return "", err
-	}
-	return ask(http.MethodGet, "/latest/meta-data/instance-id", "X-aws-ec2-metadata-token", token)
+	return d.instanceID(ask)
 }

@@ -13,14 +13,18 @@ import (
 	"github.com/enichain/enichain/test/probe"
 )
 
-// The conflists that we ship for AWS work as they are.
+// The conflists that we ship for clouds work as they are.
 func TestShippedConflists(t *testing.T) {
 	t.Parallel()
 	if err := bin.AddOutside("github.com/containernetworking/plugins/plugins/meta/portmap"); err != nil {
 		t.Fatal(err)
 	}
-	shipped, err := filepath.Glob("../../conflist/*-aws*.conflist")
-	if err != nil || len(shipped) < 2 {
+	onClouds(t, shippedConflists)
+}
+
+func shippedConflists(t *testing.T, cloud string) {
+	shipped, err := filepath.Glob("../../conflist/*-" + cloud + "*.conflist")
+	if err != nil || len(shipped) < 1 {
 		t.Fatalf("shipped: %v, %v", shipped, err)
 	}
 	for _, path := range shipped {
@@ -29,7 +33,7 @@ func TestShippedConflists(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := upLab(t, lab.Options{})
+			l := upLab(t, lab.Options{Cloud: cloud})
 			r := onNode(t, l.Nodes[0], string(conflist))
 			runIn(t, r, "c", chain.WithCapability("portMappings", []map[string]any{
 				{"hostPort": 18080, "containerPort": 80, "protocol": "tcp"},

@@ -34,7 +34,7 @@ func TestAnENIComesAndGoes(t *testing.T) {
 	l := upLab(t, lab.Options{Nodes: 1, ENIs: 2})
 	n := l.Nodes[0]
 	before := l.VPC.AllENIs()
-	driver := &cloud.Exec{Path: bin.Path("eni-cloud-aws"), Config: []byte(`{"ec2Endpoint": "` + endpoint(n) + `"}`)}
+	driver := driverOf(l, n)
 	var made *cloud.ENI
 	err := n.Do(func() error {
 		subnets, err := driver.Subnets(t.Context(), cloud.SubnetQuery{InstanceID: n.InstanceID})

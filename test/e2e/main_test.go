@@ -15,6 +15,7 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // bin has the plugins with the race detector, and cnitool.
@@ -55,6 +56,18 @@ const (
 		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}}, {"type": "eni-snat"%s}]}`
 )
 
+// onClouds runs a test on each cloud that the lab simulates.
+func onClouds(t *testing.T, test func(t *testing.T, cloud string)) {
+	for _, name := range []string{vpcsim.AWS, vpcsim.TencentCloud} {
+		t.Run(name, func(t *testing.T) { test(t, name) })
+	}
+}
+
+// on is a conflist of AWS with another cloud in its place.
+func on(cloud, conflist string) string {
+	return strings.ReplaceAll(conflist, `"cloud": "aws"`, `"cloud": "`+cloud+`"`)
+}
+
 // upLab brings a lab up for the test.
 func upLab(t *testing.T, o lab.Options) *lab.Lab {
 	t.Helper()
@@ -90,8 +103,7 @@ func assign(t *testing.T, l *lab.Lab, n *lab.Node, deviceIndex, count int) []net
 			continue
 		}
 		err := n.Do(func() (err error) {
-			driver := &cloud.Exec{Path: bin.Path("eni-cloud-aws"), Config: []byte(`{"ec2Endpoint": "` + endpoint(n) + `"}`)}
-			added, err = driver.Assign(t.Context(), e.ID, count)
+			added, err = driverOf(l, n).Assign(t.Context(), e.ID, count)
 			return err
 		})
 		if err != nil {
@@ -101,14 +113,9 @@ func assign(t *testing.T, l *lab.Lab, n *lab.Node, deviceIndex, count int) []net
 	return added
 }
 
-// endpoint is the cloud's API as the node reaches it.
-func endpoint(n *lab.Node) string {
-	for _, v := range n.Env() {
-		if url, ok := strings.CutPrefix(v, "AWS_ENDPOINT_URL="); ok {
-			return url
-		}
-	}
-	return ""
+// driverOf is the driver of the lab's cloud, as it runs in a node.
+func driverOf(l *lab.Lab, n *lab.Node) *cloud.Exec {
+	return &cloud.Exec{Path: bin.Path("eni-cloud-" + l.Cloud), Env: append(os.Environ(), n.Env()...)}
 }
 
 // runIn makes a container on the network, to be removed at the test's end.

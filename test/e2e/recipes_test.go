@@ -31,12 +31,12 @@ type recipeNode struct {
 	p1, p2 netip.Addr // their addresses
 }
 
-func upRecipe(t *testing.T, conflist string) recipeNode {
+func upRecipe(t *testing.T, cloud, conflist string) recipeNode {
 	t.Helper()
-	l := upLab(t, lab.Options{})
+	l := upLab(t, lab.Options{Cloud: cloud})
 	n := l.Nodes[0]
 	ip1, ip2 := assign(t, l, n, 1, 1)[0], assign(t, l, n, 2, 1)[0]
-	r := onNode(t, n, conflist)
+	r := onNode(t, n, on(cloud, conflist))
 	p1, p2 := runIn(t, r, "netns1", chain.WithIP(ip1)), runIn(t, r, "netns2", chain.WithIP(ip2))
 	if p1 != ip1 || p2 != ip2 {
 		t.Fatalf("containers have %s and %s, asked for %s and %s", p1, p2, ip1, ip2)
@@ -92,8 +92,10 @@ func hops(t *testing.T, from *lab.Host, to netip.Addr) string {
 }
 
 // Recipes 3.1 and 4.1: an ENI of another subnet and one of the primary's.
-func TestRecipe31And41TheENIOnTheHost(t *testing.T) {
-	r := upRecipe(t, fmt.Sprintf(ptpOnly, ""))
+func TestRecipe31And41TheENIOnTheHost(t *testing.T) { onClouds(t, theENIOnTheHost) }
+
+func theENIOnTheHost(t *testing.T, cloud string) {
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
 	host := &r.node.Host
 	v1, v2 := veth(t, r.node, r.p1), veth(t, r.node, r.p2)
 	// The order within a preference is that of addition.
@@ -123,8 +125,10 @@ func TestRecipe31And41TheENIOnTheHost(t *testing.T) {
 }
 
 // Recipes 3.2 and 4.2: a container on each.
-func TestRecipe32And42AContainerOnEach(t *testing.T) {
-	r := upRecipe(t, fmt.Sprintf(ptpOnly, ""))
+func TestRecipe32And42AContainerOnEach(t *testing.T) { onClouds(t, aContainerOnEach) }
+
+func aContainerOnEach(t *testing.T, cloud string) {
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
 	other := map[*lab.Host]netip.Addr{r.c1: r.p2, r.c2: r.p1}
 	own := map[*lab.Host]netip.Addr{r.c1: node1ENI1, r.c2: node1ENI2}
 	for c, ip := range map[*lab.Host]netip.Addr{r.c1: r.p1, r.c2: r.p2} {
@@ -160,8 +164,10 @@ func TestRecipe32And42AContainerOnEach(t *testing.T) {
 }
 
 // Recipe 5: the traffic of a secondary ENI's container is on that ENI, and not on the primary.
-func TestRecipe5TheTrafficIsOnTheENIItself(t *testing.T) {
-	r := upRecipe(t, fmt.Sprintf(ptpOnly, ""))
+func TestRecipe5TheTrafficIsOnTheENIItself(t *testing.T) { onClouds(t, theTrafficIsOnTheENIItself) }
+
+func theTrafficIsOnTheENIItself(t *testing.T, cloud string) {
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
 	for dev, ip := range map[string]netip.Addr{"eth1": r.p1, "eth2": r.p2} {
 		capture := startCapture(t, &r.node.Host)
 		mustPing(t, &r.Nodes[1].Host, ip, probe.From{})
@@ -173,8 +179,10 @@ func TestRecipe5TheTrafficIsOnTheENIItself(t *testing.T) {
 }
 
 // Recipe "Pod to External".
-func TestRecipePodToExternal(t *testing.T) {
-	r := upRecipe(t, fmt.Sprintf(whole, "", ""))
+func TestRecipePodToExternal(t *testing.T) { onClouds(t, podToExternal) }
+
+func podToExternal(t *testing.T, cloud string) {
+	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", ""))
 	for _, c := range []*lab.Host{r.c1, r.c2} {
 		capture := startCapture(t, &r.node.Host)
 		if peer := tcpPeer(t, c, r.Internet, internet); peer != node1Primary {
@@ -193,8 +201,10 @@ func TestRecipePodToExternal(t *testing.T) {
 }
 
 // With eni-snat left out the VPC drops what a container sends to the internet: the fabric's own check works.
-func TestWithoutSNATTheVPCDropsIt(t *testing.T) {
-	r := upRecipe(t, fmt.Sprintf(ptpOnly, ""))
+func TestWithoutSNATTheVPCDropsIt(t *testing.T) { onClouds(t, withoutSNATTheVPCDropsIt) }
+
+func withoutSNATTheVPCDropsIt(t *testing.T, cloud string) {
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
 	_, before, err := r.Drops()
 	if err != nil {
 		t.Fatal(err)

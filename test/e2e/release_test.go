@@ -20,7 +20,7 @@ func TestReleaseBinaries(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = release.Remove() })
 	built, err := filepath.Glob(release.Path("eni-*"))
-	if err != nil || len(built) != 4 {
+	if err != nil || len(built) != 5 {
 		t.Fatalf("built %v, %v", built, err)
 	}
 	for _, path := range built {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/enichain/enichain/test/demo"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // errShown says that the demo has shown on its own that something is wrong.
@@ -19,13 +20,14 @@ var errShown = errors.New("not all was as it should be")
 // runDemo shows what enichain does, in a lab of its own that has no name and is gone at the end.
 func runDemo(args []string, stdout io.Writer) error {
 	set := flag.NewFlagSet("enilab demo", flag.ContinueOnError)
-	cloud := set.String("cloud", "aws", "the `cloud` to simulate")
+	cloud := set.String("cloud", vpcsim.AWS, "the `cloud` to simulate: aws or tencent")
 	verbose := set.Bool("v", false, "print the packets that are captured")
 	bin := set.String("bin", builtFolder(), "the `folder` of the plugins and cnitool")
-	conflist := set.String("conflist", builtConflist(), "the nodes' network configuration, a `file`")
+	conflist := set.String("conflist", "", "the nodes' network configuration, a `file`; the cloud's where the flag is not given")
 	if err := noOperands(set, args); err != nil {
 		return err
 	}
+	chooseConflist(set, *cloud, conflist)
 	if *bin == "" || *conflist == "" {
 		return errors.New("the plugins are not beside this program: run make demo, or give -bin and -conflist")
 	}

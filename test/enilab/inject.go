@@ -49,10 +49,10 @@ func inject(args []string, _ io.Writer) error {
 
 // flags are those of what can be told; stale is parsed later.
 func (w *trouble) flags(set *flag.FlagSet) (stale *string) {
-	set.StringVar(&w.Fault.Action, "action", "", "the EC2 `action`, or IMDS, or IMDSToken; any EC2 action where it is empty")
-	set.StringVar(&w.Fault.Code, "code", "", "EC2's error `code`, e.g. RequestLimitExceeded")
+	set.StringVar(&w.Fault.Action, "action", "", "the API's `action`, or IMDS or IMDSToken for the metadata service, or Task for Tencent Cloud's; any of the API's where it is empty")
+	set.StringVar(&w.Fault.Code, "code", "", "the cloud's error `code`, e.g. RequestLimitExceeded")
 	set.IntVar(&w.Fault.Status, "status", 0, "HTTP status")
-	set.StringVar(&w.Fault.Message, "message", "", "EC2's `message`")
+	set.StringVar(&w.Fault.Message, "message", "", "the cloud's `message`")
 	set.IntVar(&w.Fault.Times, "times", 1, "how many calls; -1 is all until -clear")
 	set.BoolVar(&w.Fault.AfterEffect, "after", false, "do the work first; without -code and -status, the answer is lost then")
 	set.DurationVar(&w.Fault.Delay, "delay", 0, "hold the call for so long")

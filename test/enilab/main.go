@@ -13,7 +13,7 @@ import (
 
 const usage = `enilab: a VPC in network namespaces
 
-  enilab up [-nodes 2] [-enis 3] [-type m5.large] [-delay 0s] [-rp-filter 1] [-bin DIR] [-conflist FILE]
+  enilab up [-cloud aws|tencent] [-nodes 2] [-enis 3] [-type m5.large] [-delay 0s] [-bin DIR] [-conflist FILE]
   enilab show                                 what is there: ENIs, addresses, drops
   enilab exec HOST [--] COMMAND...            run a command in a node, in a container of it (node1/c1), in internet or vpc
   enilab env NODE                             print what exec sets there, as shell exports

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // plan is what `enilab up` was asked for, and what the holder is told.
@@ -21,15 +22,15 @@ func planFlags(command string) (*flag.FlagSet, *plan) {
 	p := &plan{}
 	set := flag.NewFlagSet("enilab "+command, flag.ContinueOnError)
 	set.StringVar(&p.Name, "name", defaultName, "the lab's `name`")
-	set.StringVar(&p.Cloud, "cloud", "aws", "the `cloud` to simulate")
+	set.StringVar(&p.Cloud, "cloud", vpcsim.AWS, "the `cloud` to simulate: aws or tencent")
 	set.IntVar(&p.Nodes, "nodes", 2, "how many nodes")
 	set.IntVar(&p.ENIs, "enis", 3, "how many ENIs a node has from the start")
-	set.StringVar(&p.InstanceType, "type", "m5.large", "the nodes' instance `type`")
+	set.StringVar(&p.InstanceType, "type", "", "the nodes' instance `type`; m5.large or S5.MEDIUM4 where it is empty")
 	set.DurationVar(&p.Delay, "delay", 0, "how long the network lags behind the API")
 	set.StringVar(&p.Hotplug, "hotplug", "eth%d", "what links are called that come later; ens%d is what udev makes of them")
 	set.IntVar(&p.RPFilter, "rp-filter", 1, "the nodes' rp_filter: 1 is strict, 2 loose, -1 off")
 	set.StringVar(&p.bin, "bin", builtFolder(), "the `folder` that the nodes have as /opt/cni/bin")
-	set.StringVar(&p.conflist, "conflist", builtConflist(), "the nodes' network configuration, a `file`")
+	set.StringVar(&p.conflist, "conflist", "", "the nodes' network configuration, a `file`; the cloud's where the flag is not given")
 	return set, p
 }
 
@@ -42,10 +43,19 @@ func builtFolder() string {
 	return folder
 }
 
-// builtConflist is the repository's, where this program is in its bin/.
-func builtConflist() string {
+// chooseConflist takes the cloud's conflist where no flag names one.
+func chooseConflist(set *flag.FlagSet, cloud string, conflist *string) {
+	given := false
+	set.Visit(func(f *flag.Flag) { given = given || f.Name == "conflist" })
+	if !given {
+		*conflist = builtConflist(cloud)
+	}
+}
+
+// builtConflist is the repository's for a cloud, where this program is in its bin/.
+func builtConflist(cloud string) string {
 	folder, err := ownFolder()
-	file := filepath.Join(folder, "../conflist/10-enichain-aws.conflist")
+	file := filepath.Join(folder, "../conflist/10-enichain-"+cloud+".conflist")
 	if err != nil || !exists(file) {
 		return ""
 	}

@@ -37,6 +37,7 @@ func up(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	chooseConflist(set, p.Cloud, &p.conflist)
 	for _, path := range []*string{&p.bin, &p.conflist} { // the holder's working folder is another
 		if *path == "" {
 			continue

@@ -29,6 +29,7 @@ type fabric struct {
 	nodes   map[string]*Node // by instance ID
 	ports   map[string]port  // by ENI ID
 	hotplug string           // the format of links' names from now on
+	mtu     int              // of ENIs
 }
 
 // port is the router's end of an ENI.
@@ -40,8 +41,8 @@ type port struct {
 }
 
 // newFabric joins the router and the internet, and sets the guard up.
-func newFabric(router, internet *Host) (*fabric, error) {
-	f := &fabric{host: router, nodes: map[string]*Node{}, ports: map[string]port{}, hotplug: linkNames}
+func newFabric(router, internet *Host, mtu int) (*fabric, error) {
+	f := &fabric{host: router, nodes: map[string]*Node{}, ports: map[string]port{}, hotplug: linkNames, mtu: mtu}
 	if err := f.open(router, internet); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
@@ -139,7 +140,7 @@ func (f *fabric) Attach(eni vpcsim.ENI) error {
 	}
 	name := portName(node.Name, link)
 	mac := append(net.HardwareAddr{eni.MAC[0] ^ 4}, eni.MAC[1:]...) // told apart from the ENI's by one bit
-	index, err := f.cable(name, mac, &node.Host, link, eni.MAC, mtu)
+	index, err := f.cable(name, mac, &node.Host, link, eni.MAC, f.mtu)
 	if err != nil {
 		return err
 	}

@@ -21,13 +21,16 @@ import (
 // then show a node's namespaces for ever.
 func init() { runtime.LockOSThread() }
 
+// ownerTag is the tag of ENIs that enichain manages (core/supply, TagOwner).
+const ownerTag = "enichain/owner"
+
 // Options say what to build. The zero value is a lab of two nodes as the recipes have them.
 type Options struct {
 	Name         string        // for messages; "lab" where empty
-	Cloud        string        // "aws", also where empty
+	Cloud        string        // "aws", also where empty, or "tencent"
 	Nodes        int           // 2 where 0; at most 50
 	ENIs         int           // how many each node has from the start, the primary counted; 3 where 0
-	InstanceType string        // "m5.large" where empty
+	InstanceType string        // "m5.large" or "S5.MEDIUM4" where empty
 	Delay        time.Duration // how long the network lags behind the API
 	RPFilter     int           // the nodes' rp_filter: 1 (strict) where 0, 2 is loose, -1 is off
 	// Hotplug is the format of the names of links that come later: "eth%d" where empty, "ens%d" as udev has them. The
@@ -38,13 +41,15 @@ type Options struct {
 // Lab is a VPC that is up. Its methods may be used concurrently, apart from Down.
 type Lab struct {
 	Name     string
+	Cloud    string
 	Nodes    []*Node
 	Router   *Host // the VPC's fabric
 	Internet *Host // 198.51.100.10, which knows only addresses with a public association
 	VPC      *vpcsim.VPC
 
-	fabric  *fabric
-	servers []*http.Server
+	provider provider
+	fabric   *fabric
+	servers  []*http.Server
 }
 
 // Up builds a lab. Root is needed, and Linux 5.10 or newer.
@@ -53,7 +58,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
 	}
-	l := &Lab{Name: o.Name}
+	l := &Lab{Name: o.Name, Cloud: o.Cloud, provider: providers()[o.Cloud]}
 	if err := l.build(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("lab %s: %w", o.Name, err), l.Down())
 	}
@@ -69,14 +74,19 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.Nodes, 2)
 	set(&o.ENIs, 3)
 	set(&o.RPFilter, 1)
-	for v, d := range map[*string]string{&o.Name: "lab", &o.Cloud: "aws", &o.InstanceType: "m5.large", &o.Hotplug: linkNames} {
+	for v, d := range map[*string]string{&o.Name: "lab", &o.Cloud: vpcsim.AWS, &o.Hotplug: linkNames} {
 		if *v == "" {
 			*v = d
 		}
 	}
+	p, err := providerOf(o.Cloud)
+	if err != nil {
+		return o, err
+	}
+	if o.InstanceType == "" {
+		o.InstanceType = p.instanceType
+	}
 	switch {
-	case o.Cloud != "aws":
-		return o, fmt.Errorf("cloud %q is not simulated; \"aws\" is", o.Cloud)
 	case o.Nodes < 1 || o.Nodes > maxNodes:
 		return o, fmt.Errorf("%d nodes; 1 to %d are possible", o.Nodes, maxNodes)
 	case o.ENIs < 1:
@@ -90,15 +100,17 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 func (l *Lab) build(ctx context.Context, o Options) error {
-	l.VPC = vpcsim.New(vpcsim.Config{Region: region, CIDRs: vpcCIDRs(), Subnets: subnets(), FabricDelay: o.Delay})
+	l.VPC = vpcsim.New(vpcsim.Config{
+		Cloud: o.Cloud, Region: l.provider.region, CIDRs: vpcCIDRs(), Subnets: subnets(), FabricDelay: o.Delay,
+	})
 	var err error
-	if l.Router, err = newRouter(); err != nil {
+	if l.Router, err = newRouter(l.provider); err != nil {
 		return fmt.Errorf("make the router: %w", err)
 	}
 	if l.Internet, err = newInternet(); err != nil {
 		return fmt.Errorf("make the internet: %w", err)
 	}
-	if l.fabric, err = newFabric(l.Router, l.Internet); err != nil {
+	if l.fabric, err = newFabric(l.Router, l.Internet, l.provider.mtu); err != nil {
 		return fmt.Errorf("join the router and the internet: %w", err)
 	}
 	l.VPC.SetFabric(l.fabric)
@@ -121,7 +133,7 @@ func (l *Lab) addNode(o Options, number int) error {
 	if err != nil {
 		return err
 	}
-	n, err := newNode(fmt.Sprintf("node%d", number), instance.ID, max(o.RPFilter, 0))
+	n, err := newNode(fmt.Sprintf("node%d", number), instance.ID, max(o.RPFilter, 0), l.provider)
 	if err != nil {
 		return err
 	}
@@ -129,7 +141,12 @@ func (l *Lab) addNode(o Options, number int) error {
 	l.fabric.addNode(n)
 	for index := range o.ENIs {
 		subnet, primary := place(number, index)
-		if _, err := l.VPC.AddENI(instance.ID, subnet, index, primary); err != nil {
+		eni, err := l.VPC.AddENI(instance.ID, subnet, index, primary)
+		if err != nil {
+			return err
+		}
+		// By the tag, enichain uses an ENI that it did not make; it does not delete it.
+		if err := l.VPC.Tag(eni.ID, map[string]string{ownerTag: "lab"}); err != nil {
 			return err
 		}
 	}

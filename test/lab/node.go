@@ -27,15 +27,16 @@ type Node struct {
 	InstanceID string
 
 	rpFilter int
+	cloud    []string // the cloud's part of the environment
 	links    *netlink.Handle
 }
 
-func newNode(name, instanceID string, rpFilter int) (*Node, error) {
-	host, err := newHost(name, func() error { return prepareNode(rpFilter) })
+func newNode(name, instanceID string, rpFilter int, p provider) (*Node, error) {
+	host, err := newHost(name, func() error { return errors.Join(prepareNode(rpFilter), p.nameHosts()) })
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Host: *host, InstanceID: instanceID, rpFilter: rpFilter}
+	n := &Node{Host: *host, InstanceID: instanceID, rpFilter: rpFilter, cloud: p.nodeEnv()}
 	if n.links, err = n.Handle(unix.NETLINK_ROUTE); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -114,15 +115,10 @@ func (n *Node) lease(eni vpcsim.ENI, name string) error {
 	return nil
 }
 
-// Env returns the environment variables, beside those of any process, that the CNI's tools and the cloud's SDK need in
+// Env returns the environment variables, beside those of any process, that the CNI's tools and the cloud's driver need in
 // the node. Credentials are not among them: the instance's role has them.
 func (n *Node) Env() []string {
-	return []string{
-		"CNI_PATH=" + binDir,
-		"NETCONFPATH=" + confDir,
-		"AWS_ENDPOINT_URL=http://" + ec2Addr().Addr().String(),
-		"NO_PROXY=" + ec2Addr().Addr().String() + "," + metadataAddr().Addr().String(),
-	}
+	return append([]string{"CNI_PATH=" + binDir, "NETCONFPATH=" + confDir}, n.cloud...)
 }
 
 // InstallCNI makes a folder of binaries the node's /opt/cni/bin, read-only and as it is from then on, and the bytes given

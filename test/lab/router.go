@@ -12,7 +12,7 @@ import (
 
 // newRouter makes the VPC's fabric: a namespace that forwards between its ports, one for each ENI, and answers ARP for all
 // that it has a route to. It holds the subnets' gateways and the cloud's services.
-func newRouter() (*Host, error) {
+func newRouter(p provider) (*Host, error) {
 	return newHost("vpc", func() error {
 		// Ports that come later start from these.
 		if err := write([]sysctl{
@@ -30,7 +30,7 @@ func newRouter() (*Host, error) {
 		if err := silenceIPv6(); err != nil {
 			return err
 		}
-		if err := addAddresses("lo", routerAddresses()...); err != nil {
+		if err := addAddresses("lo", p.routerAddresses()...); err != nil {
 			return err
 		}
 		// A fabric says nothing of what it cannot deliver, where a router would send an ICMP error.
@@ -42,8 +42,8 @@ func newRouter() (*Host, error) {
 	})
 }
 
-func routerAddresses() []netip.Prefix {
-	held := []netip.Addr{metadataAddr().Addr(), ec2Addr().Addr()}
+func (p provider) routerAddresses() []netip.Prefix {
+	held := []netip.Addr{p.metadata.Addr(), apiAddr().Addr()}
 	for _, s := range subnets() {
 		held = append(held, gateway(s.CIDR))
 	}

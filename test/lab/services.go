@@ -12,10 +12,11 @@ import (
 // serve makes the cloud's API and metadata service listen in the router. Nodes are told apart by their addresses, which
 // the guard vouches for.
 func (l *Lab) serve(ctx context.Context) error {
+	metadata, api := l.provider.services(l.VPC)
 	for _, s := range []struct {
 		at      netip.AddrPort
 		handler http.Handler
-	}{{metadataAddr(), l.VPC.IMDS()}, {ec2Addr(), l.VPC.EC2()}} {
+	}{{l.provider.metadata, metadata}, {apiAddr(), api}} {
 		listener, err := l.Router.Listen(ctx, s.at)
 		if err != nil {
 			return err

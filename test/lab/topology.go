@@ -8,13 +8,11 @@ import (
 
 // The VPC's numbers are those of the recipes, so that what a test sees can be read beside them.
 const (
-	region   = "us-east-1"
 	subnetA  = "subnet-a" // 10.19.0.0/20
 	subnetB  = "subnet-b" // 10.19.16.0/20
 	maxNodes = 50
 
-	mtu         = 9001 // AWS's within a VPC
-	internetMTU = 1500 // AWS's through an internet gateway
+	internetMTU = 1500 // through an internet gateway
 )
 
 func vpcCIDRs() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.19.0.0/16")} }
@@ -25,12 +23,6 @@ func subnets() []vpcsim.Subnet {
 		{ID: subnetB, CIDR: netip.MustParsePrefix("10.19.16.0/20")},
 	}
 }
-
-// Addresses outside the subnets.
-func metadataAddr() netip.AddrPort { return netip.MustParseAddrPort("169.254.169.254:80") }
-
-// ec2Addr is in the VPC, as an interface endpoint for EC2 is.
-func ec2Addr() netip.AddrPort { return netip.MustParseAddrPort("10.19.255.10:80") }
 
 func internetGateway() netip.Prefix { return netip.MustParsePrefix("198.51.100.1/24") }
 func internetHost() netip.Prefix    { return netip.MustParsePrefix("198.51.100.10/24") }

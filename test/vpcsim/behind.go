@@ -2,6 +2,7 @@ package vpcsim
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -26,6 +27,23 @@ func (v *VPC) RemoveAddress(ip netip.Addr) error {
 func (v *VPC) AddAddresses(eni string, count int) ([]netip.Addr, error) {
 	g, err := v.assign(eni, request{count: count})
 	return g.addresses, err
+}
+
+// Tag adds tags to an ENI.
+func (v *VPC) Tag(id string, tags map[string]string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := slices.IndexFunc(v.enis, func(e *ENI) bool { return e.ID == id })
+	if n < 0 {
+		return fmt.Errorf("there is no %s", id)
+	}
+	all := maps.Clone(v.enis[n].Tags)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, tags)
+	v.enis[n].Tags = all
+	return nil
 }
 
 // DetachENI detaches an ENI, which then goes on existing.

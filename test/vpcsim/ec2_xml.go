@@ -247,13 +247,21 @@ type instanceType struct {
 }
 
 type networkInfo struct {
-	Performance  string `xml:"networkPerformance"`
-	ENIs         int    `xml:"maximumNetworkInterfaces"`
-	NetworkCards int    `xml:"maximumNetworkCards"`
-	IPv4         int    `xml:"ipv4AddressesPerInterface"`
-	IPv6         int    `xml:"ipv6AddressesPerInterface"`
-	IPv6Allowed  bool   `xml:"ipv6Supported"`
-	ENASupport   string `xml:"enaSupport"`
+	Performance string `xml:"networkPerformance"`
+	ENIs        int    `xml:"maximumNetworkInterfaces"`
+	MaxCards    int    `xml:"maximumNetworkCards"`
+	DefaultCard int    `xml:"defaultNetworkCardIndex"`
+	IPv4        int    `xml:"ipv4AddressesPerInterface"`
+	IPv6        int    `xml:"ipv6AddressesPerInterface"`
+	IPv6Allowed bool   `xml:"ipv6Supported"`
+	ENASupport  string `xml:"enaSupport"`
+
+	Cards []networkCard `xml:"networkCards>item"`
+}
+
+type networkCard struct {
+	Index int `xml:"networkCardIndex"`
+	ENIs  int `xml:"maximumNetworkInterfaces"`
 }
 
 func describeType(name string, l typeLimits) instanceType {
@@ -261,8 +269,12 @@ func describeType(name string, l typeLimits) instanceType {
 	if l.xen {
 		hypervisor = "xen"
 	}
-	return instanceType{name, false, hypervisor, networkInfo{
-		Performance: "Up to 10 Gigabit", ENIs: l.enis, NetworkCards: 1,
+	info := networkInfo{
+		Performance: "Up to 10 Gigabit", ENIs: l.enis * (1 + l.cards), MaxCards: 1 + l.cards,
 		IPv4: l.addresses, IPv6: l.addresses, IPv6Allowed: true, ENASupport: "required",
-	}}
+	}
+	for index := range info.MaxCards {
+		info.Cards = append(info.Cards, networkCard{index, l.enis})
+	}
+	return instanceType{name, false, hypervisor, info}
 }

@@ -14,8 +14,8 @@ const (
 
 // Fault makes calls fail, or only wait where neither Code, Status nor AfterEffect is set.
 type Fault struct {
-	Action  string // an EC2 action, IMDS or IMDSToken; "" is every EC2 action
-	Code    string // EC2's error code
+	Action  string // an API's action, IMDS, IMDSToken or Task; "" is every action of an API
+	Code    string // the cloud's error code
 	Status  int    // HTTP status; 400 where a Code is given and this is not
 	Message string
 	Times   int // how many calls it hits; 0 is one, negative all until ClearFaults
@@ -45,8 +45,13 @@ func (v *VPC) ClearFaults() {
 func (v *VPC) fault(action string) *Fault {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	ec2 := action != IMDS && action != IMDSToken
-	n := slices.IndexFunc(v.faults, func(f *Fault) bool { return f.Action == action || f.Action == "" && ec2 })
+	return v.hit(action)
+}
+
+// hit is fault with mu held.
+func (v *VPC) hit(action string) *Fault {
+	api := action != IMDS && action != IMDSToken && action != Task
+	n := slices.IndexFunc(v.faults, func(f *Fault) bool { return f.Action == action || f.Action == "" && api })
 	if n < 0 {
 		return nil
 	}

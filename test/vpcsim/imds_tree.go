@@ -111,7 +111,7 @@ func (v *VPC) roleCredentials() string {
 	return jsonText(map[string]string{
 		"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": now.Format(time.RFC3339),
 		"AccessKeyId": v.role.AccessKeyID, "SecretAccessKey": v.role.SecretAccessKey, "Token": v.role.Token,
-		"Expiration": now.Add(6 * time.Hour).Format(time.RFC3339),
+		"Expiration": v.roleUntil().Format(time.RFC3339),
 	})
 }
 
@@ -123,10 +123,10 @@ func (v *VPC) document(i *instance, ip string) string {
 	})
 }
 
-func jsonText(fields map[string]string) string {
+func jsonText[T any](fields map[string]T) string {
 	text, err := json.MarshalIndent(fields, "", "  ")
 	if err != nil {
-		panic(fmt.Sprintf("vpcsim: %v", err)) // a map of strings always marshals
+		panic(fmt.Sprintf("vpcsim: %v", err)) // strings and numbers always marshal
 	}
 	return string(text)
 }

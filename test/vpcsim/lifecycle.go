@@ -102,6 +102,9 @@ func (v *VPC) addENI(n newENI) (ENI, error) {
 		Tags: maps.Clone(n.tags), Description: n.description, Created: time.Now().UTC(),
 	}
 	e.MAC = binary.BigEndian.AppendUint32([]byte{0x0a, 0xff}, uint32(v.serial))
+	if v.cloud == TencentCloud {
+		e.MAC = binary.BigEndian.AppendUint32([]byte{0x52, 0x54}, 0x00bf0000|uint32(v.serial))
+	}
 	if len(n.groups) == 0 {
 		e.SecurityGroups = v.groups[:1]
 	}

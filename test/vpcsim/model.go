@@ -9,20 +9,31 @@ import (
 
 // typeLimits is what an instance type may hold.
 type typeLimits struct {
-	enis      int
+	enis      int  // of the first network card
 	addresses int  // IPv4 addresses an ENI, the primary counted
 	xen       bool // of the generation before Nitro, which takes no prefixes
+	cards     int  // network cards beyond the first, each for as many ENIs; the simulator attaches to the first
 }
 
-// limitsOf knows a handful of types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
+// limitsOf is what an instance of the type may hold in this cloud.
+func (v *VPC) limitsOf(instanceType string) (typeLimits, bool) {
+	if v.cloud == TencentCloud {
+		return tencentLimits(instanceType)
+	}
+	return limitsOf(instanceType)
+}
+
+// limitsOf knows a handful of EC2's types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
 func limitsOf(instanceType string) (typeLimits, bool) {
 	l, ok := map[string]typeLimits{
-		"t2.medium":  {3, 6, true},
-		"t3.micro":   {2, 2, false},
-		"t3.medium":  {3, 6, false},
-		"m5.large":   {3, 10, false},
-		"m5.xlarge":  {4, 15, false},
-		"c5.4xlarge": {8, 30, false},
+		"t2.medium":  {3, 6, true, 0},
+		"t3.micro":   {2, 2, false, 0},
+		"t3.medium":  {3, 6, false, 0},
+		"m5.large":   {3, 10, false, 0},
+		"m5.xlarge":  {4, 15, false, 0},
+		"c5.4xlarge": {8, 30, false, 0},
+
+		"p4d.24xlarge": {15, 50, false, 3},
 	}[instanceType]
 	return l, ok
 }
@@ -31,6 +42,9 @@ func limitsOf(instanceType string) (typeLimits, bool) {
 
 func (v *VPC) id(kind string) string {
 	v.serial++
+	if v.cloud == TencentCloud {
+		return fmt.Sprintf("%s-%08x", kind, v.serial)
+	}
 	return fmt.Sprintf("%s-0%016x", kind, v.serial)
 }
 

@@ -25,13 +25,34 @@ func newCredentials(prefix, token string) Credentials {
 func (v *VPC) Keys() Credentials { return v.keys }
 
 // Role returns the credentials that the metadata service hands out.
-func (v *VPC) Role() Credentials { return v.role }
+func (v *VPC) Role() Credentials {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.role
+}
 
 // SetRole names the role that the metadata service hands credentials out for; "" takes the role from the instances.
 func (v *VPC) SetRole(name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.roleName = name
+}
+
+// RotateRole replaces the role's credentials by others that are good for so long, as the cloud does now and then; the old
+// ones are refused from then on.
+func (v *VPC) RotateRole(lifetime time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	prefix := v.role.AccessKeyID[:4]
+	v.role, v.roleEnds = newCredentials(prefix, rand.Text()+rand.Text()+rand.Text()), time.Now().Add(lifetime).UTC()
+}
+
+// roleUntil is when the role's credentials end; mu is held.
+func (v *VPC) roleUntil() time.Time {
+	if v.roleEnds.IsZero() {
+		return time.Now().Add(6 * time.Hour).UTC()
+	}
+	return v.roleEnds
 }
 
 // timeFormat is the form of X-Amz-Date, and maxSkew how far it may be off.

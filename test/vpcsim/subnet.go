@@ -9,27 +9,34 @@ import (
 // subnet hands out addresses: those never used first, then the one that was freed the longest ago.
 type subnet struct {
 	Subnet
+	first netip.Addr // the lowest that may be handed out
 	next  netip.Addr // the lowest address never handed out by number
 	last  netip.Addr // the highest that may be
 	taken map[netip.Addr]string
 	freed []netip.Addr
 }
 
-func newSubnet(s Subnet) *subnet {
+func newSubnet(s Subnet, reserved int) *subnet {
 	s.CIDR = s.CIDR.Masked()
 	n := &subnet{Subnet: s, next: s.CIDR.Addr(), taken: map[netip.Addr]string{}}
-	for range 4 {
+	for range reserved {
 		n.next = n.next.Next()
 	}
+	n.first = n.next
 	bits := binary.BigEndian.Uint32(s.CIDR.Addr().AsSlice()) + 1<<(32-s.CIDR.Bits()) - 2
 	n.last = netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, bits)))
 	return n
 }
 
-// usable says whether the address is one of the subnet's that AWS does not keep for itself.
+// usable says whether the address is one of the subnet's that the cloud does not keep for itself.
 func (s *subnet) usable(ip netip.Addr) bool {
-	first := s.CIDR.Addr().Next().Next().Next().Next()
-	return ip.Is4() && first.Compare(ip) <= 0 && ip.Compare(s.last) <= 0
+	return ip.Is4() && s.first.Compare(ip) <= 0 && ip.Compare(s.last) <= 0
+}
+
+// total is how many addresses are usable.
+func (s *subnet) total() int {
+	number := func(ip netip.Addr) int { return int(binary.BigEndian.Uint32(ip.AsSlice())) }
+	return number(s.last) - number(s.first) + 1
 }
 
 // pick returns n addresses that nobody has, without taking them.
@@ -81,7 +88,7 @@ func (s *subnet) release(ip netip.Addr) {
 const prefixBits = 28
 
 // free is how many addresses nobody has.
-func (s *subnet) free() int { return 1<<(32-s.CIDR.Bits()) - 5 - len(s.taken) }
+func (s *subnet) free() int { return s.total() - len(s.taken) }
 
 // pickPrefixes returns n aligned blocks of which nobody has any address, without taking them.
 func (s *subnet) pickPrefixes(n int) ([]netip.Prefix, error) {

@@ -1,8 +1,11 @@
-// Package vpcsim is a VPC in memory that speaks AWS's wire protocols: EC2's query API (signed requests, XML answers,
-// EC2's own error codes and limits) and the instance metadata service IMDSv2. A Fabric, where one is set, carries each
-// change out in a network; without one the VPC is a model only. Nothing in it listens: EC2 and IMDS are http.Handlers.
+// Package vpcsim is a VPC in memory that speaks a cloud's wire protocols. AWS's: EC2's query API (signed requests, XML
+// answers, EC2's own error codes and limits) and the instance metadata service IMDSv2. Tencent Cloud's: the VPC and CVM
+// APIs (signed requests, JSON answers, asynchronous tasks) and its metadata service. A Fabric, where one is set, carries
+// each change out in a network; without one the VPC is a model only. Nothing in it listens: EC2, IMDS, Tencent and
+// TencentMetadata are http.Handlers.
 //
-// What it answers follows the EC2 API Reference (version 2016-11-15) and the EC2 User Guide, "Instance metadata".
+// What it answers follows the EC2 API Reference (version 2016-11-15) and the EC2 User Guide, "Instance metadata", and
+// Tencent Cloud's documents of the VPC API (version 2017-03-12) and of the instance metadata.
 package vpcsim
 
 import (
@@ -18,17 +21,26 @@ import (
 
 // Config is what a VPC consists of before anything is launched into it.
 type Config struct {
-	Region           string // us-east-1 where empty
-	AvailabilityZone string // the region's zone a where empty
+	Cloud            string // AWS, also where empty, or TencentCloud
+	Region           string // us-east-1 or ap-guangzhou where empty
+	AvailabilityZone string // the region's zone a, or 3, where empty
 	CIDRs            []netip.Prefix
 	Subnets          []Subnet
 	// FabricDelay is how long the fabric lags behind the API; with 0 the API answers when the fabric has done the work.
 	FabricDelay time.Duration
 	// SecurityGroups are those that exist beside the default one.
 	SecurityGroups []string
+	// TaskDelay is how long a task of Tencent Cloud takes, beside the Delays; 20 ms where it is 0.
+	TaskDelay time.Duration
 }
 
-// Subnet is a range of a VPC. AWS keeps its first four addresses and the last.
+// The clouds that the simulator knows.
+const (
+	AWS          = "aws"
+	TencentCloud = "tencent"
+)
+
+// Subnet is a range of a VPC. AWS keeps its first four addresses and the last, Tencent Cloud the first two and the last.
 type Subnet struct {
 	ID   string
 	CIDR netip.Prefix
@@ -39,7 +51,7 @@ type Subnet struct {
 // Instance is a virtual machine.
 type Instance struct {
 	ID   string
-	Type string // one that DescribeInstanceTypes knows, such as "m5.large"
+	Type string // one that the cloud knows, such as "m5.large" or "S5.MEDIUM4"
 }
 
 // ENI is an elastic network interface.
@@ -89,6 +101,7 @@ type Fabric interface {
 
 // VPC is a simulated VPC. Its methods and handlers may be used concurrently.
 type VPC struct {
+	cloud               string
 	region, zone, vpcID string
 	cidrs               []netip.Prefix
 	started             time.Time
@@ -97,7 +110,7 @@ type VPC struct {
 	groups              []string // security groups, the default one first
 	closed              chan struct{}
 	closing             sync.Once
-	pending             sync.WaitGroup // changes whose second half is still to come
+	pending             work // changes whose second half is still to come
 
 	// change is held across a whole change with its fabric work, so that changes are carried out in order.
 	change sync.Mutex
@@ -124,6 +137,8 @@ type VPC struct {
 	tokens    map[string]token
 	roleName  string
 	role      Credentials
+	roleEnds  time.Time // zero for credentials that are always fresh
+	tencent   tencentTasks
 }
 
 type instance struct {
@@ -134,19 +149,15 @@ type instance struct {
 // New returns a VPC without instances. It panics where the configuration makes no sense: the caller is a test.
 func New(c Config) *VPC {
 	v := &VPC{
-		region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
+		cloud: c.Cloud, region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
 		cidrs: slices.Clone(c.CIDRs), started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
 		requests: map[string]made{}, hidden: map[string]time.Time{}, closed: make(chan struct{}), groups: append([]string{groupID}, c.SecurityGroups...),
 		keys:     newCredentials("AKIA", ""),
 		roleName: "enichain-node",
 		role:     newCredentials("ASIA", rand.Text()+rand.Text()+rand.Text()),
+		tencent:  newTencentTasks(c.TaskDelay),
 	}
-	if v.region == "" {
-		v.region = "us-east-1"
-	}
-	if v.zone == "" {
-		v.zone = v.region + "a"
-	}
+	v.setPlace()
 	for _, s := range c.Subnets {
 		if !s.CIDR.Addr().Is4() || s.CIDR.Bits() > 28 {
 			panic(fmt.Sprintf("vpcsim: subnet %s %s is not an IPv4 range of at least 16 addresses", s.ID, s.CIDR))
@@ -157,10 +168,36 @@ func New(c Config) *VPC {
 		if s.Zone == "" {
 			s.Zone = v.zone
 		}
-		v.subnets = append(v.subnets, newSubnet(s))
+		v.subnets = append(v.subnets, newSubnet(s, v.reserved()))
 	}
 	v.SetDelays(Delays{Fabric: c.FabricDelay})
 	return v
+}
+
+// setPlace fills in what the configuration leaves out.
+func (v *VPC) setPlace() {
+	set := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	set(&v.cloud, AWS)
+	if v.cloud == TencentCloud {
+		v.vpcID, v.keys.AccessKeyID, v.role.AccessKeyID = "vpc-0a1b2c3d", "AKID"+v.keys.AccessKeyID, "AKID"+v.role.AccessKeyID
+		set(&v.region, "ap-guangzhou")
+		set(&v.zone, v.region+"-3")
+		return
+	}
+	set(&v.region, "us-east-1")
+	set(&v.zone, v.region+"a")
+}
+
+// reserved is how many addresses at the beginning of a subnet the cloud keeps.
+func (v *VPC) reserved() int {
+	if v.cloud == TencentCloud {
+		return 2 // the network's and the gateway's
+	}
+	return 4
 }
 
 // SetFabric sets what carries changes out; it is to be called before the first AddENI.
@@ -186,13 +223,17 @@ func (v *VPC) FabricErrors() []error { return v.fabric.failed() }
 
 // AddInstance launches an instance, without an ENI yet.
 func (v *VPC) AddInstance(instanceType string) (Instance, error) {
-	limits, ok := limitsOf(instanceType)
+	limits, ok := v.limitsOf(instanceType)
 	if !ok {
 		return Instance{}, errorf("InvalidInstanceType", "The following supplied instance types do not exist: [%s]", instanceType)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	i := Instance{ID: v.id("i"), Type: instanceType}
+	kind := "i"
+	if v.cloud == TencentCloud {
+		kind = "ins"
+	}
+	i := Instance{ID: v.id(kind), Type: instanceType}
 	v.instances = append(v.instances, &instance{Instance: i, limits: limits})
 	return i, nil
 }
@@ -254,7 +295,7 @@ func (v *VPC) SetPageSize(n int) {
 	v.pageSize = n
 }
 
-// Calls returns how often an EC2 action was called, failed calls included; "" counts all that change something.
+// Calls returns how often an action was called, failed calls included; "" counts all that change something.
 func (v *VPC) Calls(action string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/layout"
@@ -109,6 +111,11 @@ func (c *call) prepareHost(p placement, repair bool) (int, error) {
 	for _, eni := range p.enis {
 		link, err := prepare(eni)
 		if errors.Is(err, netstate.ErrNoLink) {
+			if err = c.awaitLink(eni); err == nil {
+				link, err = prepare(eni)
+			}
+		}
+		if errors.Is(err, netstate.ErrNoLink) {
 			return 0, cnierr.New(cnierr.Kernel, err, "the ENI is assigned to this node in the store but no link of the host has its "+
 				"MAC: see whether it is attached, and in the host's namespace")
 		}
@@ -129,6 +136,20 @@ func (c *call) prepareHost(p placement, repair bool) (int, error) {
 		return c.uplinkMTU(p.addresses[0].IP)
 	}
 	return mtu, nil
+}
+
+// linkWait is how long the link of an ENI that the cloud calls attached may take to show up.
+const linkWait = 20 * time.Second
+
+// awaitLink waits for the link of an ENI that was just made.
+func (c *call) awaitLink(eni store.ENI) error {
+	ctx, cancel := context.WithTimeout(c.ctx, min(linkWait, time.Duration(c.conf.IPAM.Timeout)))
+	defer cancel()
+	_, err := c.host.AwaitENILink(ctx, eni)
+	if err != nil {
+		return fmt.Errorf("find the link of %s: %w", eni.ID, err)
+	}
+	return nil
 }
 
 // owns says whether one of the addresses leaves by the ENI.

@@ -225,7 +225,9 @@ func TestAddUndoes(t *testing.T) {
 		return netlink.LinkDel(eth1)
 	})
 	before := n.everything(t)
-	_, err := run(t, n.NS, plugin{verb: "ADD", id: "c1", netns: nstest.New(t).Path(), conf: n.conf("eni-1")})
+	conf := n.conf("eni-1")
+	conf["ipam"] = with(conf["ipam"].(map[string]any), map[string]any{"timeout": "100ms"})
+	_, err := run(t, n.NS, plugin{verb: "ADD", id: "c1", netns: nstest.New(t).Path(), conf: conf})
 	if err == nil || err.Code != 101 || !strings.Contains(err.Msg, "find the link of eni-1: link with MAC 20:90:6f:ff:7b:f1") {
 		t.Errorf("unexpected error: %v", err)
 	}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/snat"
+	"github.com/enichain/enichain/core/store"
+)
+
+// healer brings the kernel to what the store says, or only says what it would do.
+type healer struct {
+	net  *network
+	host *netstate.Handle
+	say  func(format string, args ...any)
+	dry  bool
+
+	changed int  // what was put right, or would be
+	broken  bool // something cannot be put right from here
+}
+
+// put reports a difference, and puts it right.
+func (k *healer) put(what, difference string, right func() error) error {
+	k.changed++
+	if k.dry {
+		k.say("would repair %s: %s", what, difference)
+		return nil
+	}
+	if err := right(); err != nil {
+		return fmt.Errorf("repair %s (%s): %w", what, difference, err)
+	}
+	k.say("repaired %s: %s", what, difference)
+	return nil
+}
+
+// warn reports what only a person can put right.
+func (k *healer) warn(format string, args ...any) {
+	k.broken = true
+	k.say(format, args...)
+}
+
+// heal puts the host, the ENIs and the containers' host ends right. It goes on after a failure: what else is broken is
+// no better for it.
+func (k *healer) heal(ctx context.Context, s *snapshot) error {
+	if len(s.enis) == 0 {
+		return nil
+	}
+	errs := []error{k.compare("the host", layout.Forwarding(), func() error { return k.host.Apply(layout.Forwarding()) })}
+	for _, e := range s.enis {
+		errs = append(errs, k.healENI(e))
+	}
+	links, err := k.host.Links()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	var veths []string
+	for _, a := range s.assigned() {
+		veth, found := vethOf(*a.Owner, links, k.net)
+		switch {
+		case found:
+			errs = append(errs, k.healAttachment(s, a, veth))
+			if a.Owner.Network == k.net.name {
+				veths = append(veths, veth.Name)
+			}
+		case k.net.ptp != nil && a.Owner.Network == k.net.name:
+			k.warn("%s has no link on this host: %s was not attached to the end, or is gone; the runtime's GC frees the address", a.IP, ownerOf(a))
+		}
+	}
+	return errors.Join(append(errs, k.healSNAT(ctx, veths))...)
+}
+
+// compare puts a state right that differs.
+func (k *healer) compare(what string, want layout.State, right func() error) error {
+	d, err := k.host.Diff(want)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", what, err)
+	}
+	if d == "" {
+		return nil
+	}
+	return k.put(what, d, right)
+}
+
+func (k *healer) healENI(e store.ENI) error {
+	link, err := k.host.ENILink(e)
+	if errors.Is(err, netstate.ErrNoLink) {
+		k.warn("%s has no link on this host: is it attached, and in the host's namespace?", e.ID)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the link of %s: %w", e.ID, err)
+	}
+	return k.compare(e.ID, layout.ENI(e, link.Device), func() error {
+		_, err := k.host.RepairENI(e)
+		return err
+	})
+}
+
+// vethOf finds the host end of an owner's veth: by its alias, or by its name where it is of this network.
+func vethOf(o store.Owner, links []netstate.Link, net *network) (netstate.Link, bool) {
+	name := ""
+	if net.ptp != nil && o.Network == net.name {
+		name = layout.Identify(net.ptp.VethPrefix, o.ContainerID, o.IfName).Veth
+	}
+	for _, l := range links {
+		owner, marked := layout.ParseAlias(l.Alias)
+		if l.Kind == "veth" && (marked && owner == o || !marked && l.Name == name) {
+			return l, true
+		}
+	}
+	return netstate.Link{}, false
+}
+
+// healAttachment puts the route, the rules and the settings of a container's host end right.
+func (k *healer) healAttachment(s *snapshot, a store.Address, veth netstate.Link) error {
+	eni, known := s.eni(a.ENI)
+	if !known {
+		k.warn("%s is of %s, which the store does not have: reconcile looks for it", a.IP, a.ENI)
+		return nil
+	}
+	want := layout.Attachment{Veth: veth.Device, VethMAC: veth.MAC, Addresses: []layout.Address{{IP: a.IP, Table: tableOf(eni)}}}
+	what := fmt.Sprintf("%s on %s", a.IP, veth.Name)
+	before := k.changed
+	err := k.compare(what, layout.OnHost(want), func() error {
+		state := layout.OnHost(want)
+		if err := k.host.RemoveStaleRules(state.Rules...); err != nil {
+			return err
+		}
+		return k.host.Apply(state)
+	})
+	primary, known := s.eni(s.node.PrimaryENI)
+	if err != nil || k.dry && k.changed > before || !known || !primary.PrimaryIP.IsValid() {
+		return err
+	}
+	return k.healSource(what, want, primary.PrimaryIP)
+}
+
+// healSource makes the node's address the source of what the host sends to the container.
+func (k *healer) healSource(what string, want layout.Attachment, node netip.Addr) error {
+	d, err := k.host.DiffSource(want.Addresses[0].IP, node)
+	if err != nil || d == "" {
+		return err
+	}
+	want.Addresses[0].Src = node
+	return k.put(what, d, func() error { return k.host.Apply(layout.State{Routes: layout.OnHost(want).Routes}) })
+}
+
+func tableOf(e store.ENI) int {
+	if e.Primary {
+		return layout.TableMain
+	}
+	return e.Table
+}
+
+// healSNAT puts the network's ruleset right, where a container needs it.
+func (k *healer) healSNAT(ctx context.Context, veths []string) error {
+	if k.net.snat == nil || len(veths) == 0 {
+		return nil
+	}
+	policy, err := snat.Resolve(ctx, k.host, k.net.snat, veths)
+	if err != nil {
+		return fmt.Errorf("resolve what network %s translates: %w", k.net.name, err)
+	}
+	d, err := snat.Check(ctx, k.host, policy)
+	if err != nil {
+		return fmt.Errorf("check SNAT: %w", err)
+	}
+	if d == "" {
+		return nil
+	}
+	return k.put("SNAT of network "+k.net.name, d, func() error {
+		_, err := snat.Apply(ctx, k.host, policy)
+		return err
+	})
+}
+
+// removeLeftovers removes our rules of addresses that are no container's and no ENI's. read reads the store: it is asked
+// after the rules, because an address has its owner before it has rules, and loses it after them.
+func (k *healer) removeLeftovers(read func() (*snapshot, error)) error {
+	rules, err := k.host.Rules()
+	if err != nil {
+		return err
+	}
+	s, err := read()
+	if err != nil {
+		return err
+	}
+	for _, r := range rules {
+		left, err := k.isLeftover(s, r)
+		if err != nil {
+			return err
+		}
+		if !left {
+			continue
+		}
+		k.changed++
+		if k.dry {
+			k.say("would remove the rule %q: its address is nobody's", r.Rule)
+			continue
+		}
+		if err := k.host.RemoveRule(r.Rule); err != nil {
+			return err
+		}
+		k.say("removed the rule %q: its address was nobody's", r.Rule)
+	}
+	return nil
+}
+
+// isLeftover says whether a rule of ours serves nobody. An address that the host routes to a link is somebody's whom this
+// store does not know: eni-ptp works above other IPAM plugins, and networks may have stores of their own.
+func (k *healer) isLeftover(s *snapshot, r netstate.Rule) (bool, error) {
+	var of netip.Prefix
+	switch {
+	case r.Ours && r.Plain && r.Pref == layout.PrefToContainer && r.To.IsSingleIP():
+		of = r.To
+	case r.Ours && r.Plain && r.Pref == layout.PrefFromContainer && r.From.IsSingleIP():
+		of = r.From
+	default:
+		return false, nil
+	}
+	ip := of.Addr()
+	if slices.ContainsFunc(s.enis, func(e store.ENI) bool { return e.PrimaryIP == ip }) {
+		return false, nil
+	}
+	a, known := s.address(ip)
+	if known && a.State == store.Assigned {
+		eni, _ := s.eni(a.ENI)
+		return eni.Primary && r.Pref == layout.PrefFromContainer, nil // what is on the primary ENI leaves by main
+	}
+	route, found, err := k.host.RouteTo(ip)
+	return err == nil && (!found || route.Dst != of), err
+}

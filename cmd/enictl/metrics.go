@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/enichain/enichain/core/about"
+	"github.com/enichain/enichain/core/store"
+)
+
+func (t *tool) metrics(args []string) error {
+	flags := flag.NewFlagSet("metrics", flag.ContinueOnError)
+	file := flags.String("o", "", "a file to be replaced as a whole, for node_exporter's textfile collector; standard output where empty")
+	if _, err := t.parse(flags, args, 0, 0); err != nil {
+		return err
+	}
+	net, err := findNetwork(t.where)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := t.timeout(net)
+	defer cancel()
+	s, err := look(ctx, store.At(net.ipam.DataDir))
+	if err != nil {
+		return err
+	}
+	text := exposition(s)
+	if *file == "" {
+		return t.printf("%s", text)
+	}
+	return replace(*file, text)
+}
+
+// replace writes a file beside the one that is named and renames it, so that nobody reads half of one.
+func replace(name string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.new")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// exposition is the store in Prometheus' text format (prometheus.io/docs/instrumenting/exposition_formats, version 0.0.4).
+func exposition(s *snapshot) []byte {
+	var b bytes.Buffer
+	family := func(name, help string) {
+		fmt.Fprintf(&b, "# HELP enichain_%s %s\n# TYPE enichain_%s gauge\n", name, help, name)
+	}
+	sample := func(name string, value any, labels ...string) {
+		fmt.Fprintf(&b, "enichain_%s%s %v\n", name, labelled(labels), value)
+	}
+	family("info", "The build of enictl.")
+	sample("info", 1, "version", about.Version)
+	family("addresses", "Secondary addresses of an ENI, by what they are used for.")
+	for _, e := range s.enis {
+		n := s.counts[e.ID]
+		sample("addresses", n.Free, "eni", e.ID, "state", string(store.Free))
+		sample("addresses", n.Assigned, "eni", e.ID, "state", string(store.Assigned))
+		sample("addresses", n.Cooling, "eni", e.ID, "state", string(store.Cooling))
+		sample("addresses", n.Releasing, "eni", e.ID, "state", string(store.Releasing))
+	}
+	family("enis", "ENIs in the store, and those of the instance that are not managed.")
+	sample("enis", len(s.enis), "managed", "true")
+	sample("enis", s.node.ForeignENIs, "managed", "false")
+	family("eni_limit", "ENIs that the instance type takes; 0 is unknown.")
+	sample("eni_limit", s.node.MaxENIs)
+	family("eni_address_limit", "Addresses that an ENI takes, the primary one counted; 0 is unknown.")
+	sample("eni_address_limit", s.node.AddressesPerENI)
+	family("draining_enis", "ENIs that are being drained.")
+	draining := 0
+	for _, e := range s.enis {
+		if e.Draining {
+			draining++
+		}
+	}
+	sample("draining_enis", draining)
+	family("open_intents", "Changes of the cloud that were begun and whose outcome is not in the store.")
+	sample("open_intents", len(s.intents))
+	family("resting_seconds", "For how long something is not asked of the cloud.")
+	for _, what := range slices.Sorted(maps.Keys(s.rests)) {
+		r := s.rests[what]
+		sample("resting_seconds", (r.Until - time.Duration(s.now)).Seconds(), "what", what, "class", r.Class)
+	}
+	if s.failed {
+		family("last_failure_age_seconds", "How long ago the pool could last not grow.")
+		sample("last_failure_age_seconds", (time.Duration(s.now) - s.failure.At).Seconds(), "class", s.failure.Class)
+	}
+	return b.Bytes()
+}
+
+// labelled writes names and values in turn.
+func labelled(labels []string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+	var pairs []string
+	for i := 0; i < len(labels); i += 2 {
+		pairs = append(pairs, labels[i]+`="`+escape.Replace(labels[i+1])+`"`)
+	}
+	return "{" + strings.Join(pairs, ",") + "}"
+}

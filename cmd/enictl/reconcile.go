@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
+)
+
+// settledAge is how long a container must have had an address before the cloud's list, which may lag, is believed that it
+// lacks it.
+const settledAge = time.Minute
+
+func (t *tool) reconcile(args []string) error {
+	flags := flag.NewFlagSet("reconcile", flag.ContinueOnError)
+	dry := flags.Bool("dry-run", false, "only say what would be done")
+	watch := flags.Duration("watch", 0, "repeat it after so long, until a signal comes")
+	if _, err := t.parse(flags, args, 0, 0); err != nil {
+		return err
+	}
+	net, err := findNetwork(t.where)
+	if err != nil {
+		return err
+	}
+	if *watch <= 0 {
+		return t.reconcileOnce(net, *dry)
+	}
+	tick := time.NewTicker(*watch)
+	defer tick.Stop()
+	for {
+		if err := t.reconcileOnce(net, *dry); err != nil && !errors.Is(err, errFindings) && t.ctx.Err() == nil {
+			t.say("%s: %v", time.Now().Format(time.RFC3339), err)
+		}
+		select {
+		case <-tick.C:
+		case <-t.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reconcileOnce brings store, cloud and kernel together. The kernel is put right also where the cloud does not answer.
+func (t *tool) reconcileOnce(net *network, dry bool) error {
+	ctx, cancel := t.timeout(net)
+	defer cancel()
+	ok, cloudErr := t.reconcileCloud(ctx, net, dry)
+	host, err := netstate.Here()
+	if err != nil {
+		return errors.Join(cloudErr, err)
+	}
+	defer host.Close()
+	t.doing("compare the store with the kernel")
+	k := &healer{net: net, host: host, say: t.say, dry: dry, broken: !ok}
+	read := func() (*snapshot, error) { return look(ctx, store.At(net.ipam.DataDir)) }
+	err = k.removeLeftovers(read)
+	if err == nil {
+		var s *snapshot
+		if s, err = read(); err == nil { // anew: what was removed may have got an owner meanwhile
+			err = k.heal(ctx, s)
+		}
+	}
+	if err := errors.Join(cloudErr, err); err != nil {
+		return err
+	}
+	return t.sum(k)
+}
+
+// reconcileCloud has the store learn what the cloud says, or a copy of the store where nothing may change, and prints what
+// it learnt; ok says that there is nothing that only a person can put right.
+func (t *tool) reconcileCloud(ctx context.Context, net *network, dry bool) (ok bool, err error) {
+	if net.ipam.Mode == netconf.Offline {
+		return true, t.printf("the cloud is not asked: \"mode\" is \"offline\"\n")
+	}
+	conf := *net.ipam
+	if dry {
+		if conf.DataDir, err = copyOf(ctx, net.ipam.DataDir); err != nil {
+			return false, err
+		}
+		defer func() { _ = os.RemoveAll(conf.DataDir) }()
+	}
+	w := &witness{dry: dry}
+	pool := supply.New(&conf, func() (cloud.Driver, error) {
+		var err error
+		w.Driver, err = t.driver(net)()
+		return w, err
+	}, slog.New(slog.DiscardHandler))
+	before, err := look(ctx, store.At(net.ipam.DataDir))
+	if err != nil {
+		return false, err
+	}
+	t.doing("ask the cloud")
+	if err := pool.Learn(ctx); err != nil && !w.refused {
+		return false, fmt.Errorf("ask the cloud: %w", err)
+	}
+	after, err := look(ctx, pool.Store())
+	if err != nil {
+		return false, err
+	}
+	would := ""
+	if dry {
+		would = "would have "
+	}
+	for _, line := range learnt(before, after) {
+		t.say("the store %s%s", would, line)
+	}
+	for _, i := range before.intents {
+		if dry {
+			t.say("would settle: %s, begun by process %d", describeIntent(i), i.PID)
+		}
+	}
+	if w.listErr != nil {
+		t.say("the cloud's API did not answer, so that nothing is taken out of the store: %v", w.listErr)
+		return false, nil
+	}
+	lost := lostAddresses(before, after, w.listed)
+	for _, line := range lost {
+		t.say("%s", line)
+	}
+	return len(lost) == 0, nil
+}
+
+// copyOf copies a store into a folder of its own, which it returns. Where there is none, neither is one in the copy.
+func copyOf(ctx context.Context, dataDir string) (string, error) {
+	dir, err := os.MkdirTemp("", "enictl-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for a copy of the store: %w", err)
+	}
+	if err := store.At(dataDir).Copy(ctx, dir); err != nil && !errors.Is(err, store.ErrNoStore) {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
+// witness is a driver that remembers what the cloud's API listed, and in a dry run lets nothing be changed.
+type witness struct {
+	cloud.Driver
+	dry     bool
+	refused bool // something was to be changed in a dry run
+	listed  []cloud.ENI
+	listErr error
+}
+
+// ENIs implements cloud.Driver.
+func (w *witness) ENIs(ctx context.Context, instance string) ([]cloud.ENI, error) {
+	w.listed, w.listErr = w.Driver.ENIs(ctx, instance)
+	return w.listed, w.listErr
+}
+
+// CreateENI implements cloud.Driver.
+func (w *witness) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*cloud.ENI, error) {
+	if w.dry {
+		return nil, w.refuse()
+	}
+	return w.Driver.CreateENI(ctx, r)
+}
+
+// DeleteENI implements cloud.Driver.
+func (w *witness) DeleteENI(ctx context.Context, instance, eni string) error {
+	if w.dry {
+		return w.refuse()
+	}
+	return w.Driver.DeleteENI(ctx, instance, eni)
+}
+
+// refuse answers as a cloud that is to be asked later: the intent stays open.
+func (w *witness) refuse() error {
+	w.refused = true
+	return &cloud.Error{Class: cloud.Throttled, Message: "nothing is changed in a dry run"}
+}
+
+// learnt says how the store has changed.
+func learnt(before, after *snapshot) []string {
+	var lines []string
+	for _, e := range after.enis {
+		if _, known := before.eni(e.ID); !known {
+			lines = append(lines, fmt.Sprintf("got %s (%s)", e.ID, e.PrimaryIP))
+		}
+	}
+	for _, a := range after.addresses {
+		if _, known := before.address(a.IP); !known {
+			lines = append(lines, fmt.Sprintf("got %s of %s", a.IP, a.ENI))
+		}
+	}
+	for _, a := range before.addresses {
+		if now, known := after.address(a.IP); !known {
+			lines = append(lines, fmt.Sprintf("lost %s of %s: the cloud does not have it there", a.IP, a.ENI))
+		} else if a.State == store.Releasing && now.State == store.Free {
+			lines = append(lines, fmt.Sprintf("put %s of %s back to use: it was to be given back, and was not", a.IP, a.ENI))
+		}
+	}
+	for _, e := range before.enis {
+		if _, known := after.eni(e.ID); !known {
+			lines = append(lines, fmt.Sprintf("lost %s: the cloud does not have it here", e.ID))
+		}
+	}
+	for _, i := range before.intents {
+		if !hasIntent(after.intents, i.Number) {
+			lines = append(lines, fmt.Sprintf("settled what process %d began: %s", i.PID, describeIntent(i)))
+		}
+	}
+	return lines
+}
+
+func hasIntent(intents []store.Intent, number uint64) bool {
+	for _, i := range intents {
+		if i.Number == number {
+			return true
+		}
+	}
+	return false
+}
+
+// lostAddresses names the containers whose address the cloud does not have on its ENI. Nothing can be done for them but
+// to make them anew.
+func lostAddresses(before, after *snapshot, listed []cloud.ENI) []string {
+	on := map[netip.Addr]string{}
+	for _, e := range listed {
+		for _, ip := range e.Addresses {
+			on[ip] = e.ID
+		}
+		for _, p := range e.Prefixes {
+			for ip := p.Masked().Addr(); p.Contains(ip); ip = ip.Next() {
+				on[ip] = e.ID
+			}
+		}
+	}
+	var lines []string
+	for _, a := range before.assigned() {
+		now, known := after.address(a.IP)
+		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || on[a.IP] == a.ENI {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s of %s is not on %s in the cloud any more: make the container anew", a.IP, ownerOf(a), a.ENI))
+	}
+	return lines
+}

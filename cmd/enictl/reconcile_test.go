@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/store"
+)
+
+// What others did to the account comes into the store, and a dry run only says it.
+func TestReconcileWithTheCloud(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", map[string]any{"batch": 2})
+	w.add("c1")
+	eni := w.ENIs(w.instance.ID)[0].ID
+	added, err := w.AddAddresses(eni, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.store().Update(t.Context(), func(tx *store.Tx) error {
+		marked, err := tx.MarkReleasing(eni, 1) // as a process that died before it gave it back
+		if err != nil {
+			return err
+		}
+		_, err = tx.Begin(store.Intent{Op: store.OpUnassign, ENI: eni, Addresses: marked, PID: 4711})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dry := w.ctl(1, "reconcile", "-dry-run") // status 1: the ENI has no link here
+	has(t, dry, "would have got "+added[0].String()+" of "+eni, "would settle: give back")
+	if s := w.snapshot(); len(s.intents) != 1 || len(s.addresses) != 2 {
+		t.Errorf("a dry run changed the store: %+v", s)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.dir, "enictl-*")); len(left) > 0 {
+		t.Errorf("a dry run left %v", left)
+	}
+	done := w.ctl(1, "reconcile")
+	has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",
+		"back to use", eni+" has no link on this host")
+	if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 3 || s.counts[eni].Free != 2 {
+		t.Errorf("the store is not as the cloud: %+v", s)
+	}
+}
+
+// Where the cloud's API does not answer, what the metadata service says is learnt, and that is said.
+func TestReconcileWithoutTheAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", map[string]any{"mode": "offline"})
+	has(t, w.ctl(0, "reconcile"), "the cloud is not asked", "the kernel is as the store says")
+	w.ipam["mode"] = "normal"
+	w.ipam["driver"].(map[string]string)["ec2Endpoint"] = "http://127.0.0.1:1"
+	w.write("10-test.conflist", w.conflist())
+	has(t, w.ctl(1, "reconcile"), "the cloud's API did not answer", "has no link on this host")
+}
+
+// A loop ends with a signal, and with status 0.
+func TestReconcileWatches(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	tool := &tool{out: &out, progress: &out}
+	w := newWorld(t, "m5.large", map[string]any{"mode": "offline"})
+	tool.where = place{confDir: w.dir, cniPath: bin.Dir}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	tool.ctx = ctx
+	w.ns.Do(func() error { return tool.reconcile([]string{"-watch", "1ms"}) })
+	if n := strings.Count(out.String(), "the kernel is as the store says"); n < 2 {
+		t.Errorf("it ran %d times:\n%s", n, out.String())
+	}
+}
+
+func TestLostAddresses(t *testing.T) {
+	now := time.Hour
+	owner := &store.Owner{Network: "net", ContainerID: "c", IfName: "eth0"}
+	of := func(ip, eni string, since time.Duration) store.Address {
+		return store.Address{IP: netip.MustParseAddr(ip), ENI: eni, State: store.Assigned, Owner: owner, Since: since}
+	}
+	s := &snapshot{now: int64(now), addresses: []store.Address{
+		of("10.0.0.4", "eni-1", 0),
+		of("10.0.0.5", "eni-1", 0),
+		of("10.0.0.6", "eni-1", 0),
+		of("10.0.0.7", "eni-1", now-time.Second), // the list may lag
+		of("10.0.0.17", "eni-2", 0),              // of a prefix
+	}}
+	listed := []cloud.ENI{
+		{ID: "eni-1", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}},
+		{
+			ID: "eni-2", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.6")},
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.16/28")},
+		},
+	}
+	got := strings.Join(lostAddresses(s, s, listed), "\n")
+	has(t, got, "10.0.0.5 of eth0 of c in net is not on eni-1", "10.0.0.6")
+	if strings.Count(got, "\n") != 1 {
+		t.Errorf("more than two are lost:\n%s", got)
+	}
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/store"
+)
+
+func (t *tool) repair(args []string) error {
+	flags := flag.NewFlagSet("repair", flag.ContinueOnError)
+	dry := flags.Bool("dry-run", false, "only say what would be done")
+	if _, err := t.parse(flags, args, 0, 0); err != nil {
+		return err
+	}
+	net, err := findNetwork(t.where)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := t.timeout(net)
+	defer cancel()
+	host, err := netstate.Here()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	s, err := look(ctx, store.At(net.ipam.DataDir))
+	if err != nil {
+		return err
+	}
+	t.doing("compare %d ENIs and %d containers with the kernel", len(s.enis), len(s.assigned()))
+	k := &healer{net: net, host: host, say: t.say, dry: *dry}
+	if err := k.heal(ctx, s); err != nil {
+		return err
+	}
+	return t.sum(k)
+}
+
+// say prints a line; that it cannot be printed shows with the last one.
+func (t *tool) say(format string, args ...any) { _ = t.printf(format+"\n", args...) }
+
+// sum prints what became of the kernel.
+func (t *tool) sum(k *healer) error {
+	line := "the kernel is as the store says\n"
+	switch {
+	case k.changed > 0 && k.dry:
+		line = fmt.Sprintf("%d things differ from the store\n", k.changed)
+	case k.changed > 0:
+		line = fmt.Sprintf("the kernel is as the store says: %d things were put right\n", k.changed)
+	}
+	if k.broken {
+		return errFindings
+	}
+	err := t.printf("%s", line)
+	if k.dry && k.changed > 0 {
+		err = errors.Join(err, errFindings)
+	}
+	return err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/enichain/enichain/core/store"
+)
+
+// snapshot is what the store says at a moment.
+type snapshot struct {
+	now       int64 // nanoseconds since boot
+	node      store.Node
+	known     bool // node is
+	enis      []store.ENI
+	counts    map[string]store.Counts
+	addresses []store.Address
+	rests     map[string]store.Rest
+	intents   []store.Intent
+	failure   store.Failure
+	failed    bool // failure is one
+}
+
+// look reads the store. One that is not there yet is an empty one.
+func look(ctx context.Context, at *store.Store) (*snapshot, error) {
+	s := &snapshot{counts: map[string]store.Counts{}}
+	err := at.View(ctx, s.read)
+	if errors.Is(err, store.ErrNoStore) {
+		err = nil
+	}
+	s.now = int64(store.SinceBoot())
+	return s, err
+}
+
+func (s *snapshot) read(tx *store.Tx) error {
+	var errs [6]error
+	s.node, s.known, errs[0] = tx.Node()
+	s.enis, errs[1] = tx.ENIs()
+	s.addresses, errs[2] = tx.Addresses()
+	s.rests, errs[3] = tx.Rests()
+	s.intents, errs[4] = tx.Intents()
+	s.failure, s.failed, errs[5] = tx.LastFailure()
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	for _, e := range s.enis {
+		n, err := tx.Counts(e.ID)
+		if err != nil {
+			return err
+		}
+		s.counts[e.ID] = n
+	}
+	return nil
+}
+
+// eni returns the ENI of an ID; false where the store has none.
+func (s *snapshot) eni(id string) (store.ENI, bool) {
+	i := slices.IndexFunc(s.enis, func(e store.ENI) bool { return e.ID == id })
+	if i < 0 {
+		return store.ENI{}, false
+	}
+	return s.enis[i], true
+}
+
+// assigned returns the addresses that have an owner.
+func (s *snapshot) assigned() []store.Address {
+	var owned []store.Address
+	for _, a := range s.addresses {
+		if a.State == store.Assigned && a.Owner != nil {
+			owned = append(owned, a)
+		}
+	}
+	return owned
+}
+
+// address returns the record of an address; false where the store has none.
+func (s *snapshot) address(ip netip.Addr) (store.Address, bool) {
+	i := slices.IndexFunc(s.addresses, func(a store.Address) bool { return a.IP == ip })
+	if i < 0 {
+		return store.Address{}, false
+	}
+	return s.addresses[i], true
+}
