@@ -1,0 +1,249 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+var (
+	stride = flag.Int("stride", 3, "of how many steps of a process one is its last")
+	kills  = flag.Int("kills", 120, "how many calls there are that may be killed at any time")
+)
+
+// bin has the built plugin and the driver.
+var bin *chain.Binaries
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	var err error
+	if bin, err = chain.Build(false); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	if err := bin.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// process is a run of eni-ipam; a verb of CNI, or "refill".
+func (w *world) process(t *testing.T, verb, id string, conf map[string]any, wrapper ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	stdin, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": network, "type": "main", "ipam": w.ipam(conf)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := append(wrapper, bin.Path("eni-ipam"))
+	env := []string{"CNI_PATH=" + bin.Dir}
+	if verb == "refill" {
+		line = append(line, verb)
+	} else {
+		env = append(env, "CNI_COMMAND="+verb, "CNI_CONTAINERID="+id, "CNI_IFNAME=eth0", "CNI_NETNS_OVERRIDE=1",
+			"CNI_NETNS="+filepath.Join(w.dataDir, "no-such-netns"))
+	}
+	cmd, stdout := exec.Command(line[0], line[1:]...), &bytes.Buffer{}
+	cmd.Env, cmd.Stdin, cmd.Stdout = env, bytes.NewReader(stdin), stdout
+	return cmd, stdout
+}
+
+// with returns a configuration with more.
+func with(conf, more map[string]any) map[string]any {
+	both := maps.Clone(conf)
+	maps.Copy(both, more)
+	return both
+}
+
+// traced are the system calls by which a process changes something, or has others do so. strace counts each by itself, and
+// in each thread.
+var traced = []string{"pwrite64", "fdatasync", "flock", "execve", "connect", "write"}
+
+// refillOf is a refill that has something to do.
+type refillOf struct {
+	conf      map[string]any
+	adds      int // containers before
+	stay      bool
+	enis, max int // ENIs, and the most free addresses, after
+}
+
+// still is a pool that does nothing by itself.
+var still = map[string]any{"batch": 1, "cooldown": "0s", "eniIdle": "0s"}
+
+// TestKilledRefill kills a refill at one after the other of its steps. Whoever comes next settles what it left.
+func TestKilledRefill(t *testing.T) {
+	drain := map[string]any{"warm": map[string]int{"max": 1}}
+	for name, c := range map[string]refillOf{
+		"creates an ENI":     {map[string]any{"warm": map[string]int{"min": 2, "target": 2}}, 5, true, 2, 2},
+		"releases addresses": {drain, 4, false, 1, 1},
+		"deletes an ENI":     {drain, 6, false, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killed := 0
+			for _, call := range traced {
+				for at := 1 + rand.IntN(*stride); c.killed(t, call, at); at += *stride {
+					killed++
+				}
+			}
+			if killed == 0 {
+				t.Error("nothing was killed, so this has shown nothing")
+			}
+			t.Logf("killed %d times", killed)
+		})
+	}
+}
+
+// killed has the refill killed when it makes a system call for the nth time, and looks what becomes of the pool. It says
+// whether the refill, or its driver, died.
+func (c refillOf) killed(t *testing.T, call string, at int) bool {
+	t.Helper()
+	n := newNode(newWorld(t, "t3.medium", still, "10.0.0.0/24"), nil)
+	for i := range c.adds {
+		if err := n.add(t, fmt.Sprint("c", i), netip.Addr{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 0; i < c.adds && !c.stay; i++ {
+		n.del(t, fmt.Sprint("c", i))
+	}
+	dead := n.killAt(t, call, at, with(still, c.conf))
+	n.conf = n.configuration(t, with(still, c.conf))
+	n.settle(t, n.conf)
+	n.agree(t)
+	free := -len(n.live)
+	for _, e := range n.AllENIs() {
+		free += len(e.Secondary)
+	}
+	if enis := n.AllENIs(); len(enis) != c.enis || free > c.max {
+		t.Errorf("%d ENIs with %d free addresses, want %d with %d at the most", len(enis), free, c.enis, c.max)
+	}
+	if t.Failed() {
+		t.Fatalf("after a kill at %s %d; then:\n%s", call, at, strings.Join(n.trail, "\n"))
+	}
+	return dead
+}
+
+// killAt runs a refill that dies, or whose driver does, when it makes the call for the nth time, and says whether so.
+func (n *node) killAt(t *testing.T, call string, at int, conf map[string]any) bool {
+	t.Helper()
+	trace := filepath.Join(t.TempDir(), "trace")
+	cmd, _ := n.process(t, "refill", "", conf, "/usr/bin/strace", "-f", "-q", "-o", trace, "-e", "trace="+call, "-e",
+		fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, at))
+	err := cmd.Run()
+	content, readErr := os.ReadFile(trace)
+	if readErr != nil {
+		t.Fatalf("strace: %v, %v", err, readErr)
+	}
+	return bytes.Contains(content, []byte("killed by SIGKILL"))
+}
+
+// TestKilledAtAnyTime runs processes that are killed, or not, after some time.
+func TestKilledAtAnyTime(t *testing.T) {
+	t.Parallel()
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	conf := map[string]any{"batch": 2, "cooldown": "50ms", "eniIdle": "0s", "timeout": "10s"}
+	n := newNode(newWorld(t, "t3.medium", conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
+	for range *kills {
+		n.callAndKill(t, conf)
+		if n.r.IntN(30) == 0 {
+			n.reboot(t)
+		}
+		if n.r.IntN(15) == 0 {
+			n.Inject(vpcsim.Fault{Action: pick(n.r, "AssignPrivateIpAddresses", "CreateNetworkInterface", "DeleteNetworkInterface"), AfterEffect: true})
+		}
+		n.checkIndexes(t, n.check(t))
+		if t.Failed() {
+			t.Fatalf("seed %d:\n%s", seed, strings.Join(n.trail, "\n"))
+		}
+	}
+	n.end(t, nil)
+	if t.Failed() {
+		t.Fatalf("seed %d:\n%s", seed, strings.Join(n.trail[max(0, len(n.trail)-60):], "\n"))
+	}
+}
+
+// callAndKill is one process.
+func (n *node) callAndKill(t *testing.T, conf map[string]any) {
+	t.Helper()
+	verb, id := pick(n.r, "ADD", "ADD", "ADD", "DEL", "DEL", "refill"), n.name()
+	switch all := append(ids(n.live), ids(n.unsure)...); {
+	case verb == "DEL" && len(all) > 0:
+		id = pick(n.r, all...)
+	case verb == "refill":
+		conf = with(conf, map[string]any{"warm": pick(n.r, map[string]int{"min": 3, "target": 4}, map[string]int{"max": 1})})
+	}
+	began := n.now()
+	cmd, stdout := n.process(t, verb, id, conf)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	dead := make(chan struct{})
+	if n.r.IntN(2) == 0 {
+		timer := time.AfterFunc(time.Duration(n.r.IntN(120))*time.Millisecond, func() {
+			_ = cmd.Process.Kill() // it may have ended
+			close(dead)
+		})
+		defer func() {
+			if !timer.Stop() {
+				<-dead
+			}
+		}()
+	}
+	err := cmd.Wait()
+	n.did("%s %s: %v %s", verb, id, err, stdout)
+	switch {
+	case verb == "ADD" && err == nil:
+		n.answered(t, id, stdout.Bytes(), conf)
+	case verb == "ADD":
+		n.unsure[id] = true
+	case verb == "DEL" && err == nil:
+		n.gone(id, began)
+	case verb == "DEL":
+		n.unsure[id] = true
+		delete(n.live, id)
+	}
+}
+
+// answered notes an ADD's answer.
+func (n *node) answered(t *testing.T, id string, stdout []byte, conf map[string]any) {
+	t.Helper()
+	result := &types100.Result{}
+	if err := json.Unmarshal(stdout, result); err != nil || len(result.IPs) != 1 {
+		t.Fatalf("ADD of %s printed %s: %v", id, stdout, err)
+	}
+	ip := chain.IP(result)
+	for other, its := range n.live {
+		if its == ip {
+			t.Errorf("%s was given %s, which %s has", id, ip, other)
+		}
+	}
+	cooldown, err := time.ParseDuration(conf["cooldown"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last, ok := n.released[ip]; ok && n.now()-last.at < cooldown {
+		t.Errorf("%s was given %s, which was released %v before", id, ip, n.now()-last.at)
+	}
+	n.live[id] = ip
+	delete(n.released, ip)
+}
