@@ -43,8 +43,8 @@ func TestReconcileWithTheCloud(t *testing.T) {
 	}
 	done := w.ctl(1, "reconcile")
 	has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",
-		"back to use", eni+" has no link on this host")
-	if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 3 || s.counts[eni].Free != 2 {
+		"the store lost ", eni+" has no link on this host")
+	if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 2 || s.counts[eni].Free != 1 {
 		t.Errorf("the store is not as the cloud: %+v", s)
 	}
 }
