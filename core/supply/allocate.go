@@ -97,7 +97,7 @@ func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) 
 	var none error
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if r.IP.IsValid() {
-			g.Address, err = tx.TakeThis(r.IP, r.Owner, r.Sandbox)
+			g.Address, err = takeThis(tx, r)
 		} else {
 			g.Address, err = tx.Take(r.Owner, r.Sandbox, s.usable)
 		}
@@ -121,6 +121,31 @@ func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) 
 		err = none
 	}
 	return g, err
+}
+
+// takeThis gives the owner the address that it asks for, unless that is of an ENI whose addresses are given to nobody new.
+func takeThis(tx *store.Tx, r Request) (store.Address, error) {
+	held, err := tx.AddressesOf(r.Owner)
+	if err != nil {
+		return store.Address{}, err
+	}
+	a, known, err := tx.Address(r.IP)
+	if err != nil {
+		return store.Address{}, err
+	}
+	if known && len(held) == 0 {
+		e, _, err := tx.ENI(a.ENI)
+		if err != nil {
+			return store.Address{}, err
+		}
+		switch {
+		case e.Lost:
+			return store.Address{}, fmt.Errorf("%w: %s, which had it, is gone", store.ErrUnknownAddress, e.ID)
+		case e.Draining:
+			return store.Address{}, fmt.Errorf("%w: %s is draining", store.ErrNotFree, e.ID)
+		}
+	}
+	return tx.TakeThis(r.IP, r.Owner, r.Sandbox)
 }
 
 // wait counts the owner among those for whom the pool grows, until ctx ends.

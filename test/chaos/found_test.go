@@ -67,6 +67,20 @@ func TestAnENIThatIsGoneIsNotAssignedTo(t *testing.T) {
 	}
 }
 
+func TestAnENIThatIsGoneHasNothingForWhoAsksForIt(t *testing.T) {
+	n := worldWith(t, 6)
+	gone := n.second(t)
+	n.del(t, "c6")
+	if err := n.DetachENI(gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	n.pass(40 * time.Second) // cooled down, but not for so long that it is forgotten
+	n.mustLearn(t)
+	if err := n.add(t, n.name(), gone.Secondary[0]); err == nil {
+		t.Errorf("%s was given, of %s, which is gone", gone.Secondary[0], gone.ID)
+	}
+}
+
 func TestWhatWasReleasedDoesNotComeBackByMetadata(t *testing.T) {
 	n := worldWith(t, 2)
 	n.StaleMetadata(true)

@@ -1,0 +1,130 @@
+package chaos
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// end lets the trouble end, and looks whether all comes right; then all containers go, and the account is to be as it was.
+func (n *node) end(t *testing.T, foreign *vpcsim.ENI) {
+	t.Helper()
+	n.calm()
+	n.settle(t, n.conf)
+	n.agree(t)
+	for _, id := range append(ids(n.live), ids(n.unsure)...) {
+		n.del(t, id)
+	}
+	n.settle(t, n.conf)
+	for range 2 {
+		if err := n.add(t, n.name(), netip.Addr{}); err != nil {
+			t.Errorf("with nothing wrong any more: %v", err)
+		}
+	}
+	for _, id := range ids(n.live) {
+		n.del(t, id)
+	}
+	drained := *n.conf
+	drained.Warm, drained.ENIIdle = netconf.Warm{Max: 1}, new(netconf.Duration)
+	n.settle(t, &drained)
+	n.agree(t)
+	n.sweep(t)
+	for _, e := range n.AllENIs() {
+		switch {
+		case e.DeviceIndex == 0 && e.InstanceID != "" && len(e.Secondary) <= 1:
+		case foreign != nil && e.ID == foreign.ID && e.InstanceID != "":
+		default:
+			t.Errorf("left in the account: %s, attached to %q at %d, %v", e.ID, e.InstanceID, e.DeviceIndex, e.Secondary)
+		}
+	}
+}
+
+// settle lets time pass and processes learn and refill until nothing happens any more.
+func (n *node) settle(t *testing.T, conf *netconf.IPAM) {
+	t.Helper()
+	quiet := 0
+	for range 16 {
+		n.pass(11 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		s := n.supply(conf)
+		err := s.Learn(ctx)
+		changes := n.Calls("")
+		if err == nil {
+			err = s.Refill(ctx)
+		}
+		cancel()
+		n.did("settle: %v, %d changes", err, n.Calls("")-changes)
+		now := n.check(t)
+		if supply.ClassOf(err) == cloud.Quota { // containers have all that the type takes
+			err = nil
+		}
+		if err != nil || n.Calls("") != changes || len(now.intents) > 0 || thawing(now) {
+			quiet = 0
+			continue
+		}
+		// A process that is just being started has the locks of its parent for a moment, and a refill waits for none.
+		if quiet++; quiet == 2 {
+			return
+		}
+	}
+	t.Errorf("never settled: %+v", n.snapshot(t))
+}
+
+// thawing says whether addresses cool down that nobody makes free.
+func thawing(s snapshot) bool {
+	for _, a := range s.addresses {
+		if a.State == store.Cooling || a.State == store.Releasing {
+			return true
+		}
+	}
+	return false
+}
+
+// agree compares cloud and store. What containers hold that was taken away is theirs until they go.
+func (n *node) agree(t *testing.T) {
+	t.Helper()
+	s := n.snapshot(t)
+	if len(s.intents) > 0 {
+		t.Errorf("left open: %+v", s.intents)
+	}
+	managed := map[string]bool{}
+	for _, e := range s.enis {
+		managed[e.ID] = true
+	}
+	for _, a := range s.addresses {
+		if s.cloud[a.IP] != a.ENI && (a.State != store.Assigned || !n.excused[a.IP]) {
+			t.Errorf("the store has %s (%s) on %s, the cloud on %q", a.IP, a.State, a.ENI, s.cloud[a.IP])
+		}
+		delete(s.cloud, a.IP)
+	}
+	for ip, eni := range s.cloud {
+		if managed[eni] {
+			t.Errorf("the cloud has %s on %s, and the store does not know", ip, eni)
+		}
+	}
+}
+
+// sweep deletes the ENIs that we made and that are attached to nothing, as the operator's tool does.
+func (n *node) sweep(t *testing.T) {
+	t.Helper()
+	found, err := n.driver.TaggedENIs(t.Context(), map[string]string{supply.TagOwner: n.conf.Owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range found {
+		if e.State != cloud.Available {
+			t.Errorf("%s is %s after all were drained", e.ID, e.State)
+			continue
+		}
+		if err := n.driver.DeleteENI(t.Context(), "", e.ID); err != nil {
+			t.Errorf("sweep: %v", err)
+		}
+	}
+}
