@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // RaceEnv keeps a program with the race detector from sleeping for a second at its end.
@@ -57,8 +59,49 @@ func (b *Binaries) AddOutsideTest(name, pkg string) error {
 // Path is the path of one of the programs.
 func (b *Binaries) Path(name string) string { return filepath.Join(b.Dir, name) }
 
-// Remove removes the folder.
-func (b *Binaries) Remove() error { return os.RemoveAll(b.Dir) }
+// Remove removes the folder, once none of its programs runs any more.
+func (b *Binaries) Remove() error { return errors.Join(b.AwaitEnd(), os.RemoveAll(b.Dir)) }
+
+// endTimeout is how long programs that outlive the test that started them may still run: a refill's own bound.
+const endTimeout = time.Minute
+
+// AwaitEnd waits until no process runs one of the folder's programs: a refill outlives the call that started it, and
+// would write again what a test has removed.
+func (b *Binaries) AwaitEnd() error {
+	deadline := time.Now().Add(endTimeout)
+	for {
+		running, err := b.running()
+		if err != nil || len(running) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("still running: %v", running)
+		}
+		time.Sleep(10 * time.Millisecond) // the end of another's child is no event that can be waited for
+	}
+}
+
+// running returns the processes that run one of the folder's programs, by whatever path they were started.
+func (b *Binaries) running() ([]string, error) {
+	files, err := os.ReadDir(b.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var programs []os.FileInfo
+	for _, f := range files {
+		if info, err := os.Stat(b.Path(f.Name())); err == nil {
+			programs = append(programs, info)
+		}
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(links, func(link string) bool {
+		info, err := os.Stat(link)
+		return err != nil || !slices.ContainsFunc(programs, func(p os.FileInfo) bool { return os.SameFile(p, info) })
+	}), nil
+}
 
 func build(into func(dir, root string) error) (*Binaries, error) {
 	root, err := moduleRoot()

@@ -76,7 +76,11 @@ func newWorld(t *testing.T, instanceType string, subnets ...string) *world {
 	if w.dataDir, err = os.MkdirTemp("/dev/shm", "enichain-ipam-"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(w.dataDir) })
+	t.Cleanup(func() {
+		if err := errors.Join(bin.AwaitEnd(), os.RemoveAll(w.dataDir)); err != nil {
+			t.Error(err)
+		}
+	})
 	return w
 }
 
