@@ -409,3 +409,14 @@ func delRoute(t *testing.T, l netlink.Link, table int, dst string) {
 		LinkIndex: l.Attrs().Index, Table: table, Dst: network(t, dst), Scope: netlink.SCOPE_NOWHERE, // any scope
 	}))
 }
+
+// A link may go between being found and being asked about: a container's namespace ends when it likes.
+func TestHostRoutesOfALinkThatIsGone(t *testing.T) {
+	in(t, func(h *netstate.Handle) error {
+		ips, err := h.HostRoutes(layout.Device{Index: 4711, Name: "gone"})
+		if len(ips) > 0 {
+			t.Errorf("a link that is gone has routes to %v", ips)
+		}
+		return err
+	})
+}

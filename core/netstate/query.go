@@ -93,6 +93,9 @@ func unreachable(err error) bool {
 // HostRoutes returns the single addresses that main routes by the device: what a host veth leads to.
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
 	routes, err := h.routes(layout.TableMain, dev, netlink.FAMILY_V4)
+	if gone(err) { // the device has gone since it was found, and its routes with it
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
