@@ -26,14 +26,17 @@ type token struct {
 }
 
 // IMDS returns the handler of the metadata service for all instances: the caller's address says which one asks.
-func (v *VPC) IMDS() http.Handler {
+func (v *VPC) IMDS() http.Handler { return v.byCaller(v.serveIMDS) }
+
+// byCaller returns the handler of a metadata service that tells instances apart by the caller's address.
+func (v *VPC) byCaller(serve func(w http.ResponseWriter, r *http.Request, instanceID string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, ok := v.instanceAt(r.RemoteAddr)
 		if !ok {
 			http.Error(w, "no instance has the address "+r.RemoteAddr, http.StatusNotFound)
 			return
 		}
-		v.serveIMDS(w, r, id)
+		serve(w, r, id)
 	})
 }
 

@@ -10,16 +10,7 @@ import (
 
 // TencentMetadata returns the handler of Tencent Cloud's metadata service for all instances: the caller's address says
 // which one asks. It wants no token, its paths have their case, and its MACs are in upper case.
-func (v *VPC) TencentMetadata() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id, ok := v.instanceAt(r.RemoteAddr)
-		if !ok {
-			http.Error(w, "no instance has the address "+r.RemoteAddr, http.StatusNotFound)
-			return
-		}
-		v.serveTencentMetadata(w, r, id)
-	})
-}
+func (v *VPC) TencentMetadata() http.Handler { return v.byCaller(v.serveTencentMetadata) }
 
 // TencentMetadataFor returns the handler of one instance's metadata service, whoever asks.
 func (v *VPC) TencentMetadataFor(instanceID string) http.Handler {
