@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+
+	"github.com/enichain/enichain/core/primary"
 )
 
 // NFTables is the only backend of eni-snat so far.
@@ -61,16 +63,31 @@ func (c *SNAT) complete() error {
 
 // checkInterfaces says what is wrong with the names of interfaces, if anything.
 func (c *SNAT) checkInterfaces() error {
-	if c.Primary != "" && !ifName(c.Primary) {
-		return fmt.Errorf(`"primary" is %q: the name of an interface is wanted`, c.Primary)
+	_, method, err := primary.Parse(c.Primary)
+	if err != nil {
+		return fmt.Errorf(`"primary" is %w`, err)
+	}
+	if !method && c.Primary != "" && !ifName(c.Primary) {
+		return fmt.Errorf(`"primary" is %q: the name of an interface is wanted, or how to find it: docs/eni-snat.md, "The primary interface"`, c.Primary)
 	}
 	for _, pattern := range c.ContainerInterfaces {
 		fixed, wild := strings.CutSuffix(pattern, "*")
 		if !ifName(fixed) || wild && len(pattern) > maxIfName {
 			return fmt.Errorf(`"containerInterfaces" has %q: a name is wanted, or the beginning of one with a '*' behind`, pattern)
 		}
-		if pattern == c.Primary || wild && c.Primary != "" && strings.HasPrefix(c.Primary, fixed) {
-			return fmt.Errorf(`"containerInterfaces" has %q, which is the primary interface %s too`, pattern, c.Primary)
+	}
+	if method || c.Primary == "" {
+		return nil
+	}
+	return c.CheckContainers(c.Primary)
+}
+
+// CheckContainers says whether the primary interface is listed among the containers'.
+func (c *SNAT) CheckContainers(primary string) error {
+	for _, pattern := range c.ContainerInterfaces {
+		fixed, wild := strings.CutSuffix(pattern, "*")
+		if pattern == primary || wild && strings.HasPrefix(primary, fixed) {
+			return fmt.Errorf(`"containerInterfaces" has %q, which is the primary interface %s too`, pattern, primary)
 		}
 	}
 	return nil

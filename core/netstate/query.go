@@ -90,6 +90,19 @@ func unreachable(err error) bool {
 	return false
 }
 
+// Addresses returns the addresses of all links, by the link's index, in the order in which the kernel has them.
+func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
+	all, err := dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int][]netip.Addr)
+	for _, a := range all {
+		out[a.LinkIndex] = append(out[a.LinkIndex], addr(a.IP))
+	}
+	return out, nil
+}
+
 // HostRoutes returns the single addresses that main routes by the device: what a host veth leads to.
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
 	routes, err := h.routes(layout.TableMain, dev, netlink.FAMILY_V4)

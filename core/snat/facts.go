@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
+	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/primary"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -27,6 +30,9 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 	if !p.SNAT && !p.NodePort {
 		return p, nil
 	}
+	if err := p.detect(ctx, h, c); err != nil {
+		return p, err
+	}
 	// Where the destinations to translate are listed, the VPC is of no concern.
 	needCIDRs := p.SNAT && len(c.IncludeCIDRs) == 0 && len(c.VPCCIDRs) == 0
 	if len(c.IncludeCIDRs) == 0 {
@@ -34,10 +40,13 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 	}
 	if needCIDRs || p.Primary == "" {
 		known, err := recall(ctx, c.DataDir)
-		if err != nil {
-			return p, err
+		switch {
+		case err == nil:
+			err = p.fill(h, known, needCIDRs)
+		case errors.Is(err, ErrUnknown) && !needCIDRs:
+			err = p.take(h, c, primary.ByRouteTo(layout.Elsewhere(netip.IPv4Unspecified())), nil)
 		}
-		if err := p.fill(h, known, needCIDRs); err != nil {
+		if err != nil {
 			return p, err
 		}
 	}
@@ -55,6 +64,7 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 type known struct {
 	node    store.Node
 	primary store.ENI
+	others  []string // the MACs of its other ENIs
 }
 
 // recall reads the node and its primary ENI from the store.
@@ -70,7 +80,13 @@ func recall(ctx context.Context, dir string) (known, error) {
 			return errors.Join(err, absent(ok, "primary ENI "+node.PrimaryENI))
 		}
 		k = known{node: node, primary: eni}
-		return nil
+		all, err := tx.ENIs()
+		for _, e := range all {
+			if e.ID != eni.ID && e.MAC != "" {
+				k.others = append(k.others, e.MAC)
+			}
+		}
+		return err
 	})
 	if errors.Is(err, store.ErrNoStore) {
 		return k, fmt.Errorf("read the VPC's CIDRs and the primary ENI: no store in %s: %w", dir, ErrUnknown)
