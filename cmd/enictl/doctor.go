@@ -107,7 +107,6 @@ func (c *checkup) cloud(ctx context.Context, net *network) {
 		c.bad("the driver: %v", err)
 		return
 	}
-	c.t.doing("ask the cloud")
 	node, err := driver.Node(ctx)
 	c.judge("the metadata service answers", err)
 	if err != nil {

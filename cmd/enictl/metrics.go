@@ -82,14 +82,19 @@ func exposition(s *snapshot) []byte {
 	sample("eni_limit", s.node.MaxENIs)
 	family("eni_address_limit", "Addresses that an ENI takes, the primary one counted; 0 is unknown.")
 	sample("eni_address_limit", s.node.AddressesPerENI)
-	family("draining_enis", "ENIs that are being drained.")
-	draining := 0
+	draining, lost := 0, 0
 	for _, e := range s.enis {
 		if e.Draining {
 			draining++
 		}
+		if e.Lost {
+			lost++
+		}
 	}
+	family("draining_enis", "ENIs that are being drained.")
 	sample("draining_enis", draining)
+	family("lost_enis", "ENIs that the cloud does not list any more, kept for their containers.")
+	sample("lost_enis", lost)
 	family("open_intents", "Changes of the cloud that were begun and whose outcome is not in the store.")
 	sample("open_intents", len(s.intents))
 	family("resting_seconds", "For how long something is not asked of the cloud.")

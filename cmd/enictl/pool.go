@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/supply"
 )
 
@@ -17,8 +18,20 @@ func (t *tool) timeout(net *network) (context.Context, context.CancelFunc) {
 }
 
 // driver returns what finds the network's driver.
-func (t *tool) driver(net *network) func() (cloud.Driver, error) {
-	return supply.Driver(net.ipam, t.where.cniPath)
+func (t *tool) driver(net *network) func() (cloud.Driver, error) { return t.through(&witness{}, net) }
+
+// through returns what finds the network's driver, behind a witness that tells a terminal what is asked of it.
+func (t *tool) through(w *witness, net *network) func() (cloud.Driver, error) {
+	w.doing = t.doing
+	if net.ipam.Cloud == netconf.StaticCloud { // which answers out of the conflist
+		w.doing = func(string, ...any) {}
+	}
+	find := supply.Driver(net.ipam, t.where.cniPath)
+	return func() (cloud.Driver, error) {
+		var err error
+		w.driver, err = find()
+		return w, err
+	}
 }
 
 // supply returns the network's pool.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/enichain/enichain/cloud"
@@ -89,16 +90,11 @@ func (t *tool) reconcileCloud(ctx context.Context, net *network, dry bool) (ok b
 		defer func() { _ = os.RemoveAll(conf.DataDir) }()
 	}
 	w := &witness{dry: dry}
-	pool := supply.New(&conf, func() (cloud.Driver, error) {
-		var err error
-		w.driver, err = t.driver(net)()
-		return w, err
-	}, slog.New(slog.DiscardHandler))
+	pool := supply.New(&conf, t.through(w, net), slog.New(slog.DiscardHandler))
 	before, err := look(ctx, store.At(net.ipam.DataDir))
 	if err != nil {
 		return false, err
 	}
-	t.doing("ask the cloud")
 	if err := pool.Learn(ctx); err != nil && !w.refused {
 		return false, fmt.Errorf("ask the cloud: %w", err)
 	}
@@ -154,33 +150,50 @@ func learnt(before, after *snapshot) []string {
 			lines = append(lines, fmt.Sprintf("got %s of %s", a.IP, a.ENI))
 		}
 	}
+	settled := settledIntents(before, after)
 	for _, a := range before.addresses {
-		if now, known := after.address(a.IP); !known {
+		now, known := after.address(a.IP)
+		switch {
+		case !known && isGivenBack(settled, a):
+			lines = append(lines, fmt.Sprintf("gave back %s of %s", a.IP, a.ENI))
+		case !known:
 			lines = append(lines, fmt.Sprintf("lost %s of %s: the cloud does not have it there", a.IP, a.ENI))
-		} else if a.State == store.Releasing && now.State == store.Free {
+		case a.State == store.Releasing && now.State == store.Free:
 			lines = append(lines, fmt.Sprintf("put %s of %s back to use: it was to be given back, and was not", a.IP, a.ENI))
 		}
 	}
 	for _, e := range before.enis {
-		if _, known := after.eni(e.ID); !known {
+		_, known := after.eni(e.ID)
+		switch {
+		case !known && isDeleted(settled, e.ID):
+			lines = append(lines, fmt.Sprintf("gave back %s: it is deleted", e.ID))
+		case !known:
 			lines = append(lines, fmt.Sprintf("lost %s: the cloud does not have it here", e.ID))
 		}
 	}
-	for _, i := range before.intents {
-		if !hasIntent(after.intents, i.Number) {
-			lines = append(lines, fmt.Sprintf("settled what process %d began: %s", i.PID, describeIntent(i)))
-		}
+	for _, i := range settled {
+		lines = append(lines, fmt.Sprintf("settled what process %d began: %s", i.PID, describeIntent(i)))
 	}
 	return lines
 }
 
-func hasIntent(intents []store.Intent, number uint64) bool {
-	for _, i := range intents {
-		if i.Number == number {
-			return true
-		}
-	}
-	return false
+// settledIntents returns the intents that were open before and are not any more.
+func settledIntents(before, after *snapshot) []store.Intent {
+	return slices.DeleteFunc(slices.Clone(before.intents), func(i store.Intent) bool {
+		return slices.ContainsFunc(after.intents, func(open store.Intent) bool { return open.Number == i.Number })
+	})
+}
+
+// isGivenBack says whether an address went because one of the intents was about giving it back, alone or with its ENI.
+func isGivenBack(settled []store.Intent, a store.Address) bool {
+	return isDeleted(settled, a.ENI) || slices.ContainsFunc(settled, func(i store.Intent) bool {
+		return i.Op == store.OpUnassign && i.ENI == a.ENI && slices.Contains(i.Addresses, a.IP)
+	})
+}
+
+// isDeleted says whether an ENI went because one of the intents was about deleting it.
+func isDeleted(settled []store.Intent, eni string) bool {
+	return slices.ContainsFunc(settled, func(i store.Intent) bool { return i.Op == store.OpDeleteENI && i.ENI == eni })
 }
 
 // lostAddresses names the containers whose address the cloud does not have on its ENI. Nothing can be done for them but

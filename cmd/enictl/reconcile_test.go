@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/store"
 )
@@ -49,7 +51,7 @@ func TestReconcileWithTheCloud(t *testing.T) {
 	}
 	done := w.ctl(1, "reconcile")
 	has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",
-		"the store lost ", eni+" has no link on this host")
+		"the store gave back ", eni+" has no link on this host")
 	if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 2 || s.counts[eni].Free != 1 {
 		t.Errorf("the store is not as the cloud: %+v", s)
 	}
@@ -79,6 +81,43 @@ func TestReconcileWatches(t *testing.T) {
 	w.ns.Do(func() error { return tool.reconcile([]string{"-watch", "1ms"}) })
 	if n := strings.Count(out.String(), "the kernel is as the store says"); n < 2 {
 		t.Errorf("it ran %d times:\n%s", n, out.String())
+	}
+}
+
+func TestWhatAReconcileLearnt(t *testing.T) {
+	ip := netip.MustParseAddr
+	of := func(text, eni string, state store.State) store.Address {
+		return store.Address{IP: ip(text), ENI: eni, State: state}
+	}
+	before := &snapshot{
+		enis: []store.ENI{{ID: "eni-1"}, {ID: "eni-2"}, {ID: "eni-3"}},
+		addresses: []store.Address{
+			of("10.0.0.4", "eni-1", store.Releasing), // taken by the cloud, as was begun
+			of("10.0.0.5", "eni-1", store.Free),      // taken away by others
+			of("10.0.0.6", "eni-1", store.Releasing), // the cloud refused to take it
+			of("10.0.0.7", "eni-2", store.Releasing), // gone with its ENI
+		},
+		intents: []store.Intent{
+			{Number: 1, Op: store.OpUnassign, ENI: "eni-1", Addresses: []netip.Addr{ip("10.0.0.4"), ip("10.0.0.6")}, PID: 4711},
+			{Number: 2, Op: store.OpDeleteENI, ENI: "eni-2", PID: 4712},
+		},
+	}
+	after := &snapshot{
+		enis:      []store.ENI{{ID: "eni-1"}},
+		addresses: []store.Address{of("10.0.0.6", "eni-1", store.Free)},
+	}
+	want := []string{
+		"gave back 10.0.0.4 of eni-1",
+		"lost 10.0.0.5 of eni-1: the cloud does not have it there",
+		"put 10.0.0.6 of eni-1 back to use: it was to be given back, and was not",
+		"gave back 10.0.0.7 of eni-2",
+		"gave back eni-2: it is deleted",
+		"lost eni-3: the cloud does not have it here",
+		"settled what process 4711 began: give back [10.0.0.4 10.0.0.6] of eni-1",
+		"settled what process 4712 began: delete eni-2",
+	}
+	if d := cmp.Diff(want, learnt(before, after)); d != "" {
+		t.Error(d)
 	}
 }
 

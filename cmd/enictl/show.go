@@ -33,6 +33,7 @@ type shownENI struct {
 	store.ENI
 	Device string       `json:"device,omitempty"` // the link that has its MAC; empty where none does
 	Counts store.Counts `json:"counts"`
+	Advice string       `json:"advice,omitempty"` // what is to be done about it
 }
 
 type shownAddress struct {
@@ -109,7 +110,7 @@ func view(net *network, s *snapshot, devices map[string]string) *shown {
 		v.Node = &s.node
 	}
 	for _, e := range s.enis {
-		v.ENIs = append(v.ENIs, shownENI{ENI: e, Device: devices[e.ID], Counts: s.counts[e.ID]})
+		v.ENIs = append(v.ENIs, shownENI{ENI: e, Device: devices[e.ID], Counts: s.counts[e.ID], Advice: advice(e, s.counts[e.ID])})
 	}
 	for _, a := range s.addresses {
 		row := shownAddress{Address: a, SinceSeconds: (now - a.Since).Seconds()}
@@ -158,8 +159,27 @@ func (v *shown) print(out io.Writer) error {
 	return w.Flush()
 }
 
-// printTroubles writes what rests, what is open, and what failed last.
+// advice is what is to be done about an ENI that the cloud does not list: others detached or deleted it.
+func advice(e store.ENI, n store.Counts) string {
+	switch {
+	case !e.Lost:
+		return ""
+	case n.Assigned == 0:
+		return "nothing: it is forgotten when the cloud is next asked, as by enictl reconcile, a minute after the last use of it"
+	}
+	return fmt.Sprintf("make the containers with its %d assigned addresses anew, for nothing reaches them; "+
+		"or attach it to this instance again, and run enictl reconcile", n.Assigned)
+}
+
+// printTroubles writes what is lost, what rests, what is open, and what failed last.
 func (v *shown) printTroubles(line func(string, ...any)) {
+	lost := slices.DeleteFunc(slices.Clone(v.ENIs), func(e shownENI) bool { return !e.Lost })
+	for i, e := range lost {
+		if i == 0 {
+			line("")
+		}
+		line("lost: %s; the cloud does not list it among this instance's. What to do: %s", e.ID, e.Advice)
+	}
 	for i, r := range v.Rests {
 		if i == 0 {
 			line("")
@@ -196,7 +216,7 @@ func describeIntent(in store.Intent) string {
 func (e shownENI) remark() string {
 	switch {
 	case e.Lost:
-		return "the cloud does not list it"
+		return "lost"
 	case e.Draining:
 		return "draining"
 	case e.Primary:

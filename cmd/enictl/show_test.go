@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,6 +46,25 @@ func TestShow(t *testing.T) {
 		len(v.Intents) != 1 || v.Failure == nil || v.Node == nil {
 		t.Errorf("unexpected: %+v", v)
 	}
+}
+
+// An ENI that others detached is kept for its containers, and the operator is told what to do about them.
+func TestShowOfALostENI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "t3.medium", map[string]any{"batch": 5})
+	for i := range 6 {
+		w.add(fmt.Sprint("c", i))
+	}
+	lost := w.ENIs(w.instance.ID)[1].ID
+	if err := w.DetachENI(lost); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl(1, "reconcile") // status 1: the ENIs have no link here
+	has(t, w.ctl(0, "show"), "lost: "+lost, "make the containers with its 1 assigned addresses anew")
+	has(t, w.ctl(0, "show", "-o", "json"), `"lost": true`, `"advice": "make the containers`)
+	has(t, w.ctl(0, "metrics"), "enichain_lost_enis 1")
+	w.ipamCall("DEL", "c5")
+	has(t, w.ctl(0, "show"), "What to do: nothing")
 }
 
 func TestTheCommandLine(t *testing.T) {

@@ -37,7 +37,6 @@ func (t *tool) sweep(args []string) error {
 	if err != nil {
 		return err
 	}
-	t.doing("list the ENIs with the tag %s=%s", supply.TagOwner, net.ipam.Owner)
 	tagged, err := driver.TaggedENIs(ctx, map[string]string{supply.TagOwner: net.ipam.Owner})
 	if err != nil {
 		return fmt.Errorf("list the ENIs with the tag %s=%s: %w", supply.TagOwner, net.ipam.Owner, err)
@@ -54,7 +53,6 @@ func (t *tool) sweep(args []string) error {
 	}
 	var failed []error
 	for _, e := range leaked {
-		t.doing("delete %s", e.ID)
 		// Without an instance the driver refuses what has been attached meanwhile.
 		if err := driver.DeleteENI(ctx, "", e.ID); err != nil {
 			failed = append(failed, fmt.Errorf("delete %s: %w", e.ID, err))

@@ -81,7 +81,6 @@ func (t *tool) learn() (*network, *snapshot, error) {
 	}
 	ctx, cancel := t.timeout(net)
 	defer cancel()
-	t.doing("ask the cloud")
 	if err := t.supply(net).Learn(ctx); err != nil {
 		return nil, nil, fmt.Errorf("ask the cloud: %w", err)
 	}

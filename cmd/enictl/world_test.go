@@ -126,12 +126,17 @@ func (w *world) start(cmd *exec.Cmd) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// command is a call of enictl.
+func (w *world) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(bin.Path("enictl"), args...)
+	cmd.Env = []string{"NETCONFPATH=" + w.dir, "CNI_PATH=" + bin.Dir, "TMPDIR=" + w.dir}
+	return cmd
+}
+
 // ctl runs enictl; it must end with the status.
 func (w *world) ctl(status int, args ...string) string {
 	w.t.Helper()
-	cmd := exec.Command(bin.Path("enictl"), args...)
-	cmd.Env = []string{"NETCONFPATH=" + w.dir, "CNI_PATH=" + bin.Dir, "TMPDIR=" + w.dir}
-	stdout, stderr, got := w.start(cmd)
+	stdout, stderr, got := w.start(w.command(args...))
 	if got != status {
 		w.t.Fatalf("enictl %s ends with %d, not %d:\n%s%s", strings.Join(args, " "), got, status, stdout, stderr)
 	}
