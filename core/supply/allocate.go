@@ -97,7 +97,7 @@ func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) 
 	var none error
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if r.IP.IsValid() {
-			g.Address, err = takeThis(tx, r)
+			g.Address, err = s.takeThis(tx, r)
 		} else {
 			g.Address, err = tx.Take(r.Owner, r.Sandbox, s.usable)
 		}
@@ -124,7 +124,7 @@ func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) 
 }
 
 // takeThis gives the owner the address that it asks for, unless that is of an ENI whose addresses are given to nobody new.
-func takeThis(tx *store.Tx, r Request) (store.Address, error) {
+func (s *Supply) takeThis(tx *store.Tx, r Request) (store.Address, error) {
 	held, err := tx.AddressesOf(r.Owner)
 	if err != nil {
 		return store.Address{}, err
@@ -143,6 +143,9 @@ func takeThis(tx *store.Tx, r Request) (store.Address, error) {
 			return store.Address{}, fmt.Errorf("%w: %s, which had it, is gone", store.ErrUnknownAddress, e.ID)
 		case e.Draining:
 			return store.Address{}, fmt.Errorf("%w: %s is draining", store.ErrNotFree, e.ID)
+		case e.DeviceIndex < s.conf.FirstDeviceIndex:
+			return store.Address{}, fmt.Errorf(`%w: %s, which has it, is device %d, and "firstDeviceIndex" is %d`,
+				store.ErrNotFree, e.ID, e.DeviceIndex, s.conf.FirstDeviceIndex)
 		}
 	}
 	return tx.TakeThis(r.IP, r.Owner, r.Sandbox)

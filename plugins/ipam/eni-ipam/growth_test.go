@@ -219,3 +219,20 @@ func TestRequestedAddressIsFoundAtTheCloud(t *testing.T) {
 	}
 	w.agree(t)
 }
+
+func TestRequestedAddressOfAnENIThatIsNotForContainers(t *testing.T) {
+	w := newWorld(t, "m5.large", "10.0.0.0/24", "10.0.1.0/24")
+	held := w.add(t, "c0", map[string]any{"batch": 2})
+	spare := slices.DeleteFunc(w.agree(t), func(ip netip.Addr) bool { return ip == held })[0]
+	asking := *w
+	asking.args = "IP=" + spare.String()
+	_, failed := asking.run(t, "ADD", "c1", map[string]any{"firstDeviceIndex": 1})
+	if failed == nil || failed.Code != cnierr.RequestedAddress ||
+		!strings.Contains(failed.Msg, w.enis[0].ID+`, which has it, is device 0, and "firstDeviceIndex" is 1`) {
+		t.Errorf("asked for an address of the primary ENI: %+v, want code %d and why", failed, cnierr.RequestedAddress)
+	}
+	asking.args = "IP=" + held.String()
+	if got := asking.add(t, "c0", map[string]any{"firstDeviceIndex": 1}); got != held {
+		t.Errorf("c0 has %s, had %s", got, held) // who has one already keeps it
+	}
+}
