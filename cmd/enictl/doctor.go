@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
@@ -61,10 +59,13 @@ func (t *tool) doctor(args []string) error {
 	c.binaries(net)
 	c.judge("the store in "+net.ipam.DataDir+" can be used", store.At(net.ipam.DataDir).Usable())
 	c.cloud(ctx, net)
-	if err := c.kernel(ctx, net); err != nil {
+	links, err := c.kernel(ctx, net)
+	if err != nil {
 		return err
 	}
+	c.forwarding(ctx, list)
 	c.networkd(*root)
+	c.networkManager(*root, links)
 	if c.sick {
 		return errFindings
 	}
@@ -118,17 +119,17 @@ func (c *checkup) cloud(ctx context.Context, net *network) {
 	c.judge("the API tells the limits of "+node.InstanceType, err)
 }
 
-// kernel looks at the settings and rules that traffic depends on.
-func (c *checkup) kernel(ctx context.Context, net *network) error {
+// kernel looks at the settings and rules that traffic depends on, and returns the links of the ENIs.
+func (c *checkup) kernel(ctx context.Context, net *network) (links []eniLink, err error) {
 	host, err := netstate.Here()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer host.Close()
 	s, err := look(ctx, store.At(net.ipam.DataDir))
 	if err != nil {
 		c.bad("read the store: %v", err)
-		return nil
+		return nil, nil
 	}
 	wanted := layout.State{}
 	if len(s.enis) > 0 { // before, nothing has been set up
@@ -141,6 +142,7 @@ func (c *checkup) kernel(ctx context.Context, net *network) error {
 			continue
 		}
 		wanted.Sysctls = append(wanted.Sysctls, layout.ENI(e, link.Device).Sysctls...)
+		links = append(links, eniLink{e.Primary, link})
 	}
 	for _, sysctl := range wanted.Sysctls {
 		d, err := host.Diff(layout.State{Sysctls: []layout.Sysctl{sysctl}})
@@ -153,7 +155,13 @@ func (c *checkup) kernel(ctx context.Context, net *network) error {
 			c.good("sysctl %s", sysctl)
 		}
 	}
-	return c.foreignRules(host)
+	return links, c.foreignRules(host)
+}
+
+// eniLink is the link of an ENI.
+type eniLink struct {
+	primary bool
+	netstate.Link
 }
 
 // foreignRules looks for rules of others that the kernel tries before, or among, ours. Those of preference 0 are its own.
@@ -173,57 +181,4 @@ func (c *checkup) foreignRules(host *netstate.Handle) error {
 		c.good("no rule of others is tried before the containers'")
 	}
 	return nil
-}
-
-// networkd says whether systemd-networkd, where it is installed, leaves the rules of others alone (networkd.conf(5),
-// ManageForeignRoutingPolicyRules=, of systemd 249 and later). A file later in the order wins, and one in /etc over others.
-func (c *checkup) networkd(root string) {
-	if _, err := os.Stat(filepath.Join(root, "run/systemd/netif")); err != nil {
-		c.good("systemd-networkd does not run")
-		return
-	}
-	files := []string{filepath.Join(root, "etc/systemd/networkd.conf")}
-	byName := map[string]string{}
-	for _, dir := range []string{"usr/lib", "usr/local/lib", "run", "etc"} {
-		found, _ := filepath.Glob(filepath.Join(root, dir, "systemd/networkd.conf.d/*.conf"))
-		for _, f := range found {
-			byName[filepath.Base(f)] = f
-		}
-	}
-	var names []string
-	for name := range byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		files = append(files, byName[name])
-	}
-	value := "yes"
-	for _, f := range files {
-		if v, found := setting(f, "ManageForeignRoutingPolicyRules"); found {
-			value = v
-		}
-	}
-	if slices.Contains([]string{"no", "false", "0", "off", "n", "f"}, strings.ToLower(value)) {
-		c.good("systemd-networkd leaves the rules of others alone")
-		return
-	}
-	c.bad("systemd-networkd flushes the rules of others when it starts: put [Network] and ManageForeignRoutingPolicyRules=no " +
-		"into /etc/systemd/networkd.conf.d/enichain.conf, and ManageForeignRoutes=no as well; enictl repair heals")
-}
-
-// setting reads the last value of a key in a file of systemd's form.
-func setting(file, key string) (value string, found bool) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", false
-	}
-	defer func() { _ = f.Close() }()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		k, v, ok := strings.Cut(lines.Text(), "=")
-		if ok && strings.TrimSpace(k) == key {
-			value, found = strings.TrimSpace(v), true
-		}
-	}
-	return value, found
 }

@@ -3,6 +3,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -38,7 +39,7 @@ func run(m *testing.M) (status int, err error) {
 	if bin, err = chain.Build(true); err != nil {
 		return 1, err
 	}
-	defer func() { err = bin.Remove() }()
+	defer func() { err = errors.Join(err, bin.Remove()) }()
 	if err := bin.AddOutside("github.com/containernetworking/cni/cnitool"); err != nil {
 		return 1, err
 	}
