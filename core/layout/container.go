@@ -12,6 +12,11 @@ type Attachment struct {
 	Loopback  Device           // the container's lo
 	Interface Device           // the container's end
 	Addresses []Address
+	// Beside says that another interface has the container's default route: by this one leaves what has its address, or
+	// is bound to it, and what is for Destinations.
+	Beside bool
+	// Destinations are reached by this interface whatever has the default route.
+	Destinations []netip.Prefix
 }
 
 // Address is one address of a container.
@@ -50,7 +55,9 @@ func AddressRules(a Address) []Rule {
 	return rules
 }
 
-// Inside returns what the container's own namespace holds: every packet, be it to the same subnet, goes to the host.
+// Inside returns what the container's own namespace holds, but for the routes to Destinations: every packet, be it to the
+// same subnet, goes to the host. Beside another interface the routes are in a table of their own, because main can hold one
+// default route, and one to the gateway that all interfaces have in common.
 func Inside(c Attachment) State {
 	s := State{Links: []Link{{Device: c.Loopback}, {Device: c.Interface}}}
 	for _, a := range c.Addresses {
@@ -62,8 +69,42 @@ func Inside(c Attachment) State {
 	gw := Gateway4()
 	s.Neighs = []Neigh{{Dev: c.Interface, IP: gw, MAC: c.VethMAC}}
 	s.Routes = []Route{
-		{Dst: Host(gw), Dev: c.Interface, Table: TableMain},
-		{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: TableMain},
+		{Dst: Host(gw), Dev: c.Interface, Table: c.tableInside()},
+		{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: c.tableInside()},
+	}
+	s.Rules = RulesInside(c)
+	return s
+}
+
+// tableInside returns the table of the container that has the routes by its interface. The interface's index lives as
+// long as the attachment.
+func (c Attachment) tableInside() int {
+	if c.Beside {
+		return TableInside + c.Interface.Index
+	}
+	return TableMain
+}
+
+// RulesInside returns the container's rules of an attachment beside another: for packets from its addresses, answers above
+// all, and for sockets that are bound to the interface, whose packets have no source yet.
+func RulesInside(c Attachment) []Rule {
+	if !c.Beside {
+		return nil
+	}
+	var rules []Rule
+	for _, a := range c.Addresses {
+		rules = append(rules, Rule{Pref: PrefFromContainer, From: Host(a.IP), Table: c.tableInside()})
+	}
+	return append(rules, Rule{Pref: PrefFromContainer, Out: c.Interface.Name, Table: c.tableInside()})
+}
+
+// ToDestinations returns the container's routes to Destinations. They come after Inside: the kernel asks how it gets to
+// the next hop by the interface, which Inside's rules answer.
+func ToDestinations(c Attachment) State {
+	gw := Gateway4()
+	var s State
+	for _, dst := range c.Destinations {
+		s.Routes = append(s.Routes, Route{Dst: dst, Via: gw, Dev: c.Interface, Table: TableMain})
 	}
 	return s
 }

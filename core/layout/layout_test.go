@@ -104,6 +104,10 @@ func TestContainer(t *testing.T) {
 			Addresses: addresses,
 		}
 	}
+	beside := func(a layout.Attachment) layout.Attachment {
+		a.Beside, a.Destinations = true, []netip.Prefix{netip.MustParsePrefix("10.64.0.0/12")}
+		return a
+	}
 	const inside = `
 		link lo up
 		link eth0 up
@@ -144,6 +148,28 @@ func TestContainer(t *testing.T) {
 			inside: inside,
 		},
 		{
+			name:       "beside an interface that has the default route",
+			attachment: beside(attached(layout.Address{IP: ip, Table: 2})),
+			host: `
+				sysctl net/ipv4/conf/pod0/proxy_arp=1
+				sysctl net/ipv4/neigh/pod0/proxy_delay=0
+				link pod0 up
+				route 10.19.16.6 dev pod0 scope link
+				rule 512: from all to 10.19.16.6 lookup main
+				rule 1536: from 10.19.16.6 lookup 2
+			`,
+			inside: `
+				link lo up
+				link eth0 up
+				addr 10.19.16.6/32 dev eth0
+				neigh 169.254.1.1 dev eth0 lladdr fa:e4:56:6f:92:8d PERMANENT
+				route 169.254.1.1 dev eth0 table 10003 scope link
+				route default via 169.254.1.1 dev eth0 table 10003
+				rule 1536: from 10.19.16.6 lookup 10003
+				rule 1536: from all oif eth0 lookup 10003
+			`,
+		},
+		{
 			name:       "without an address",
 			attachment: attached(),
 			host: `
@@ -166,6 +192,20 @@ func TestContainer(t *testing.T) {
 				t.Errorf("unexpected state inside (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestDestinations(t *testing.T) {
+	got := layout.ToDestinations(layout.Attachment{
+		Interface:    layout.Device{Index: 3, Name: "net1"},
+		Destinations: []netip.Prefix{netip.MustParsePrefix("10.64.0.0/12"), netip.MustParsePrefix("192.0.2.7/32")},
+	}).String()
+	want := `
+		route 10.64.0.0/12 via 169.254.1.1 dev net1
+		route 192.0.2.7 via 169.254.1.1 dev net1
+	`
+	if diff := cmp.Diff(lines(want), lines(got)); diff != "" {
+		t.Errorf("unexpected routes (-want +got):\n%s", diff)
 	}
 }
 

@@ -69,12 +69,14 @@ type Route struct {
 	Src netip.Addr
 }
 
-// Rule is a policy rule. The zero Prefix is "all"; a Mark is compared under the same bits as mask.
+// Rule is a policy rule. The zero Prefix is "all"; a Mark is compared under the same bits as mask. Out is the name of the
+// device that a socket is bound to.
 type Rule struct {
 	Pref  int
 	From  netip.Prefix
 	To    netip.Prefix
 	Mark  uint32
+	Out   string
 	Table int
 }
 
@@ -175,6 +177,9 @@ func (r Rule) String() string {
 	}
 	if r.Mark != 0 {
 		fmt.Fprintf(&b, " fwmark %#x/%#x", r.Mark, r.Mark)
+	}
+	if r.Out != "" {
+		fmt.Fprintf(&b, " oif %s", r.Out)
 	}
 	fmt.Fprintf(&b, " lookup %s", tableName(r.Table))
 	return b.String()

@@ -70,6 +70,10 @@ type PTP struct {
 	} `json:"ipam"`
 	// MTU is the container's; 0 takes that of the ENI's link.
 	MTU int `json:"mtu,omitempty"`
+	// DefaultRoute says whether the container's default route is by this interface; nil makes it so where it has none.
+	DefaultRoute *bool `json:"defaultRoute,omitempty"`
+	// Routes are what is reached by this interface whatever has the default route.
+	Routes []Route `json:"routes,omitempty"`
 	// VethPrefix begins the host veth's name; 12 hexadecimal digits follow. At most 3 characters.
 	VethPrefix string `json:"vethPrefix,omitempty"`
 	// Routing is the layout of the policy rules: "per-pod".
@@ -84,6 +88,12 @@ type PTP struct {
 			MAC string `json:"mac,omitempty"`
 		} `json:"cni"`
 	} `json:"args"`
+}
+
+// Route is a destination, as in the "routes" of the CNI's IPAM plugins: "10.0.0.0/8". It is text, so that a DEL works with
+// what an ADD would refuse.
+type Route struct {
+	Dst string `json:"dst"`
 }
 
 // SNAT is the configuration of eni-snat.

@@ -29,6 +29,13 @@ func PrevResult(conf *types.NetConf) (*types100.Result, error) {
 	return result, nil
 }
 
+// Prefix is IPNet's inverse; the zero Prefix where the CNI's types hold none.
+func Prefix(n net.IPNet) netip.Prefix {
+	ip, _ := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(ip.Unmap(), ones)
+}
+
 // IPNet is a prefix as the CNI's types have it: an address with its network's mask.
 func IPNet(p netip.Prefix) net.IPNet {
 	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}

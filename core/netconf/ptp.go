@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 )
@@ -58,7 +59,24 @@ func (p *PTP) Validate() error {
 	case p.Routing != PerPod:
 		return fmt.Errorf(`"routing" is %q: it must be %q`, p.Routing, PerPod)
 	}
-	return nil
+	_, err := p.Destinations()
+	return err
+}
+
+// Destinations returns what is reached by the container's interface whatever has its default route.
+func (p *PTP) Destinations() ([]netip.Prefix, error) {
+	var to []netip.Prefix
+	for _, r := range p.Routes {
+		dst, err := netip.ParsePrefix(r.Dst)
+		if err != nil || dst != dst.Masked() || !dst.Addr().Is4() {
+			return nil, fmt.Errorf(`"routes" has "dst" %q: it must be an IPv4 network, such as 10.0.0.0/8`, r.Dst)
+		}
+		if dst.Bits() == 0 {
+			return nil, fmt.Errorf(`"routes" has "dst" %q: the default route is "defaultRoute"'s`, r.Dst)
+		}
+		to = append(to, dst)
+	}
+	return to, nil
 }
 
 // OwnIPAM says whether the addresses are eni-ipam's.

@@ -32,6 +32,11 @@ func TestValidatePTP(t *testing.T) {
 		{`{"ipam":{"type":"x"},"mtu":-1}`, `"mtu" is -1`},
 		{`{"ipam":{"type":"x"},"vethPrefix":"pods"}`, `"vethPrefix" is "pods": it must be one to three letters`},
 		{`{"ipam":{"type":"x"},"vethPrefix":"P1"}`, `"vethPrefix" is "P1"`},
+		{`{"ipam":{"type":"x"},"routes":[{"dst":"10.0.0.0/8"},{"dst":"192.0.2.1/32","gw":"192.0.2.9"}],"defaultRoute":false}`, ""},
+		{`{"ipam":{"type":"x"},"routes":[{"dst":"10.0.0.1/8"}]}`, `"routes" has "dst" "10.0.0.1/8": it must be an IPv4 network`},
+		{`{"ipam":{"type":"x"},"routes":[{"dst":"fd00::/8"}]}`, `it must be an IPv4 network`},
+		{`{"ipam":{"type":"x"},"routes":[{"gw":"10.0.0.1"}]}`, `"routes" has "dst" ""`},
+		{`{"ipam":{"type":"x"},"routes":[{"dst":"0.0.0.0/0"}]}`, `the default route is "defaultRoute"'s`},
 		{`{"ipam":{"type":"x"},"routing":"per-eni"}`, `"routing" is "per-eni": it must be "per-pod"`},
 	}
 	for _, tt := range tests {

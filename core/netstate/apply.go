@@ -136,7 +136,7 @@ func kernelRule(r layout.Rule) *netlink.Rule {
 	k.Family = netlink.FAMILY_V4
 	k.Table = r.Table
 	k.Protocol = layout.Protocol
-	k.Src, k.Dst = ipNet(r.From), ipNet(r.To)
+	k.Src, k.Dst, k.OifName = ipNet(r.From), ipNet(r.To), r.Out
 	if r.From.IsValid() {
 		k.Family = family(r.From.Addr())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
 )
 
@@ -78,7 +79,8 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	if !p.IsValid() {
 		return nil
 	}
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+	n := netconf.IPNet(p)
+	return &n
 }
 
 func ip(a netip.Addr) net.IP {
@@ -98,6 +100,5 @@ func prefix(n *net.IPNet) netip.Prefix {
 	if n == nil {
 		return netip.Prefix{}
 	}
-	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(addr(n.IP), ones)
+	return netconf.Prefix(*n)
 }

@@ -323,6 +323,31 @@ func TestRemoveRules(t *testing.T) {
 	})
 }
 
+// A rule of a device is told from one of another, and need not have the device to go.
+func TestRuleOfADevice(t *testing.T) {
+	in(t, func(h *netstate.Handle) error {
+		here := layout.Rule{Pref: 1536, Out: "eth1", Table: 300}
+		gone := layout.Rule{Pref: 1536, Out: "gone", Table: 300}
+		must(t, h.Apply(layout.State{Rules: []layout.Rule{gone, here}}))
+		for _, want := range []string{"", `rule "1536: from all oif eth1 lookup 300" is missing`} {
+			if d, err := h.Diff(layout.State{Rules: []layout.Rule{here}}); d != want || err != nil {
+				t.Errorf("got %q, want %q: %v", d, want, err)
+			}
+			if _, err := h.RemoveRules(here); err != nil {
+				return err
+			}
+		}
+		if d, err := h.Diff(layout.State{Rules: []layout.Rule{gone}}); d != "" || err != nil {
+			t.Errorf("another's rule went too: %q %v", d, err)
+		}
+		n, err := h.RemoveRules(gone)
+		if n != 1 {
+			t.Errorf("removed %d", n)
+		}
+		return err
+	})
+}
+
 func TestMarkRule(t *testing.T) {
 	in(t, func(h *netstate.Handle) error {
 		for range 2 {

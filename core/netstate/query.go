@@ -29,7 +29,7 @@ func (h *Handle) Rules() ([]Rule, error) {
 	for _, k := range all {
 		rules = append(rules, Rule{
 			Rule: layout.Rule{
-				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Table: k.Table,
+				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Out: k.OifName, Table: k.Table,
 			},
 			Ours:  k.Protocol == layout.Protocol,
 			Plain: plain(k),
@@ -40,19 +40,33 @@ func (h *Handle) Rules() ([]Rule, error) {
 
 // plain says whether a rule has nothing that a layout.Rule lacks.
 func plain(k netlink.Rule) bool {
-	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" && k.OifName == "" && k.Goto < 0 &&
+	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" && k.Goto < 0 &&
 		k.SuppressPrefixlen < 0 && k.SuppressIfgroup < 0 && k.IPProto == 0 && k.Sport == nil && k.Dport == nil &&
 		k.UIDRange == nil && (k.Mask == nil || *k.Mask == k.Mark)
 }
 
 func sameSelector(a, b layout.Rule) bool {
-	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark
+	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.Out == b.Out
 }
 
 // RouteTo returns the route that the kernel finds for a packet of the host's own to the address, as it stands in its
 // table; false where there is none. No dump is needed for it.
 func (h *Handle) RouteTo(to netip.Addr) (layout.Route, bool, error) {
 	return h.lookup(layout.Lookup{To: to}, true)
+}
+
+// RouteIn returns the table's route to exactly the destination, the first there is; false where there is none.
+func (h *Handle) RouteIn(table int, dst netip.Prefix) (layout.Route, bool, error) {
+	all, err := h.routes(table, layout.Device{}, family(dst.Addr()))
+	if err != nil {
+		return layout.Route{}, false, err
+	}
+	for _, r := range all {
+		if routePrefix(r) == dst {
+			return layout.Route{Dst: dst, Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: table, Src: addr(r.Src)}, true, nil
+		}
+	}
+	return layout.Route{}, false, nil
 }
 
 // SourceTo returns the source address that the host's own packets to the address get.

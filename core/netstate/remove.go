@@ -69,16 +69,19 @@ func (h *Handle) removeRoute(r layout.Route) error {
 	return nil
 }
 
-// routes returns a table's routes by a device.
+// routes returns a table's routes by a device, or by all where the device is none.
 func (h *Handle) routes(table int, dev layout.Device, family int) ([]netlink.Route, error) {
 	// With strict checking the kernel filters by table and device itself. It refuses the netlink package's dumps of other
 	// things then, and kernels before 4.20 do not know it.
 	if h.nl.SetStrictCheck(true) == nil {
 		defer func() { _ = h.nl.SetStrictCheck(false) }()
 	}
-	filter := &netlink.Route{Table: table, LinkIndex: dev.Index}
+	filter, mask := &netlink.Route{Table: table, LinkIndex: dev.Index}, netlink.RT_FILTER_TABLE
+	if dev.Index != 0 {
+		mask |= netlink.RT_FILTER_OIF
+	}
 	return dump("routes", func() ([]netlink.Route, error) {
-		return h.nl.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
+		return h.nl.RouteListFiltered(family, filter, mask)
 	})
 }
 
@@ -95,8 +98,11 @@ func routePrefix(r netlink.Route) netip.Prefix {
 
 // selector returns the part of a rule that says which packets it is for.
 func selector(r layout.Rule) string {
-	if r.To.IsValid() {
+	switch {
+	case r.To.IsValid():
 		return "to " + r.To.String()
+	case r.Out != "":
+		return "oif " + r.Out
 	}
 	return "from " + r.From.String()
 }

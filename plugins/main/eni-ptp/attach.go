@@ -39,7 +39,8 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.refuseSecondWayOut(inside, ends); err != nil {
+	w, err := c.chooseWays(inside, ends)
+	if err != nil {
 		return nil, err
 	}
 	granted, err := c.requestAddress(ends.old)
@@ -50,7 +51,7 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	ok := false
 	defer func() {
 		if !ok && !ends.old {
-			err = errors.Join(err, c.undo(ips))
+			err = errors.Join(err, c.undo(inside, ips))
 		}
 	}()
 	given, err := containerAddresses(granted)
@@ -58,6 +59,10 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 		return nil, err
 	}
 	if err := c.refuseInUse(given, ends); err != nil {
+		return nil, err
+	}
+	w.add(granted)
+	if err := c.refuseTaken(inside, w, ends.peer); err != nil {
 		return nil, err
 	}
 	ips = given // from here on their rules are ours to undo
@@ -74,12 +79,12 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 			return nil, err
 		}
 	}
-	if err := c.wire(inside, ends, place); err != nil {
+	if err := c.wire(inside, ends, place, w); err != nil {
 		return nil, err
 	}
 	ok = true
 	c.log.Info("attached", "addresses", ips, "veth", c.names.Veth, "again", ends.old)
-	return c.result(granted, ips, ends), nil
+	return c.result(granted, ips, ends, w), nil
 }
 
 // earlierPair looks for what an earlier ADD left: its pair is used again, a veth whose peer is elsewhere removed. An
@@ -109,29 +114,6 @@ func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, er
 		return pair{}, c.host.RemoveLink(c.names.Veth)
 	}
 	return pair{}, nil
-}
-
-// refuseSecondWayOut returns an error where the container has the gateway or a default route by another interface: ours
-// would take its place, and the other interface's traffic with it.
-func (c *call) refuseSecondWayOut(inside *netstate.Handle, ends pair) error {
-	gw := layout.Gateway4()
-	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
-		route, found, err := inside.RouteTo(to)
-		if err != nil {
-			return err
-		}
-		if !found || route.Table != layout.TableMain || route.Dev.Index == ends.peer.Index ||
-			route.Dst != layout.Host(gw) && route.Dst != layout.Default(gw) {
-			continue
-		}
-		link, err := inside.LinkByIndex(route.Dev.Index)
-		if err != nil {
-			return err
-		}
-		return cnierr.New(cnierr.Config, fmt.Errorf("the container has a route to %s by %s already", route.Dst, link.Name),
-			"eni-ptp makes a container's default route: it can be its only network, or its first if the others make none")
-	}
-	return nil
 }
 
 // requestAddress asks IPAM. Where that did not fail in due form, it may have taken an address all the same, which is given
@@ -238,14 +220,14 @@ func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.Hard
 // wire brings both namespaces to what layout says, all of it after both ends are up. A new attachment first takes away
 // the rules that an earlier owner of its addresses may have left; an old one, which may carry traffic, only those that
 // differ.
-func (c *call) wire(inside *netstate.Handle, ends pair, place placement) error {
+func (c *call) wire(inside *netstate.Handle, ends pair, place placement, w ways) error {
 	lo, err := inside.LinkByName("lo")
 	if err != nil {
 		return err
 	}
 	a := layout.Attachment{
 		Veth: ends.veth.Device, VethMAC: ends.veth.MAC, Loopback: lo.Device, Interface: ends.peer.Device,
-		Addresses: place.addresses,
+		Addresses: place.addresses, Beside: w.beside, Destinations: w.to,
 	}
 	onHost := layout.OnHost(a)
 	if ends.old {
@@ -259,13 +241,32 @@ func (c *call) wire(inside *netstate.Handle, ends pair, place placement) error {
 	if err := c.host.Apply(layout.State{Sysctls: onHost.Sysctls, Links: onHost.Links}); err != nil {
 		return err
 	}
-	if err := inside.Apply(layout.Inside(a)); err != nil {
+	if err := c.wireInside(inside, a, ends.old); err != nil {
 		return fmt.Errorf("in the container: %w", err)
 	}
 	if err := c.host.Apply(onHost); err != nil {
 		return err
 	}
 	return c.setSource(a, place.node)
+}
+
+// wireInside brings the container to what layout says.
+func (c *call) wireInside(inside *netstate.Handle, a layout.Attachment, old bool) (err error) {
+	rules := layout.RulesInside(a)
+	switch {
+	case len(rules) == 0:
+	case old:
+		err = inside.RemoveStaleRules(rules...)
+	default:
+		_, err = inside.RemoveRules(rules...)
+	}
+	if err != nil {
+		return err
+	}
+	if err := inside.Apply(layout.Inside(a)); err != nil {
+		return err
+	}
+	return inside.Apply(layout.ToDestinations(a))
 }
 
 // setSource makes the node's address the source of what the host sends to the container, where the kernel would choose
@@ -300,8 +301,8 @@ func (c *call) forgetRules(ips []netip.Addr) error {
 }
 
 // undo takes away what attach made. The address is kept where its veth would not go.
-func (c *call) undo(ips []netip.Addr) error {
-	err := errors.Join(c.forgetRules(ips), c.host.RemoveLink(c.names.Veth))
+func (c *call) undo(inside *netstate.Handle, ips []netip.Addr) error {
+	err := errors.Join(c.forgetRules(ips), forgetInside(inside, c.args.IfName, ips), c.host.RemoveLink(c.names.Veth))
 	if _, e := c.host.LinkByName(c.names.Veth); err == nil || errors.Is(e, netstate.ErrNoLink) {
 		err = errors.Join(err, c.releaseAddress())
 	}
@@ -311,8 +312,8 @@ func (c *call) undo(ips []netip.Addr) error {
 	return nil
 }
 
-// result says what was made: the host's end, the container's, each address as the container has it, and its routes.
-func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair) *types100.Result {
+// result says what was made: the host's end, the container's, each address as the container has it, and its routes in main.
+func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair, w ways) *types100.Result {
 	gw := layout.Gateway4()
 	r := &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
@@ -320,11 +321,16 @@ func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair) *ty
 			{Name: ends.veth.Name, Mac: ends.veth.MAC.String(), Mtu: ends.veth.MTU},
 			{Name: ends.peer.Name, Mac: ends.peer.MAC.String(), Mtu: ends.peer.MTU, Sandbox: c.args.Netns},
 		},
-		Routes: []*types.Route{
+		DNS: granted.DNS,
+	}
+	if !w.beside {
+		r.Routes = []*types.Route{
 			{Dst: netconf.IPNet(layout.Default(gw)), GW: gw.AsSlice()},
 			{Dst: netconf.IPNet(layout.Host(gw))},
-		},
-		DNS: granted.DNS,
+		}
+	}
+	for _, dst := range w.to {
+		r.Routes = append(r.Routes, &types.Route{Dst: netconf.IPNet(dst), GW: gw.AsSlice()})
 	}
 	if !c.conf.DNS.IsEmpty() {
 		r.DNS = c.conf.DNS

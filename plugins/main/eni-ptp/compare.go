@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
@@ -35,6 +36,8 @@ func (c *call) compare(ns *sandbox.Netns, result *types100.Result) (string, erro
 		return d, err
 	}
 	a.Addresses = place.addresses
+	w := waysOf(result)
+	a.Beside, a.Destinations = w.beside, w.to
 	steps := []func() (string, error){
 		func() (string, error) { return c.compareHost(place) },
 		func() (string, error) { return c.host.Diff(layout.OnHost(a)) },
@@ -121,10 +124,32 @@ func (c *call) compareInside(inside *netstate.Handle, a layout.Attachment, peer 
 		}
 		d, err = compareReach(inside, a, address.IP)
 	}
+	if d == "" && err == nil {
+		d, err = compareDestinations(inside, a)
+	}
 	if d != "" {
 		d = "in the container: " + d
 	}
 	return d, err
+}
+
+// compareDestinations asks for the routes to Destinations, unless another has rules for the attachment's addresses: sbr takes
+// the routes out of main, and puts its own default route in their place.
+func compareDestinations(inside *netstate.Handle, a layout.Attachment) (string, error) {
+	if len(a.Destinations) == 0 {
+		return "", nil
+	}
+	rules, err := inside.Rules()
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rules {
+		theirs := !r.Ours && r.From.IsValid()
+		if theirs && slices.ContainsFunc(a.Addresses, func(own layout.Address) bool { return r.From == layout.Host(own.IP) }) {
+			return "", nil
+		}
+	}
+	return inside.Diff(layout.ToDestinations(a))
 }
 
 func compareReach(inside *netstate.Handle, a layout.Attachment, ip netip.Addr) (string, error) {

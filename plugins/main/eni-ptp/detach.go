@@ -18,6 +18,7 @@ import (
 type attachment struct {
 	owner    store.Owner
 	veth     string
+	netns    string       // path of the container's namespace, which may be gone
 	reported []netip.Addr // what the runtime says were its addresses
 }
 
@@ -30,7 +31,7 @@ func (c *call) detach(a attachment) (remains bool, err error) {
 	}
 	ips, err := c.addressesToClear(a, veth)
 	if err == nil {
-		err = c.forgetRules(ips)
+		err = errors.Join(c.forgetRules(ips), c.leaveSandbox(a, veth, ips))
 	}
 	if e := c.host.RemoveLink(a.veth); e != nil {
 		_, e2 := c.host.LinkByName(a.veth)
@@ -147,7 +148,11 @@ func (c *call) collect(valid map[netconf.Attachment]bool, given bool) error {
 		if live {
 			continue
 		}
-		if _, err := c.detach(attachment{owner: owner, veth: f.veth}); err != nil {
+		a := attachment{owner: owner, veth: f.veth}
+		if f.sandbox != nil {
+			a.netns = f.sandbox.Netns
+		}
+		if _, err := c.detach(a); err != nil {
 			errs = append(errs, fmt.Errorf("detach %s: %w", owner, err))
 		}
 	}

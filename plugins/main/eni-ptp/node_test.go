@@ -190,7 +190,7 @@ func rules(t testing.TB, ns *nstest.NS) []string {
 	ns.Do(func() error {
 		all, err := netlink.RuleList(netlink.FAMILY_V4)
 		for _, k := range all {
-			r := layout.Rule{Pref: k.Priority, Mark: k.Mark, Table: k.Table, From: parsed(k.Src), To: parsed(k.Dst)}
+			r := layout.Rule{Pref: k.Priority, Mark: k.Mark, Out: k.OifName, Table: k.Table, From: parsed(k.Src), To: parsed(k.Dst)}
 			if r.Pref != 0 && r.Pref < 32766 {
 				out = append(out, r.String())
 			}

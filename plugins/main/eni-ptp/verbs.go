@@ -42,7 +42,7 @@ func cmdDel(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
-	remains, err := c.detach(attachment{owner: c.owner, veth: c.names.Veth, reported: c.reported()})
+	remains, err := c.detach(attachment{owner: c.owner, veth: c.names.Veth, netns: args.Netns, reported: c.reported()})
 	if !remains {
 		// Last, so that nobody gets the address while it is wired; in any case, so that it is not lost.
 		err = errors.Join(err, c.releaseAddress())

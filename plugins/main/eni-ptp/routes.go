@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/sandbox"
+)
+
+// ways says what a container reaches by the interface.
+type ways struct {
+	beside bool // another interface has the default route
+	to     []netip.Prefix
+}
+
+// chooseWays decides about the default route: the first interface has it, unless the configuration says otherwise. A second
+// one is never put in the first one's place, whose traffic it would take.
+func (c *call) chooseWays(inside *netstate.Handle, ends pair) (ways, error) {
+	to, err := c.conf.Destinations()
+	if err != nil {
+		return ways{}, err
+	}
+	wanted := c.conf.DefaultRoute
+	if wanted != nil && !*wanted {
+		return ways{beside: true, to: to}, nil
+	}
+	other, found, err := otherWayOut(inside, ends.peer)
+	if err != nil || !found {
+		return ways{to: to}, err
+	}
+	if wanted != nil {
+		return ways{}, c.refuseRoute(inside, other, `leave "defaultRoute" out, or give the other network none`)
+	}
+	return ways{beside: true, to: to}, nil
+}
+
+// otherWayOut returns the route by which another interface of the container has the gateway, or the default route.
+func otherWayOut(inside *netstate.Handle, own netstate.Link) (layout.Route, bool, error) {
+	gw := layout.Gateway4()
+	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
+		route, found, err := inside.RouteTo(to)
+		if err != nil {
+			return route, false, err
+		}
+		if found && route.Table == layout.TableMain && route.Dev.Index != own.Index &&
+			(route.Dst == layout.Host(gw) || route.Dst == layout.Default(gw)) {
+			return route, true, nil
+		}
+	}
+	return layout.Route{}, false, nil
+}
+
+// refuseRoute is the error of a route that another interface of the container has.
+func (c *call) refuseRoute(inside *netstate.Handle, other layout.Route, hint string) error {
+	link, err := inside.LinkByIndex(other.Dev.Index)
+	if err != nil {
+		return err
+	}
+	return cnierr.New(cnierr.Config, fmt.Errorf("the container has a route to %s by %s already", other.Dst, link.Name), hint)
+}
+
+// add adds the routes that IPAM wants. By which gateway is no question: there is one.
+func (w *ways) add(granted *types100.Result) {
+	for _, r := range granted.Routes {
+		if r == nil {
+			continue
+		}
+		if dst := netconf.Prefix(r.Dst); dst.Addr().Is4() && dst.Bits() > 0 && !slices.Contains(w.to, dst) {
+			w.to = append(w.to, dst)
+		}
+	}
+}
+
+// refuseTaken returns an error where one of the destinations is another interface's already, which would lose it.
+func (c *call) refuseTaken(inside *netstate.Handle, w ways, own netstate.Link) error {
+	for _, dst := range w.to {
+		route, found, err := inside.RouteIn(layout.TableMain, dst)
+		if err != nil {
+			return err
+		}
+		if found && route.Dev.Index != own.Index {
+			return c.refuseRoute(inside, route, `leave it out of "routes", or out of the other network's`)
+		}
+	}
+	return nil
+}
+
+// waysOf reads from a result what ADD chose: only routes of main are in it.
+func waysOf(result *types100.Result) ways {
+	w := ways{beside: true}
+	for _, r := range result.Routes {
+		if r == nil {
+			continue
+		}
+		gw, _ := netip.AddrFromSlice(r.GW)
+		switch dst := netconf.Prefix(r.Dst); {
+		case gw.Unmap() != layout.Gateway4():
+		case dst == layout.Default(layout.Gateway4()):
+			w.beside = false
+		default:
+			w.to = append(w.to, dst)
+		}
+	}
+	return w
+}
+
+// forgetInside removes the rules that an attachment beside another has in the container: unlike its routes, they do not go
+// with its interface.
+func forgetInside(inside *netstate.Handle, ifName string, ips []netip.Addr) error {
+	a := layout.Attachment{Interface: layout.Device{Name: ifName}, Beside: true}
+	for _, ip := range ips {
+		a.Addresses = append(a.Addresses, layout.Address{IP: ip})
+	}
+	if _, err := inside.RemoveRules(layout.RulesInside(a)...); err != nil {
+		return fmt.Errorf("in the container: %w", err)
+	}
+	return nil
+}
+
+// leaveSandbox is forgetInside for an attachment that goes, if its container is still there: veth's peer proves that the
+// namespace at the path is its own, and not that of a later container. A path that cannot be opened is no obstacle.
+func (c *call) leaveSandbox(a attachment, veth netstate.Link, ips []netip.Addr) error {
+	if veth.Index == 0 {
+		return nil
+	}
+	ns, err := sandbox.Open(a.netns)
+	if err != nil {
+		c.log.Info("the container's rules stay", "error", err)
+		return nil
+	}
+	defer ns.Close()
+	inside, err := netstate.At(ns)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	peer, err := inside.LinkByName(a.owner.IfName)
+	if errors.Is(err, netstate.ErrNoLink) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if same, err := c.host.IsPair(veth, peer, ns); err != nil || !same {
+		return err
+	}
+	return forgetInside(inside, a.owner.IfName, ips)
+}
