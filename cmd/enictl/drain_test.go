@@ -8,75 +8,83 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/test/clouds"
 )
 
 // A drained ENI of ours gives nothing more, stays while a container needs it, and goes when none does.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "t3.medium", map[string]any{"cooldown": "0s", "batch": 5}) // 3 ENIs with 5 secondary addresses each
-	for i := range 6 {
-		w.add(fmt.Sprint("c", i))
-	}
-	second := w.ENIs(w.instance.ID)[1]
-	has(t, w.ctl(1, "drain", second.ID), "gives no address any more; 1 are still in use", "shop/c5")
-	if left := w.ENIs(w.instance.ID)[1].Secondary; len(left) != 1 {
-		t.Errorf("its free addresses were not given back: %v", left)
-	}
-	has(t, w.ctl(1, "drain", second.ID), "1 are still in use") // again
-	if ip := w.add("later"); slices.Contains(w.ENIs(w.instance.ID)[1].Secondary, ip) {
-		t.Errorf("%s is of the ENI that is being drained", ip)
-	}
-	has(t, w.ctl(0, "show"), "draining")
-
-	w.ipamCall("DEL", "c5")
-	has(t, w.ctl(0, "drain", second.ID), second.ID+" is deleted")
-	for _, e := range w.AllENIs() {
-		if e.ID == second.ID {
-			t.Error("it is still in the account")
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Medium, map[string]any{"cooldown": "0s", "batch": c.Medium.Each})
+		for i := range c.Medium.Each + 1 {
+			w.Add(fmt.Sprint("c", i), nil)
 		}
-	}
-	has(t, w.ctl(0, "drain", second.ID), "nothing to drain")
-	if _, known := w.snapshot().eni(second.ID); known {
-		t.Error("it is still in the store")
-	}
+		second := w.ENIs()[1]
+		has(t, w.ctl(1, "drain", second.ID), "gives no address any more; 1 are still in use", fmt.Sprint("shop/c", c.Medium.Each))
+		if left := w.ENIs()[1].Secondary; len(left) != 1 {
+			t.Errorf("its free addresses were not given back: %v", left)
+		}
+		has(t, w.ctl(1, "drain", second.ID), "1 are still in use") // again
+		if ip := w.Add("later", nil); slices.Contains(w.ENIs()[1].Secondary, ip) {
+			t.Errorf("%s is of the ENI that is being drained", ip)
+		}
+		has(t, w.ctl(0, "show"), "draining")
+
+		w.Del(fmt.Sprint("c", c.Medium.Each), nil)
+		has(t, w.ctl(0, "drain", second.ID), second.ID+" is deleted")
+		for _, e := range w.AllENIs() {
+			if e.ID == second.ID {
+				t.Error("it is still in the account")
+			}
+		}
+		has(t, w.ctl(0, "drain", second.ID), "nothing to drain")
+		if _, known := w.snapshot().eni(second.ID); known {
+			t.Error("it is still in the store")
+		}
+	})
 }
 
 // An ENI that enichain did not make is emptied and stays; -undo opens it again.
 func TestDrainOfAnENIThatIsNotOurs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "m5.large", map[string]any{"cooldown": "0s", "maxENIs": 1})
-	w.add("c1")
-	w.ipamCall("DEL", "c1")
-	primary := w.ENIs(w.instance.ID)[0].ID
-	has(t, w.ctl(0, "drain", primary), "it stays, because enichain did not make it")
-	if left := w.ENIs(w.instance.ID)[0].Secondary; len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
-	has(t, w.ctl(0, "drain", "-undo", primary), "in use again")
-	w.add("c2")
-	has(t, w.ctl(1, "drain", "-undo", "eni-none"), "no such ENI")
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Medium, map[string]any{"cooldown": "0s", "maxENIs": 1})
+		w.Add("c1", nil)
+		w.Del("c1", nil)
+		primary := w.ENIs()[0].ID
+		has(t, w.ctl(0, "drain", primary), "it stays, because enichain did not make it")
+		if left := w.ENIs()[0].Secondary; len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+		has(t, w.ctl(0, "drain", "-undo", primary), "in use again")
+		w.Add("c2", nil)
+		has(t, w.ctl(1, "drain", "-undo", "eni-none"), "no such ENI")
+	})
 }
 
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "t3.medium", map[string]any{"batch": 5})
-	for i := range 11 {
-		w.add(fmt.Sprint("c", i))
-	}
-	has(t, w.ctl(0, "sweep", "-age", "0s"), "no ENI is left over: 2 have the tag enichain/owner=enichain")
-	leaked := w.ENIs(w.instance.ID)[2].ID
-	if err := w.DetachENI(leaked); err != nil {
-		t.Fatal(err)
-	}
-	has(t, w.ctl(0, "sweep"), "no ENI is left over") // too young
-	has(t, w.ctl(0, "sweep", "-age", "0s"), leaked, w.instance.ID, "1 ENIs would be deleted")
-	if len(w.AllENIs()) != 3 {
-		t.Error("a dry run deleted something")
-	}
-	has(t, w.ctl(0, "sweep", "-age", "0s", "-yes"), "deleted "+leaked)
-	if len(w.AllENIs()) != 2 {
-		t.Errorf("still there: %v", w.AllENIs())
-	}
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Small, map[string]any{"batch": 5})
+		for i := range c.Small.All() {
+			w.Add(fmt.Sprint("c", i), nil)
+		}
+		last := c.Small.ENIs - 1
+		has(t, w.ctl(0, "sweep", "-age", "0s"), fmt.Sprintf("no ENI is left over: %d have the tag enichain/owner=enichain", last))
+		leaked := w.ENIs()[last].ID
+		if err := w.DetachENI(leaked); err != nil {
+			t.Fatal(err)
+		}
+		has(t, w.ctl(0, "sweep"), "no ENI is left over") // too young
+		has(t, w.ctl(0, "sweep", "-age", "0s"), leaked, w.Instance.ID, "1 ENIs would be deleted")
+		if len(w.AllENIs()) != last+1 {
+			t.Error("a dry run deleted something")
+		}
+		has(t, w.ctl(0, "sweep", "-age", "0s", "-yes"), "deleted "+leaked)
+		if len(w.AllENIs()) != last {
+			t.Errorf("still there: %v", w.AllENIs())
+		}
+	})
 }
 
 func TestWhatIsLeaked(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -103,19 +104,21 @@ func TestLint(t *testing.T) {
 
 func TestLintOnTheCommandLine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "m5.large", map[string]any{"bacth": 3})
-	has(t, w.ctl(1, "lint"), `10-test.conflist: plugins[0].ipam.bacth: unknown field; is "batch" meant?`)
-	delete(w.ipam, "bacth")
-	file := w.write("20.conflist", w.conflist())
-	has(t, w.ctl(0, "lint", file), "nothing is wrong")
-	has(t, w.ctl(0, "-conflist", file, "lint"), "nothing is wrong")
-	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	has(t, w.ctl(1, "lint", file), "unexpected end of JSON")
-	if got := w.ctl(1, "lint", w.write("x.conf", w.conflist())); !strings.Contains(got, "ends in .conflist") {
-		t.Error(got)
-	}
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Medium, map[string]any{"bacth": 3})
+		has(t, w.ctl(1, "lint"), `10-test.conflist: plugins[0].ipam.bacth: unknown field; is "batch" meant?`)
+		delete(w.IPAM, "bacth")
+		file := w.write("20.conflist", w.conflist())
+		has(t, w.ctl(0, "lint", file), "nothing is wrong")
+		has(t, w.ctl(0, "-conflist", file, "lint"), "nothing is wrong")
+		if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		has(t, w.ctl(1, "lint", file), "unexpected end of JSON")
+		if got := w.ctl(1, "lint", w.write("x.conf", w.conflist())); !strings.Contains(got, "ends in .conflist") {
+			t.Error(got)
+		}
+	})
 }
 
 func TestDistance(t *testing.T) {

@@ -8,32 +8,35 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/enichain/enichain/test/clouds"
 	"golang.org/x/sys/unix"
 )
 
 // Long work says on a terminal what it is waiting for, and nothing to a pipe.
 func TestProgressIsForTerminals(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "t3.medium", map[string]any{"cooldown": "0s", "batch": 5})
-	for i := range 6 {
-		w.add(fmt.Sprint("c", i))
-	}
-	eni := w.ENIs(w.instance.ID)[1].ID
-	for _, tt := range []struct {
-		args  []string
-		words []string
-	}{
-		{[]string{"warm", "6"}, []string{"until 6 addresses are free ...", "list the subnets", "make an ENI in subnet-0 ..."}},
-		{[]string{"drain", eni}, []string{"drain " + eni + " ...", "give back ["}},
-		{[]string{"reconcile"}, []string{"list the ENIs of " + w.instance.ID + " ...", "compare the store with the kernel ..."}},
-		{[]string{"sweep"}, []string{"list the ENIs with the tag enichain/owner=enichain ..."}},
-	} {
-		cmd := w.command(tt.args...)
-		has(t, w.onTerminal(cmd), tt.words...)
-		if _, stderr, _ := w.start(w.command(tt.args...)); stderr != "" {
-			t.Errorf("%v writes to a pipe: %s", tt.args, stderr)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Medium, map[string]any{"cooldown": "0s", "batch": c.Medium.Each})
+		for i := range c.Medium.Each + 1 {
+			w.Add(fmt.Sprint("c", i), nil)
 		}
-	}
+		eni := w.ENIs()[1].ID
+		for _, tt := range []struct {
+			args  []string
+			words []string
+		}{
+			{[]string{"warm", "9"}, []string{"until 9 addresses are free ...", "list the subnets", "make an ENI in subnet-0 ..."}},
+			{[]string{"drain", eni}, []string{"drain " + eni + " ...", "give back ["}},
+			{[]string{"reconcile"}, []string{"list the ENIs of " + w.Instance.ID + " ...", "compare the store with the kernel ..."}},
+			{[]string{"sweep"}, []string{"list the ENIs with the tag enichain/owner=enichain ..."}},
+		} {
+			cmd := w.command(tt.args...)
+			has(t, w.onTerminal(cmd), tt.words...)
+			if _, stderr, _ := w.Start(w.command(tt.args...)); stderr != "" {
+				t.Errorf("%v writes to a pipe: %s", tt.args, stderr)
+			}
+		}
+	})
 }
 
 // onTerminal runs a command with its errors on a pseudo terminal of their own, and returns what that got (pty(7)).
@@ -45,7 +48,7 @@ func (w *world) onTerminal(cmd *exec.Cmd) string {
 	}
 	defer func() { _ = master.Close() }()
 	cmd.Stderr = slave
-	w.ns.Do(cmd.Start)
+	w.NS.Do(cmd.Start)
 	_ = slave.Close()
 	text, _ := io.ReadAll(master) // which fails with EIO when the command has ended
 	_ = cmd.Wait()                // the status may tell of findings

@@ -12,76 +12,84 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/test/clouds"
 )
 
 // What others did to the account comes into the store, and a dry run only says it.
 func TestReconcileWithTheCloud(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "m5.large", map[string]any{"batch": 2})
-	w.add("c1")
-	eni := w.ENIs(w.instance.ID)[0].ID
-	added, err := w.AddAddresses(eni, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = w.store().Update(t.Context(), func(tx *store.Tx) error {
-		marked, err := tx.MarkReleasing(eni, 1) // as a process that died before it gave it back
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Medium, map[string]any{"batch": 2})
+		w.Add("c1", nil)
+		eni := w.ENIs()[0].ID
+		added, err := w.AddAddresses(eni, 1)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		_, err = tx.Begin(store.Intent{Op: store.OpUnassign, ENI: eni, Addresses: marked, PID: 4711})
-		return err
+		err = w.Store().Update(t.Context(), func(tx *store.Tx) error {
+			marked, err := tx.MarkReleasing(eni, 1) // as a process that died before it gave it back
+			if err != nil {
+				return err
+			}
+			_, err = tx.Begin(store.Intent{Op: store.OpUnassign, ENI: eni, Addresses: marked, PID: 4711})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held := w.ENIs()[0].Secondary; len(held) != 3 {
+			t.Fatalf("the ENI has %v to begin with", held)
+		}
+		dry := w.ctl(1, "reconcile", "-dry-run") // status 1: the ENI has no link here
+		has(t, dry, "would have got "+added[0].String()+" of "+eni, "would settle: give back")
+		if s := w.snapshot(); len(s.intents) != 1 || len(s.addresses) != 2 {
+			t.Errorf("a dry run changed the store: %+v", s)
+		}
+		if left, _ := filepath.Glob(filepath.Join(w.Dir, "enictl-*")); len(left) > 0 {
+			t.Errorf("a dry run left %v", left)
+		}
+		if held := w.ENIs()[0].Secondary; len(held) != 3 {
+			t.Errorf("a dry run changed the account: %v", held)
+		}
+		done := w.ctl(1, "reconcile")
+		has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",
+			"the store gave back ", eni+" has no link on this host")
+		if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 2 || s.counts[eni].Free != 1 {
+			t.Errorf("the store is not as the cloud: %+v", s)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if held := w.ENIs(w.instance.ID)[0].Secondary; len(held) != 3 {
-		t.Fatalf("the ENI has %v to begin with", held)
-	}
-	dry := w.ctl(1, "reconcile", "-dry-run") // status 1: the ENI has no link here
-	has(t, dry, "would have got "+added[0].String()+" of "+eni, "would settle: give back")
-	if s := w.snapshot(); len(s.intents) != 1 || len(s.addresses) != 2 {
-		t.Errorf("a dry run changed the store: %+v", s)
-	}
-	if left, _ := filepath.Glob(filepath.Join(w.dir, "enictl-*")); len(left) > 0 {
-		t.Errorf("a dry run left %v", left)
-	}
-	if held := w.ENIs(w.instance.ID)[0].Secondary; len(held) != 3 {
-		t.Errorf("a dry run changed the account: %v", held)
-	}
-	done := w.ctl(1, "reconcile")
-	has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",
-		"the store gave back ", eni+" has no link on this host")
-	if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 2 || s.counts[eni].Free != 1 {
-		t.Errorf("the store is not as the cloud: %+v", s)
-	}
 }
 
 // Where the cloud's API does not answer, what the metadata service says is learnt, and that is said.
 func TestReconcileWithoutTheAPI(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "m5.large", map[string]any{"mode": "offline"})
-	has(t, w.ctl(0, "reconcile"), "the cloud is not asked", "the kernel is as the store says")
-	w.ipam["mode"] = "normal"
-	w.ipam["driver"].(map[string]string)["ec2Endpoint"] = "http://127.0.0.1:1"
-	w.write("10-test.conflist", w.conflist())
-	has(t, w.ctl(1, "reconcile"), "the cloud's API did not answer", "has no link on this host")
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		w := newWorld(t, c, c.Medium, map[string]any{"mode": "offline"})
+		has(t, w.ctl(0, "reconcile"), "the cloud is not asked", "the kernel is as the store says")
+		w.IPAM["mode"] = "normal"
+		w.configure()
+		w.Add("c1", nil) // Tencent Cloud's metadata service names no ENI, and the store does
+		w.Inject(clouds.Always(c.Fault(clouds.AnyCall, clouds.Refused)))
+		has(t, w.ctl(1, "reconcile"), "the cloud's API did not answer", "has no link on this host")
+	})
 }
 
 // A loop ends with a signal, and with status 0.
 func TestReconcileWatches(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	tool := &tool{out: &out, progress: &out}
-	w := newWorld(t, "m5.large", map[string]any{"mode": "offline"})
-	tool.where = place{confDir: w.dir, cniPath: bin.Dir}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	tool.ctx = ctx
-	w.ns.Do(func() error { return tool.reconcile([]string{"-watch", "1ms"}) })
-	if n := strings.Count(out.String(), "the kernel is as the store says"); n < 2 {
-		t.Errorf("it ran %d times:\n%s", n, out.String())
-	}
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		var out strings.Builder
+		tool := &tool{out: &out, progress: &out}
+		w := newWorld(t, c, c.Medium, map[string]any{"mode": "offline"})
+		tool.where = place{confDir: w.Dir, cniPath: bin.Dir}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		tool.ctx = ctx
+		w.NS.Do(func() error { return tool.reconcile([]string{"-watch", "1ms"}) })
+		if n := strings.Count(out.String(), "the kernel is as the store says"); n < 2 {
+			t.Errorf("it ran %d times:\n%s", n, out.String())
+		}
+	})
 }
 
 func TestWhatAReconcileLearnt(t *testing.T) {

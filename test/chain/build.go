@@ -67,10 +67,25 @@ const endTimeout = time.Minute
 
 // AwaitEnd waits until no process runs one of the folder's programs: a refill outlives the call that started it, and
 // would write again what a test has removed.
-func (b *Binaries) AwaitEnd() error {
+func (b *Binaries) AwaitEnd() error { return b.awaitEnd(func(string) bool { return true }) }
+
+// AwaitEndIn is AwaitEnd for the processes in one network namespace, by a path to it.
+func (b *Binaries) AwaitEndIn(netns string) error {
+	within, err := os.Stat(netns)
+	if err != nil {
+		return err
+	}
+	return b.awaitEnd(func(process string) bool {
+		info, err := os.Stat(filepath.Join(process, "ns/net"))
+		return err == nil && os.SameFile(info, within)
+	})
+}
+
+// awaitEnd waits for those processes, by their folders in /proc, that count.
+func (b *Binaries) awaitEnd(counts func(process string) bool) error {
 	deadline := time.Now().Add(endTimeout)
 	for {
-		running, err := b.running()
+		running, err := b.running(counts)
 		if err != nil || len(running) == 0 {
 			return err
 		}
@@ -81,8 +96,8 @@ func (b *Binaries) AwaitEnd() error {
 	}
 }
 
-// running returns the processes that run one of the folder's programs, by whatever path they were started.
-func (b *Binaries) running() ([]string, error) {
+// running returns the processes that count and run one of the folder's programs, by whatever path they were started.
+func (b *Binaries) running(counts func(process string) bool) ([]string, error) {
 	files, err := os.ReadDir(b.Dir)
 	if err != nil {
 		return nil, err
@@ -99,7 +114,8 @@ func (b *Binaries) running() ([]string, error) {
 	}
 	return slices.DeleteFunc(links, func(link string) bool {
 		info, err := os.Stat(link)
-		return err != nil || !slices.ContainsFunc(programs, func(p os.FileInfo) bool { return os.SameFile(p, info) })
+		ours := err == nil && slices.ContainsFunc(programs, func(p os.FileInfo) bool { return os.SameFile(p, info) })
+		return !ours || !counts(filepath.Dir(link))
 	}), nil
 }
 

@@ -1,0 +1,111 @@
+// Package clouds runs a test on each cloud that is simulated, with one set of words for what they call differently, and has
+// a node of either: an instance whose cloud answers on the loopback of a namespace, and the plugins' place on it.
+package clouds
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// Region is where nodes are.
+const Region = "eu-test-1"
+
+// Cloud is what a test has to know of a cloud, so that it can be the same for all.
+type Cloud struct {
+	Name string // as in a conflist
+	// Small, Medium and Large are instance types whose ENIs hold 5, 9 and 29 secondary addresses.
+	Small, Medium, Large Size
+	Kept                 int  // addresses of a subnet that nobody gets
+	Binds                bool // ENIs that we make are deleted with their instance
+
+	actions  map[Call][]string
+	failures map[Failure]vpcsim.Fault
+	serve    func(v *vpcsim.VPC, instance string) (api, metadata http.Handler)
+	driver   func(api, metadata string) map[string]any
+}
+
+// Size is an instance type, and what it takes.
+type Size struct {
+	Type string
+	ENIs int
+	Each int // secondary addresses that an ENI holds
+}
+
+// All are the secondary addresses that all ENIs of an instance hold.
+func (s Size) All() int { return s.ENIs * s.Each }
+
+// Each runs a test on each cloud, on all of them at the same time.
+func Each(t *testing.T, test func(t *testing.T, c Cloud)) {
+	t.Helper()
+	for _, c := range []Cloud{AWS(), Tencent()} {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
+		})
+	}
+}
+
+// AWS is Amazon's cloud.
+func AWS() Cloud {
+	return Cloud{
+		Name:  vpcsim.AWS,
+		Small: Size{"t3.medium", 3, 5}, Medium: Size{"m5.large", 3, 9}, Large: Size{"c5.4xlarge", 8, 29},
+		Kept: 5, Binds: true,
+		actions: map[Call][]string{
+			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
+			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeInstanceTypes"},
+			CreateENI: {"CreateNetworkInterface", "AttachNetworkInterface", "ModifyNetworkInterfaceAttribute"},
+			DeleteENI: {"DetachNetworkInterface", "DeleteNetworkInterface"},
+			Metadata:  {vpcsim.IMDSToken, vpcsim.IMDS},
+		},
+		failures: map[Failure]vpcsim.Fault{
+			Throttled:    {Code: "RequestLimitExceeded", Status: http.StatusServiceUnavailable, Message: "Request limit exceeded."},
+			AddressLimit: {Code: "PrivateIpAddressLimitExceeded", Message: "Number of private addresses will exceed limit."},
+			ENILimit:     {Code: "AttachmentLimitExceeded", Message: "Interface count exceeds the limit."},
+			ENIQuota:     {Code: "NetworkInterfaceLimitExceeded", Message: "You have reached the limit of network interfaces."},
+			SubnetFull:   {Code: "InsufficientFreeAddressesInSubnet", Message: "The subnet has not enough free addresses."},
+			NotAllowed:   {Code: "UnauthorizedOperation", Status: http.StatusForbidden, Message: "You are not authorized."},
+			Refused:      {Code: "AuthFailure", Status: http.StatusUnauthorized, Message: "The credentials are not valid."},
+			Broken:       {Code: "InternalError", Status: http.StatusInternalServerError, Message: "An internal error has occurred."},
+			Gone:         {Code: "InvalidNetworkInterfaceID.NotFound", Message: "The network interface does not exist."},
+		},
+		serve: func(v *vpcsim.VPC, instance string) (api, metadata http.Handler) { return v.EC2(), v.IMDSFor(instance) },
+		driver: func(api, metadata string) map[string]any {
+			return map[string]any{"region": Region, "ec2Endpoint": api, "imdsEndpoint": metadata}
+		},
+	}
+}
+
+// Tencent is Tencent's cloud.
+func Tencent() Cloud {
+	return Cloud{
+		Name:  vpcsim.TencentCloud,
+		Small: Size{"S5.SMALL1", 2, 5}, Medium: Size{"S5.MEDIUM4", 4, 9}, Large: Size{"S5.4XLARGE32", 8, 29},
+		Kept: 3,
+		actions: map[Call][]string{
+			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
+			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeNetworkInterfaceLimit"},
+			CreateENI: {"CreateAndAttachNetworkInterface"}, DeleteENI: {"DetachNetworkInterface", "DeleteNetworkInterface"},
+			Metadata: {vpcsim.IMDS},
+		},
+		failures: map[Failure]vpcsim.Fault{
+			Throttled:    {Code: "RequestLimitExceeded", Message: "Your current request times equals or exceeds the limit."},
+			AddressLimit: {Code: "LimitExceeded", Message: "The number of addresses exceeds the limit."},
+			ENILimit:     {Code: "LimitExceeded", Message: "The number of ENIs exceeds the limit."},
+			ENIQuota:     {Code: "LimitExceeded.NetworkInterfaceLimitExceeded", Message: "The account has too many ENIs."},
+			SubnetFull:   {Code: "ResourceInsufficient.Subnet", Message: "The subnet has not enough addresses."},
+			NotAllowed:   {Code: "UnauthorizedOperation", Message: "You are not authorized."},
+			Refused:      {Code: "AuthFailure.SecretIdNotFound", Message: "The credentials are not valid."},
+			Broken:       {Code: "InternalError", Message: "An internal error has occurred."},
+			Gone:         {Code: "ResourceNotFound", Message: "The ENI does not exist."},
+		},
+		serve: func(v *vpcsim.VPC, instance string) (api, metadata http.Handler) {
+			return v.Tencent(), v.TencentMetadataFor(instance)
+		},
+		driver: func(api, metadata string) map[string]any {
+			return map[string]any{"region": Region, "vpcEndpoint": api, "cvmEndpoint": api, "metadataEndpoint": metadata}
+		},
+	}
+}

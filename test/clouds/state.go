@@ -1,0 +1,91 @@
+package clouds
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// ENIs are those of the instance, when the cloud has done what it was asked for.
+func (n *Node) ENIs() []vpcsim.ENI {
+	n.Wait()
+	return n.VPC.ENIs(n.Instance.ID)
+}
+
+// Store is the node's store.
+func (n *Node) Store() *store.Store { return store.At(n.DataDir) }
+
+// Update changes the store behind the plugins' back.
+func (n *Node) Update(fn func(*store.Tx) error) {
+	n.t.Helper()
+	if err := n.Store().Update(n.t.Context(), fn); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// Agree checks that cloud and store have the same secondary addresses and that no intent is left open, and returns them.
+func (n *Node) Agree() []netip.Addr {
+	n.t.Helper()
+	assigned := map[netip.Addr]string{}
+	for _, e := range n.ENIs() {
+		for _, ip := range e.Secondary {
+			assigned[ip] = e.ID
+		}
+	}
+	var known []netip.Addr
+	err := n.Store().View(n.t.Context(), func(tx *store.Tx) error {
+		addresses, err := tx.Addresses()
+		if err != nil {
+			return err
+		}
+		for _, a := range addresses {
+			if assigned[a.IP] != a.ENI {
+				n.t.Errorf("the store has %s on %s, the cloud on %q", a.IP, a.ENI, assigned[a.IP])
+			}
+			known = append(known, a.IP)
+		}
+		intents, err := tx.Intents()
+		if len(intents) > 0 {
+			n.t.Errorf("left open: %+v", intents)
+		}
+		return err
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if len(known) != len(assigned) {
+		n.t.Errorf("the cloud has assigned %d addresses, the store knows %d", len(assigned), len(known))
+	}
+	return known
+}
+
+// patience is how long something that has to come about may take on a busy machine.
+const patience = 30 * time.Second
+
+// Eventually waits until what detached processes do has come about.
+func (n *Node) Eventually(what string, is func(free int, enis []vpcsim.ENI) bool) {
+	n.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		free := 0
+		n.Update(func(tx *store.Tx) error {
+			all, err := tx.Addresses()
+			for _, a := range all {
+				if a.State == store.Free {
+					free++
+				}
+			}
+			return err
+		})
+		enis := n.ENIs()
+		if is(free, enis) {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("never came about: %s; %d are free, on %d ENIs", what, free, len(enis))
+		}
+		time.Sleep(20 * time.Millisecond) // what other processes do to the store is no event that can be waited for
+	}
+}
