@@ -35,8 +35,9 @@ type Driver interface {
 	// CreateENI makes an ENI with its addresses and tags, attaches it, and has it deleted with the instance where the
 	// cloud can do that. It returns when the cloud says that the ENI is attached and its addresses are usable; the link
 	// may still be on its way. The ENI has Subnet and Gateway. A repetition with the same Token, after a lost answer or
-	// a kill at any instant, finds what the first made, attached or not, and completes it. An ENI that was made and
-	// that the cloud refuses to attach is deleted.
+	// a kill at any instant, finds what the first made, attached or not, and completes it, also where it asks for other
+	// tags or security groups; it fails with class NotFound where that was deleted since. An ENI that was made and that
+	// the cloud refuses to attach is deleted.
 	CreateENI(ctx context.Context, request CreateENIRequest) (*ENI, error)
 	// DeleteENI detaches the ENI if it is attached to the instance, and deletes it. One that is gone is no error; the
 	// primary one, and one that is attached to anything else, is refused with class Invalid. With no instance only an

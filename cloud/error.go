@@ -1,6 +1,9 @@
 package cloud
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Class says what a caller can do about an error.
 type Class string
@@ -44,4 +47,22 @@ func (e *Error) Error() string {
 		s = fmt.Sprintf("%s (request %s)", s, e.RequestID)
 	}
 	return s
+}
+
+// ClassOf is the class of the Error in err; none where there is none.
+func ClassOf(err error) Class {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return ""
+}
+
+// CodeOf is the cloud's code of the Error in err; none where there is none.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
 }

@@ -3,23 +3,13 @@ package aws
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/enichain/enichain/cloud"
-)
-
-// How calls of the API are repeated. AWS throttles an account's calls to some 5 to 20 a second, all its nodes together,
-// so those that are throttled spread out.
-const (
-	attempts       = 6
-	attemptTimeout = 15 * time.Second
-	backoffFirst   = 300 * time.Millisecond
-	backoffMost    = 5 * time.Second
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // api is the EC2 API of a region, with the credentials that sign for it.
@@ -35,18 +25,18 @@ func (d *Driver) connect(ctx context.Context) (*api, error) {
 	if region == "" {
 		var err error
 		if region, err = d.read(ctx, "placement/region"); err != nil {
-			return nil, metadataError(err)
+			return nil, d.metadataError(err)
 		}
 	}
 	used, err := d.credentials.Retrieve(ctx)
 	if err != nil {
-		return nil, credentialsError(err)
+		return nil, d.credentialsError(err)
 	}
 	options := ec2.Options{
 		Region:      region,
 		Credentials: awssdk.CredentialsProviderFunc(func(context.Context) (awssdk.Credentials, error) { return used, nil }),
 		HTTPClient:  awshttp.NewBuildableClient(), // with the environment's proxy
-		Retryer:     awssdk.NopRetryer{},          // call repeats, and knows what may be repeated
+		Retryer:     awssdk.NopRetryer{},          // package call repeats, and knows what may be repeated
 		AppID:       "enichain",
 	}
 	at := "in " + region
@@ -57,8 +47,8 @@ func (d *Driver) connect(ctx context.Context) (*api, error) {
 }
 
 // credentialsError is for a metadata service that gave no credentials: there may be none, or no answer.
-func credentialsError(err error) *cloud.Error {
-	e := metadataError(err)
+func (d *Driver) credentialsError(err error) *cloud.Error {
+	e := d.metadataError(err)
 	if e.Class == cloud.Internal {
 		e.Class = cloud.Auth
 	}
@@ -67,28 +57,25 @@ func credentialsError(err error) *cloud.Error {
 }
 
 // read calls what changes nothing, and repeats it after any failure that may pass.
-func (a *api) read(ctx context.Context, call func(context.Context) error) error {
-	return a.call(ctx, call, func(c cloud.Class) bool {
-		return c == cloud.Throttled || c == cloud.Unreachable || c == cloud.Internal
-	})
+func (a *api) read(ctx context.Context, do func(context.Context) error) error {
+	return call.Read(ctx, a.classified(do))
 }
 
 // tokened calls what changes something and carries a client token, and so makes at a repetition what it made before.
-func (a *api) tokened(ctx context.Context, call func(context.Context) error) error {
-	return a.read(ctx, call)
+func (a *api) tokened(ctx context.Context, do func(context.Context) error) error {
+	return a.read(ctx, do)
 }
 
 // change calls what changes something, and repeats it only after an answer that proves that nothing was done: EC2's
 // Assign has no client token, and the SDK's own retry after a lost answer assigns twice as many.
-func (a *api) change(ctx context.Context, call func(context.Context) error) error {
-	return a.call(ctx, call, func(c cloud.Class) bool { return c == cloud.Throttled })
+func (a *api) change(ctx context.Context, do func(context.Context) error) error {
+	return call.Change(ctx, a.classified(do))
 }
 
-// call makes attempts until one succeeds, fails for good, or the next could not begin within the context's deadline.
-func (a *api) call(ctx context.Context, do func(context.Context) error, repeat func(cloud.Class) bool) error {
-	var before *cloud.Error
-	for n := 0; ; n++ {
-		err := attempt(ctx, do)
+// classified is a call whose failure is of a class, and says where the API is that did not answer.
+func (a *api) classified(do func(context.Context) error) func(context.Context) *cloud.Error {
+	return func(ctx context.Context) *cloud.Error {
+		err := do(ctx)
 		if err == nil {
 			return nil
 		}
@@ -96,38 +83,6 @@ func (a *api) call(ctx context.Context, do func(context.Context) error, repeat f
 		if failed.Class == cloud.Unreachable {
 			failed.Message = fmt.Sprintf("the EC2 API %s: %s", a.at, failed.Message)
 		}
-		if ctx.Err() != nil && before != nil { // the time is over, and this is what took it
-			failed.Message += "; before that: " + before.Error()
-		}
-		before = failed
-		if n == attempts-1 || !repeat(failed.Class) || !pause(ctx, n) {
-			return failed
-		}
-	}
-}
-
-func attempt(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return do(ctx)
-}
-
-// pause waits a random time that grows with the attempts, and says whether there is time left for another.
-func pause(ctx context.Context, n int) bool {
-	return sleep(ctx, backoffFirst/2+rand.N(min(backoffFirst<<n, backoffMost)))
-}
-
-// sleep waits, and says whether there is time left for more.
-func sleep(ctx context.Context, wait time.Duration) bool {
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
-		return false
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+		return failed
 	}
 }

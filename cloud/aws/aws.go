@@ -5,6 +5,7 @@
 package aws
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -37,6 +38,7 @@ type Config struct {
 type Driver struct {
 	config      Config
 	metadata    *imds.Client
+	refusals    *refusals // of the metadata service
 	credentials awssdk.CredentialsProvider
 }
 
@@ -58,30 +60,22 @@ func New(config json.RawMessage, getenv func(string) string) (*Driver, error) {
 			return nil, invalidf("driver configuration: %v", err)
 		}
 	}
-	d.config.Region = first(d.config.Region, getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"))
-	d.config.EC2Endpoint = first(d.config.EC2Endpoint, getenv("AWS_ENDPOINT_URL_EC2"), getenv("AWS_ENDPOINT_URL"))
-	d.config.IMDSEndpoint = first(d.config.IMDSEndpoint, getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), "http://169.254.169.254")
+	d.config.Region = cmp.Or(d.config.Region, getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"))
+	d.config.EC2Endpoint = cmp.Or(d.config.EC2Endpoint, getenv("AWS_ENDPOINT_URL_EC2"), getenv("AWS_ENDPOINT_URL"))
+	d.config.IMDSEndpoint = cmp.Or(d.config.IMDSEndpoint, getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), "http://169.254.169.254")
 	if err := checkEndpoints(d.config); err != nil {
 		return nil, err
 	}
+	d.refusals = &refusals{transport: metadataTransport()}
 	d.metadata = imds.New(imds.Options{
 		Endpoint:       d.config.IMDSEndpoint,
-		HTTPClient:     metadataClient(),
+		HTTPClient:     &http.Client{Transport: d.refusals},
 		EnableFallback: awssdk.FalseTernary, // IMDSv1 answers anyone who can make this machine fetch a URL
 		Retryer:        retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = metadataBackoff }),
 	})
 	var err error
 	d.credentials, err = newCredentials(d.metadata, getenv)
 	return d, err
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 func invalidf(format string, args ...any) *cloud.Error {
@@ -101,13 +95,13 @@ func checkEndpoints(c Config) error {
 	return nil
 }
 
-// metadataClient never uses a proxy: it would be told this machine's credentials, and would answer with its own.
-func metadataClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
+// metadataTransport never uses a proxy: it would be told this machine's credentials, and would answer with its own.
+func metadataTransport() *http.Transport {
+	return &http.Transport{
 		Proxy:                 nil,
 		DialContext:           (&net.Dialer{Timeout: metadataDial}).DialContext,
 		ResponseHeaderTimeout: metadataAnswer,
-	}}
+	}
 }
 
 // newCredentials returns the static keys of the environment where there are any, and else those of the instance's role.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/cloud/aws"
+	"github.com/enichain/enichain/cloud/drivertest"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -190,11 +192,22 @@ func TestUnreachable(t *testing.T) {
 			}
 			_, err = d.Assign(t.Context(), s.ENIs(s.instance.ID)[1].ID, 1)
 			e := wantClass(t, err, cloud.Unreachable)
-			if !strings.Contains(e.Message, "refused") && tt.name == "EC2" {
+			if !strings.Contains(e.Message, "refused") {
 				t.Errorf("message doesn't say why: %s", e.Message)
 			}
 		})
 	}
+}
+
+func TestMetadataFailsAndHangs(t *testing.T) {
+	s := newSite(t)
+	drivertest.MetadataFailsAndHangs(t, s.IMDSFor(s.instance.ID), func(url string) cloud.Driver {
+		d, err := aws.New(fmt.Appendf(nil, `{"imdsEndpoint": %q}`, url), func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	})
 }
 
 // A call that EC2 doesn't answer ends with the deadline, and is Unreachable: nobody knows what became of it.

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // description is of the ENIs that this driver makes, for people who look at the account.
@@ -73,8 +74,8 @@ func (a *api) made(ctx context.Context, r cloud.CreateENIRequest, siblings []lis
 		return err
 	})
 	switch {
-	case hasCode(err, "IdempotentParameterMismatch"): // made with other security groups, the primary's of then
-		return a.madeEarlier(ctx, r, err)
+	case hasCode(err, "IdempotentParameterMismatch"): // made with other tags or security groups, those of then
+		return a.madeEarlier(ctx, r.Token)
 	case err != nil:
 		return "", err
 	case out.NetworkInterface == nil:
@@ -106,16 +107,23 @@ func newInput(r cloud.CreateENIRequest) *ec2.CreateNetworkInterfaceInput {
 	return in
 }
 
-// madeEarlier finds by its tag what the token made, where EC2 says that it made something else.
-func (a *api) madeEarlier(ctx context.Context, r cloud.CreateENIRequest, mismatch error) (string, error) {
-	enis, err := a.tagged(ctx, map[string]string{cloud.TagToken: r.Token})
-	switch {
-	case err != nil:
-		return "", err
-	case len(enis) != 1:
-		return "", mismatch
+// madeEarlier finds by its tag what the token made, where EC2 says that it made something else. That may not be listed yet;
+// it is gone where it never is.
+func (a *api) madeEarlier(ctx context.Context, token string) (string, error) {
+	until := time.Now().Add(visibleAfter)
+	for p := (call.Poll{}); ; {
+		enis, err := a.tagged(ctx, map[string]string{cloud.TagToken: token})
+		switch {
+		case err != nil:
+			return "", err
+		case len(enis) > 0:
+			return enis[0].ID, nil
+		case time.Now().After(until):
+			return "", &cloud.Error{Class: cloud.NotFound, Message: "the ENI that was made for token " + token + " is gone: another token is needed"}
+		case !p.Wait(ctx):
+			return "", &cloud.Error{Class: cloud.Unreachable, Message: "the ENI that was made for token " + token + " is not listed in time"}
+		}
 	}
-	return enis[0].ID, nil
 }
 
 // creation takes an ENI that was made to where the request wants it.
@@ -174,7 +182,7 @@ func (c *creation) attach(ctx context.Context) error {
 	case hasCode(err, "InvalidParameterValue") && c.request.DeviceIndex == 0 && c.refused < unclear:
 		return c.nextIndex(ctx, index, err)
 	}
-	if err = c.look(err); errors.Is(err, errAgain) || is(err, cloud.Unreachable) || is(err, cloud.Internal) || is(err, cloud.Throttled) {
+	if err = c.look(err); errors.Is(err, errAgain) || cloud.ClassOf(err).Ambiguous() || cloud.ClassOf(err) == cloud.Throttled {
 		return err
 	}
 	return c.giveUp(ctx, err)

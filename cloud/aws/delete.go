@@ -43,7 +43,7 @@ func (j *journey) detach(ctx context.Context, attachment string) error {
 		_, err := j.DetachNetworkInterface(ctx, &ec2.DetachNetworkInterfaceInput{AttachmentId: &attachment})
 		return err
 	})
-	if err == nil || hasCode(err, "IncorrectState") || is(err, cloud.NotFound) { // it is on its way, or was already
+	if err == nil || hasCode(err, "IncorrectState") || cloud.ClassOf(err) == cloud.NotFound { // it is on its way, or was already
 		return j.again(err)
 	}
 	return j.look(err)
@@ -55,7 +55,7 @@ func (j *journey) delete(ctx context.Context) error {
 		return err
 	})
 	switch {
-	case err == nil, is(err, cloud.NotFound):
+	case err == nil, cloud.ClassOf(err) == cloud.NotFound:
 		return nil
 	case hasCode(err, "InvalidNetworkInterface.InUse", "InvalidParameterValue"): // both are "currently in use"
 		return j.again(err)

@@ -15,10 +15,8 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
-
-// maxErrorText bounds a message, in bytes: an UnauthorizedOperation carries an encoded document of some 1000.
-const maxErrorText = 2 << 10
 
 // classify makes a cloud.Error of an SDK error, without the secrets of the credentials that were used.
 func classify(err error, used awssdk.Credentials) *cloud.Error {
@@ -42,7 +40,7 @@ func classify(err error, used awssdk.Credentials) *cloud.Error {
 	case unanswered(err):
 		e.Class = cloud.Unreachable
 	}
-	e.Message = redact(e.Message, used)
+	e.Message = call.Redact(e.Message, used.SecretAccessKey, used.SessionToken)
 	return e
 }
 
@@ -81,18 +79,4 @@ func classOf(code string, status int) cloud.Class {
 		return cloud.Invalid
 	}
 	return cloud.Internal
-}
-
-// redact takes what is secret out of a message: EC2 or a proxy may quote the request.
-func redact(message string, used awssdk.Credentials) string {
-	for _, secret := range []string{used.SecretAccessKey, used.SessionToken} {
-		if secret != "" {
-			message = strings.ReplaceAll(message, secret, "[secret]")
-			message = strings.ReplaceAll(message, url.QueryEscape(secret), "[secret]")
-		}
-	}
-	if len(message) > maxErrorText {
-		message = strings.ToValidUTF8(message[:maxErrorText], "") + "..."
-	}
-	return message
 }

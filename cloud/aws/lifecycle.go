@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // How an ENI's way from state to state is followed: by describing it. The SDK's waiters sleep 10 s and more.
 const (
-	pollFirst = 100 * time.Millisecond
-	pollMost  = 2 * time.Second
 	// settleTimeout bounds it where the caller's context does not. Attaching takes EC2 a few seconds.
 	settleTimeout = 2 * time.Minute
 	// visibleAfter is how long an ENI may be unknown after it was made (EC2 API Reference, "Eventual consistency").
@@ -37,15 +37,15 @@ type journey struct {
 func (j *journey) follow(ctx context.Context, doing string, step func(ctx context.Context, e listed, err error) error) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	for wait := pollFirst; ; wait = min(wait*3/2, pollMost) {
+	for p := (call.Poll{}); ; {
 		e, err := j.eni(ctx, j.id)
-		if err != nil && !is(err, cloud.NotFound) {
+		if err != nil && cloud.ClassOf(err) != cloud.NotFound {
 			return err
 		}
 		if err = step(ctx, e, err); !errors.Is(err, errAgain) {
 			return err
 		}
-		if !sleep(ctx, wait) {
+		if !p.Wait(ctx) {
 			return j.late(doing, e)
 		}
 	}
@@ -74,8 +74,7 @@ func (j *journey) again(err error) error {
 
 // look decides about a change that failed: where its outcome is unknown, a look at the ENI tells.
 func (j *journey) look(err error) error {
-	var failed *cloud.Error
-	if errors.As(err, &failed) && failed.Class.Ambiguous() {
+	if cloud.ClassOf(err).Ambiguous() {
 		if j.unclear++; j.unclear <= unclear {
 			return j.again(err)
 		}
@@ -83,22 +82,5 @@ func (j *journey) look(err error) error {
 	return err
 }
 
-// is says whether an error is a cloud's of one class.
-func is(err error, class cloud.Class) bool {
-	var e *cloud.Error
-	return errors.As(err, &e) && e.Class == class
-}
-
 // hasCode says whether an error has one of EC2's codes.
-func hasCode(err error, codes ...string) bool {
-	var e *cloud.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, c := range codes {
-		if e.Code == c {
-			return true
-		}
-	}
-	return false
-}
+func hasCode(err error, codes ...string) bool { return slices.Contains(codes, cloud.CodeOf(err)) }

@@ -154,8 +154,15 @@ func TestTokenOfADeletedENI(t *testing.T) {
 	if err := s.VPC.DeleteENI(e.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.CreateENI(t.Context(), s.wanted("t"))
-	wantClass(t, err, cloud.NotFound)
+	other := s.wanted("t")
+	other.Tags = map[string]string{"owner": "another"} // for which EC2 says that the token was another request's
+	for _, r := range []cloud.CreateENIRequest{s.wanted("t"), other} {
+		_, err = d.CreateENI(t.Context(), r)
+		wantClass(t, err, cloud.NotFound)
+	}
+	if left := s.made("t"); len(left) != 0 {
+		t.Errorf("left: %+v", left)
+	}
 }
 
 // A deadline in the middle leaves what a repetition completes.

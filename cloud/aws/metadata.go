@@ -39,18 +39,18 @@ func (d *Driver) Node(ctx context.Context) (*cloud.Node, error) {
 	} {
 		text, err := d.read(ctx, key.path)
 		if err != nil {
-			return nil, metadataError(err)
+			return nil, d.metadataError(err)
 		}
 		*key.value = text
 	}
 	n.PrimaryMAC = strings.ToLower(n.PrimaryMAC)
 	folders, err := d.read(ctx, macsPath)
 	if err != nil {
-		return nil, metadataError(err)
+		return nil, d.metadataError(err)
 	}
 	for _, folder := range strings.Fields(folders) {
 		if err := d.addENI(ctx, n, strings.TrimSuffix(folder, "/")); err != nil {
-			return nil, metadataError(err)
+			return nil, d.metadataError(err)
 		}
 	}
 	if len(n.VPCCIDRs) == 0 {
@@ -145,14 +145,18 @@ func (d *Driver) read(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// metadataError says what kind of failure of the metadata service this was. The SDK hides what made it fail to get a
-// token, so whatever is no answer counts as none.
-func metadataError(err error) *cloud.Error {
+// metadataError says what kind of failure of the metadata service this was, and what failed before the time was over. The
+// SDK hides what made it fail to get a token, so whatever is no answer counts as none.
+func (d *Driver) metadataError(err error) *cloud.Error {
 	var answered *smithyhttp.ResponseError
 	var number *strconv.NumError
 	class := cloud.Unreachable
 	if errors.As(err, &answered) || errors.As(err, &number) || errors.Is(err, errAbsent) {
 		class = cloud.Internal
 	}
-	return &cloud.Error{Class: class, Message: err.Error()}
+	e := &cloud.Error{Class: class, Message: err.Error()}
+	if before := d.refusals.last(); before != "" && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		e.Message += "; before that: " + before
+	}
+	return e
 }

@@ -128,6 +128,7 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 		ElsewhereID:    "subnet-0e",
 		Bound:          true,
 		Slow:           func() { s.SetDelays(slowly()) },
+		Hide:           func() { s.SetDelays(vpcsim.Delays{Visible: time.Second}) },
 		FillSubnet:     s.VPC.FillSubnet,
 		FragmentSubnet: s.VPC.FragmentSubnet,
 		Detach:         s.DetachENI,

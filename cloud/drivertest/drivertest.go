@@ -36,6 +36,7 @@ type World struct {
 	// Bound says that the cloud can delete an ENI with its instance.
 	Bound          bool
 	Slow           func()                          // makes each step of an ENI take time from now on
+	Hide           func()                          // makes a new ENI be listed a second after it is made, from now on
 	FillSubnet     func(id string, left int) error // leaves so few addresses for ENIs of others to take
 	FragmentSubnet func(id string) error           // leaves no room for a prefix; nil where there are none
 	Detach         func(eni string) error          // by somebody else
@@ -78,6 +79,7 @@ func Run(t *testing.T, setup func(t *testing.T) *World) {
 		{"create with groups", testCreateWithGroups},
 		{"create slowly", testCreateSlowly},
 		{"create again", testCreateAgain},
+		{"create again with another configuration", testCreateOtherwise},
 		{"create the one that was detached", testCreateDetached},
 		{"create too many", testCreateTooMany},
 		{"create in a full subnet", testCreateSubnetFull},

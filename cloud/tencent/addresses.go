@@ -12,11 +12,12 @@ import (
 	"github.com/enichain/enichain/cloud"
 )
 
-// maxAddresses is how many addresses one call may assign or unassign.
+// maxAddresses is how many addresses one call may name ("AssignPrivateIpAddresses" and "UnassignPrivateIpAddresses" of the VPC
+// API, PrivateIpAddresses.N). A number of addresses that the cloud chooses is bounded by the ENI's quota alone
+// (SecondaryPrivateIpAddressCount).
 const maxAddresses = 10
 
-// Assign implements cloud.Driver. What one call of the API may not carry takes several; where a later one is refused, the
-// addresses of those before are returned, and no error.
+// Assign implements cloud.Driver.
 func (d *Driver) Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
 	if count < 1 {
 		return nil, invalidf("assign %d addresses: at least 1 is needed", count)
@@ -25,25 +26,7 @@ func (d *Driver) Assign(ctx context.Context, eni string, count int) ([]netip.Add
 	if err != nil {
 		return nil, err
 	}
-	return a.assignAll(ctx, eni, count)
-}
-
-func (a *api) assignAll(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
-	var added []netip.Addr
-	for len(added) < count {
-		more, err := a.assign(ctx, eni, min(maxAddresses, count-len(added)))
-		switch {
-		case err == nil && len(more) == 0:
-			return nil, &cloud.Error{Class: cloud.Internal, Message: "the cloud assigned no address to " + eni}
-		case err == nil:
-			added = append(added, more...)
-		case len(added) > 0 && !classOfError(err).Ambiguous():
-			return added, nil
-		default:
-			return nil, err
-		}
-	}
-	return added, nil
+	return a.assign(ctx, eni, count)
 }
 
 // assign makes one call, and returns when the addresses are usable.
@@ -64,6 +47,9 @@ func (a *api) assign(ctx context.Context, eni string, count int) ([]netip.Addr, 
 			return nil, &cloud.Error{Class: cloud.Internal, Message: fmt.Sprintf("address assigned to %s: %v", eni, err)}
 		}
 		addresses = append(addresses, ip)
+	}
+	if len(addresses) == 0 {
+		return nil, &cloud.Error{Class: cloud.Internal, Message: "the cloud assigned no address to " + eni}
 	}
 	if err := a.finished(ctx, value(out.Response.RequestId)); err != nil {
 		return nil, err
@@ -103,7 +89,7 @@ func (d *Driver) Unassign(ctx context.Context, eni string, addresses []netip.Add
 	}
 	for some := range slices.Chunk(left, maxAddresses) {
 		err := a.unassign(ctx, eni, some)
-		if classOfError(err) != cloud.NotFound {
+		if cloud.ClassOf(err) != cloud.NotFound {
 			if err != nil {
 				return err
 			}

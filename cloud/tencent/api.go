@@ -2,9 +2,7 @@ package tencent
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/url"
-	"time"
 
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
@@ -12,15 +10,7 @@ import (
 	vpcsdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/vpc/v20170312"
 
 	"github.com/enichain/enichain/cloud"
-)
-
-// How calls of the API are repeated. Its rates are 20 to 100 calls a second for an account and region, all its nodes
-// together, so those that are refused for the rate spread out.
-const (
-	attempts       = 6
-	attemptTimeout = 15 * time.Second
-	backoffFirst   = 300 * time.Millisecond
-	backoffMost    = 5 * time.Second
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // api is the VPC and the CVM API of a region, with the credentials that sign for them.
@@ -55,7 +45,7 @@ func (d *Driver) connect(ctx context.Context) (*api, error) {
 	return &api{vpc, cvm, used}, nil
 }
 
-// clientProfile leaves time-outs to the context and repetitions to call, which knows what may be repeated.
+// clientProfile leaves time-outs to the context and repetitions to package call, which knows what may be repeated.
 func clientProfile(endpoint *url.URL) *profile.ClientProfile {
 	p := profile.NewClientProfile()
 	p.HttpProfile.Endpoint, p.HttpProfile.Scheme, p.HttpProfile.ReqTimeout = endpoint.Host, endpoint.Scheme, 0
@@ -65,54 +55,25 @@ func clientProfile(endpoint *url.URL) *profile.ClientProfile {
 }
 
 // read calls what changes nothing, and repeats it after any failure that may pass.
-func read[A any](ctx context.Context, a *api, do func(context.Context) (A, error)) (A, error) {
-	return call(ctx, a, do, func(c cloud.Class) bool {
-		return c == cloud.Throttled || c == cloud.Unreachable || c == cloud.Internal
-	})
+func read[A any](ctx context.Context, a *api, do func(context.Context) (A, error)) (answer A, err error) {
+	err = call.Read(ctx, classified(a, do, &answer))
+	return answer, err
 }
 
 // change calls what changes something, and repeats it only after an answer that proves that nothing was done.
-func change[A any](ctx context.Context, a *api, do func(context.Context) (A, error)) (A, error) {
-	return call(ctx, a, do, func(c cloud.Class) bool { return c == cloud.Throttled })
+func change[A any](ctx context.Context, a *api, do func(context.Context) (A, error)) (answer A, err error) {
+	err = call.Change(ctx, classified(a, do, &answer))
+	return answer, err
 }
 
-// call makes attempts until one succeeds, fails for good, or the next could not begin within the context's deadline.
-func call[A any](ctx context.Context, a *api, do func(context.Context) (A, error), repeat func(cloud.Class) bool) (A, error) {
-	for n := 0; ; n++ {
-		answer, err := attempt(ctx, a, do)
-		if err == nil {
-			return answer, nil
+// classified is a call that keeps its answer, and whose failure is of a class.
+func classified[A any](a *api, do func(context.Context) (A, error), answer *A) func(context.Context) *cloud.Error {
+	return func(ctx context.Context) *cloud.Error {
+		var err error
+		if *answer, err = do(ctx); err != nil {
+			return classify(err, a.used)
 		}
-		wait := backoffFirst/2 + rand.N(min(backoffFirst<<n, backoffMost))
-		if n == attempts-1 || !repeat(err.Class) || !sleep(ctx, wait) {
-			return answer, err
-		}
-	}
-}
-
-// attempt makes one call.
-func attempt[A any](ctx context.Context, a *api, do func(context.Context) (A, error)) (A, *cloud.Error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	answer, err := do(ctx)
-	if err != nil {
-		return answer, classify(err, a.used)
-	}
-	return answer, nil
-}
-
-// sleep waits, and says whether there is time left for anything after it.
-func sleep(ctx context.Context, wait time.Duration) bool {
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
-		return false
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+		return nil
 	}
 }
 

@@ -22,7 +22,8 @@ func contextWithTimeout(t *testing.T, limit time.Duration) (context.Context, con
 	return context.WithTimeout(t.Context(), limit)
 }
 
-// A call of the API carries ten addresses; what is more takes several, and each waits for the task of the one before.
+// Any number of addresses is asked for in one call. A call names ten at most: what is given back takes several, and each
+// waits for the task of the one before.
 func TestManyAddresses(t *testing.T) {
 	s := newSiteOf(t, "S5.4XLARGE32")
 	d := s.driver(t, nil)
@@ -30,13 +31,13 @@ func TestManyAddresses(t *testing.T) {
 	if err != nil || len(ips) != 25 {
 		t.Fatalf("assign 25: got %v, error %v", ips, err)
 	}
-	if n := s.Calls("AssignPrivateIpAddresses"); n != 3 {
-		t.Errorf("calls: want 3, got %d", n)
+	if n := s.Calls("AssignPrivateIpAddresses"); n != 1 {
+		t.Errorf("calls: want 1, got %d", n)
 	}
 	if enis, err := d.ENIs(t.Context(), s.instance.ID); err != nil || !slices.Equal(enis[1].Addresses, ips) {
 		t.Errorf("ENIs: got %v, error %v", enis, err)
 	}
-	// Four places are left: the first ten are refused, and nothing was done before them.
+	// Four places are left.
 	_, err = d.Assign(t.Context(), s.eni(1).ID, 10)
 	wantClass(t, err, cloud.Quota)
 	if err := d.Unassign(t.Context(), s.eni(1).ID, ips[:22]); err != nil {
@@ -50,18 +51,16 @@ func TestManyAddresses(t *testing.T) {
 	}
 }
 
-// Where a later call is refused, the addresses of those before are the caller's.
-func TestSomeOfTheAddresses(t *testing.T) {
+func TestAssignInAFullSubnet(t *testing.T) {
 	s := newSiteOf(t, "S5.4XLARGE32")
 	if err := s.FillSubnet("subnet-0b", 13); err != nil {
 		t.Fatal(err)
 	}
-	ips, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 15)
-	if err != nil || len(ips) != 10 {
-		t.Errorf("assign 15 of 13: got %v, error %v", ips, err)
-	}
-	_, err = s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 5)
+	_, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 15)
 	wantClass(t, err, cloud.SubnetFull)
+	if held := s.held(false)[1].Addresses; len(held) != 0 {
+		t.Errorf("held: %v", held)
+	}
 }
 
 // An address is returned when its task has ended, and not when the API lists it as PENDING.

@@ -12,6 +12,7 @@ import (
 	vpcsdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/vpc/v20170312"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // CreateENI implements cloud.Driver. The cloud chooses the device index, and deletes no ENI with its instance. The token
@@ -70,11 +71,14 @@ func (a *api) make(ctx context.Context, r cloud.CreateENIRequest, vpc string) (*
 	out, err := change(ctx, a, func(ctx context.Context) (*vpcsdk.CreateAndAttachNetworkInterfaceResponse, error) {
 		return a.vpc.CreateAndAttachNetworkInterfaceWithContext(ctx, in)
 	})
-	if err != nil {
+	switch {
+	case cloud.CodeOf(err) == "UnsupportedOperation.IdempotentParameterMismatch": // made with other tags or security groups, those of then
+		return a.madeEarlier(ctx, r)
+	case err != nil:
 		return nil, err
 	}
 	taskErr := a.finished(ctx, value(out.Response.RequestId))
-	if classOfError(taskErr) == cloud.Unreachable {
+	if cloud.ClassOf(taskErr) == cloud.Unreachable {
 		return nil, taskErr
 	}
 	id := ""
@@ -94,11 +98,29 @@ func (a *api) make(ctx context.Context, r cloud.CreateENIRequest, vpc string) (*
 	return e, nil
 }
 
+// madeEarlier is made of an ENI that the cloud knows by its token, and may not list yet. It is gone where it never is listed.
+func (a *api) madeEarlier(ctx context.Context, r cloud.CreateENIRequest) (*listed, error) {
+	until := time.Now().Add(visibleAfter)
+	for p := (call.Poll{}); ; {
+		e, err := a.made(ctx, r)
+		switch {
+		case err != nil || e != nil:
+			return e, err
+		case time.Now().After(until):
+			return nil, errGone("the ENI")
+		case !p.Wait(ctx):
+			return nil, &cloud.Error{Class: cloud.Unreachable, Message: "the ENI that was made for token " + r.Token + " is not listed in time"}
+		}
+	}
+}
+
+// visibleAfter is how long the API may not list an ENI that was made.
+const visibleAfter = 10 * time.Second
+
 // appeared waits until a new ENI, which the API may not list at once, is listed and at rest. One that never is was deleted
 // since: the API answers a ClientToken with what it once made.
 func (a *api) appeared(ctx context.Context, eni string) (*listed, error) {
-	const patience = 5 * time.Second
-	until := time.Now().Add(patience)
+	until := time.Now().Add(visibleAfter)
 	e, err := a.await(ctx, eni, "there and at rest", func(e *listed) bool {
 		if e == nil {
 			return time.Now().After(until)
@@ -135,7 +157,7 @@ func (a *api) createRequest(ctx context.Context, r cloud.CreateENIRequest, vpc s
 	in.NetworkInterfaceDescription = new("made by enichain for containers of " + r.InstanceID)
 	in.AttachType = new(uint64(0)) // standard
 	if r.Addresses > 0 {
-		in.SecondaryPrivateIpAddressCount = new(uint64(min(r.Addresses, maxAddresses)))
+		in.SecondaryPrivateIpAddressCount = new(uint64(r.Addresses))
 	}
 	for _, group := range groups {
 		in.SecurityGroupIds = append(in.SecurityGroupIds, &group)
@@ -164,8 +186,8 @@ func (a *api) complete(ctx context.Context, e *listed, r cloud.CreateENIRequest)
 	if err != nil || len(e.Addresses) >= r.Addresses {
 		return e, err
 	}
-	_, err = a.assignAll(ctx, e.ID, r.Addresses-len(e.Addresses))
-	if class := classOfError(err); err != nil && class != cloud.Quota && class != cloud.SubnetFull { // else it has what there is
+	_, err = a.assign(ctx, e.ID, r.Addresses-len(e.Addresses))
+	if class := cloud.ClassOf(err); err != nil && class != cloud.Quota && class != cloud.SubnetFull { // else it has what there is
 		return nil, err
 	}
 	return a.ready(ctx, e.ID)
@@ -192,13 +214,10 @@ func (a *api) attach(ctx context.Context, eni string, r cloud.CreateENIRequest) 
 	if err == nil {
 		err = a.finished(ctx, value(out.Response.RequestId))
 	}
-	var refused *cloud.Error
 	switch {
-	case err == nil:
+	case err == nil, cloud.CodeOf(err) == "UnsupportedOperation.AttachmentAlreadyExists":
 		return nil
-	case errors.As(err, &refused) && refused.Code == "UnsupportedOperation.AttachmentAlreadyExists":
-		return nil
-	case classOfError(err) == cloud.Unreachable || classOfError(err) == cloud.Throttled:
+	case cloud.ClassOf(err) == cloud.Unreachable || cloud.ClassOf(err) == cloud.Throttled:
 		return err
 	}
 	return errors.Join(err, a.delete(ctx, eni))

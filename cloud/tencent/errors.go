@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/url"
 	"strings"
 
 	sdkerrors "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/errors"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
-
-// maxErrorText bounds a message, in bytes.
-const maxErrorText = 2 << 10
 
 // classify makes a cloud.Error of an SDK error, without the secrets of the credentials that were used.
 func classify(err error, used credential) *cloud.Error {
@@ -32,7 +29,7 @@ func classify(err error, used credential) *cloud.Error {
 	case errors.As(err, &network) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		e.Class = cloud.Unreachable
 	}
-	e.Message = redact(e.Message, used)
+	e.Message = call.Redact(e.Message, used.key, used.token)
 	return e
 }
 
@@ -67,18 +64,4 @@ func classOf(code string) cloud.Class {
 		return cloud.Invalid
 	}
 	return cloud.Internal
-}
-
-// redact takes what is secret out of a message: the cloud or a proxy may quote the request.
-func redact(message string, used credential) string {
-	for _, secret := range []string{used.key, used.token} {
-		if secret != "" {
-			message = strings.ReplaceAll(message, secret, "[secret]")
-			message = strings.ReplaceAll(message, url.QueryEscape(secret), "[secret]")
-		}
-	}
-	if len(message) > maxErrorText {
-		message = strings.ToValidUTF8(message[:maxErrorText], "") + "..."
-	}
-	return message
 }

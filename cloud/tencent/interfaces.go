@@ -11,6 +11,7 @@ import (
 	vpcsdk "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/vpc/v20170312"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // pageSize is the most that one answer may list; without it there would be 20.
@@ -61,12 +62,12 @@ func (a *api) settledENIs(ctx context.Context, instanceID string) ([]listed, err
 	var found []listed
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for p := newPoll(); ; {
+	for p := (call.Poll{}); ; {
 		var err error
 		if found, err = a.enis(ctx, ofInstance(instanceID)); err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(found, func(e listed) bool { return len(e.coming) > 0 }) || !p.wait(waiting) {
+		if !slices.ContainsFunc(found, func(e listed) bool { return len(e.coming) > 0 }) || !p.Wait(waiting) {
 			return found, nil
 		}
 	}
@@ -101,7 +102,7 @@ func (a *api) eni(ctx context.Context, id string) (*listed, error) {
 	in.NetworkInterfaceIds = []*string{&id}
 	found, err := a.pages(ctx, in)
 	switch {
-	case classOfError(err) == cloud.NotFound: // the documents leave open whether it is this or an empty list
+	case cloud.ClassOf(err) == cloud.NotFound: // the documents leave open whether it is this or an empty list
 		return nil, nil
 	case err != nil || len(found) == 0:
 		return nil, err

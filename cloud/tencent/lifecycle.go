@@ -196,7 +196,7 @@ func (a *api) detach(ctx context.Context, e *listed) error {
 		return a.vpc.DetachNetworkInterfaceWithContext(ctx, in)
 	})
 	switch {
-	case classOfError(err) == cloud.NotFound: // it has just gone
+	case cloud.ClassOf(err) == cloud.NotFound: // it has just gone
 	case err != nil:
 		return err
 	default:
@@ -216,7 +216,7 @@ func (a *api) delete(ctx context.Context, eni string) error {
 		return a.vpc.DeleteNetworkInterfaceWithContext(ctx, in)
 	})
 	switch {
-	case classOfError(err) == cloud.NotFound:
+	case cloud.ClassOf(err) == cloud.NotFound:
 		return nil
 	case err != nil:
 		return err

@@ -104,9 +104,8 @@ func TestCreateENI(t *testing.T) {
 // Whatever became of the first call, the second completes it, and there is one ENI.
 func TestCreateENIIsRepeated(t *testing.T) {
 	for name, fault := range map[string]vpcsim.Fault{
-		"the answer is lost":    {Action: "CreateAndAttachNetworkInterface", AfterEffect: true},
-		"the call is lost":      {Action: "CreateAndAttachNetworkInterface", Code: "InternalError"},
-		"an assignment is lost": {Action: "AssignPrivateIpAddresses", AfterEffect: true},
+		"the answer is lost": {Action: "CreateAndAttachNetworkInterface", AfterEffect: true},
+		"the call is lost":   {Action: "CreateAndAttachNetworkInterface", Code: "InternalError"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSiteOf(t, "S5.4XLARGE32")
@@ -131,6 +130,9 @@ func TestCreateENIAttachesWhatIsMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.RemoveAddress(e.Addresses[0]); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.DetachENI(e.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestCreateENIAttachesWhatIsMade(t *testing.T) {
 	_, err = d.CreateENI(t.Context(), s.create("one", 2))
 	wantClass(t, err, cloud.Unreachable)
 	again, err := d.CreateENI(t.Context(), s.create("one", 2))
-	if err != nil || again.ID != e.ID || again.State != cloud.Attached || len(s.made()) != 1 {
+	if err != nil || again.ID != e.ID || again.State != cloud.Attached || len(again.Addresses) != 2 || len(s.made()) != 1 {
 		t.Errorf("again: got %+v, error %v", again, err)
 	}
 }
@@ -155,8 +157,12 @@ func TestCreateENIOfAUsedToken(t *testing.T) {
 	if err := d.DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.CreateENI(t.Context(), s.create("one", 2))
-	wantClass(t, err, cloud.NotFound)
+	other := s.create("one", 2)
+	other.SecurityGroups = []string{"sg-1"} // for which the cloud says that the token was another request's
+	for _, r := range []cloud.CreateENIRequest{s.create("one", 2), other} {
+		_, err = d.CreateENI(t.Context(), r)
+		wantClass(t, err, cloud.NotFound)
+	}
 	if left := s.made(); len(left) != 0 {
 		t.Errorf("left: %+v", left)
 	}

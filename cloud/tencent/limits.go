@@ -30,7 +30,7 @@ func (d *Driver) Limits(ctx context.Context, instanceType string) (cloud.Limits,
 		return cloud.Limits{}, err
 	}
 	limits, err := a.limits(ctx, id)
-	if classOfError(err) != cloud.Auth && classOfError(err) != cloud.NotFound {
+	if cloud.ClassOf(err) != cloud.Auth && cloud.ClassOf(err) != cloud.NotFound {
 		return limits, err
 	}
 	i, instanceErr := a.instance(ctx, id)

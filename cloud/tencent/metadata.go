@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/call"
 )
 
 // The metadata service ("Viewing instance metadata" of the CVM documents): its name, and its address for a node whose
@@ -58,17 +59,21 @@ func newMetadata(base *url.URL) *metadata {
 }
 
 // read returns a key's text, or an error that is errAbsent where there is no such key. A failure that may pass is tried
-// again.
+// again; the last one before the time was over is told.
 func (m *metadata) read(ctx context.Context, path string) (string, error) {
+	var before error
 	for n := 0; ; n++ {
 		text, again, err := m.get(ctx, path)
 		if err == nil {
 			return text, nil
 		}
-		err = fmt.Errorf("metadata %s: %w", path, err)
-		if !again || n == metadataAttempts-1 || !sleep(ctx, metadataBackoff) {
-			return "", err
+		if ctx.Err() != nil && before != nil {
+			err = fmt.Errorf("%w; before that: %w", err, before)
 		}
+		if !again || n == metadataAttempts-1 || !call.Sleep(ctx, metadataBackoff) {
+			return "", fmt.Errorf("metadata %s: %w", path, err)
+		}
+		before = err
 	}
 }
 

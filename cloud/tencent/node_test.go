@@ -1,6 +1,7 @@
 package tencent_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/drivertest"
 	"github.com/enichain/enichain/cloud/tencent"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -142,6 +144,17 @@ func TestMetadataIsAskedAgain(t *testing.T) {
 	s.Inject(vpcsim.Fault{Action: vpcsim.IMDS, Status: http.StatusBadGateway, Times: -1})
 	_, err := s.driver(t, nil).Node(t.Context())
 	wantClass(t, err, cloud.Internal)
+}
+
+func TestMetadataFailsAndHangs(t *testing.T) {
+	s := newSite(t)
+	drivertest.MetadataFailsAndHangs(t, s.TencentMetadataFor(s.instance.ID), func(url string) cloud.Driver {
+		d, err := tencent.New(fmt.Appendf(nil, `{"metadataEndpoint": %q}`, url), func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	})
 }
 
 func TestLimits(t *testing.T) {

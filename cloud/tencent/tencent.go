@@ -4,6 +4,7 @@
 package tencent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -46,7 +47,7 @@ func New(config json.RawMessage, getenv func(string) string) (*Driver, error) {
 			return nil, invalidf("driver configuration: %v", err)
 		}
 	}
-	d := &Driver{region: first(c.Region, getenv("TENCENTCLOUD_REGION"))}
+	d := &Driver{region: cmp.Or(c.Region, getenv("TENCENTCLOUD_REGION"))}
 	var err error
 	if d.vpc, err = endpoint("VPC", c.Scheme, c.VPCEndpoint, getenv("TENCENTCLOUD_VPC_ENDPOINT"), "vpc.tencentcloudapi.com"); err != nil {
 		return nil, err
@@ -62,24 +63,15 @@ func New(config json.RawMessage, getenv func(string) string) (*Driver, error) {
 	return d, d.credentials.init(d.metadata, getenv)
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 func invalidf(format string, args ...any) *cloud.Error {
 	return &cloud.Error{Class: cloud.Invalid, Message: fmt.Sprintf(format, args...)}
 }
 
 // endpoint parses the first of the values that is not empty. Its text is in no error: it may hold a password.
 func endpoint(name, scheme string, values ...string) (*url.URL, error) {
-	text := first(values...)
+	text := cmp.Or(values...)
 	if !strings.Contains(text, "://") {
-		text = first(scheme, "https") + "://" + text
+		text = cmp.Or(scheme, "https") + "://" + text
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.Trim(u.Path, "/") != "" {

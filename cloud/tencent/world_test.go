@@ -134,6 +134,7 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 		SubnetTags:  map[string]string{"for": "containers", "tier": "a"},
 		ElsewhereID: "subnet-0z",
 		Slow:        func() { s.SetDelays(slowly()) },
+		Hide:        func() { s.SetDelays(vpcsim.Delays{Visible: time.Second}) },
 		FillSubnet:  s.VPC.FillSubnet,
 		Detach: func(eni string) error {
 			s.Wait()

@@ -63,11 +63,8 @@ func (v *VPC) createENI(n newENI) (ENI, error) {
 		return v.now(ENI{ID: id, SubnetID: n.subnetID}), nil
 	}
 	v.mu.Lock()
-	e, err := v.addENI(n)
+	e, err := v.addHidden(n)
 	delay := v.delays.Create
-	if err == nil && v.delays.Visible > 0 {
-		v.hidden[e.ID] = e.Created.Add(v.delays.Visible)
-	}
 	v.mu.Unlock()
 	if err != nil {
 		return ENI{}, err
@@ -78,6 +75,15 @@ func (v *VPC) createENI(n newENI) (ENI, error) {
 		return nil
 	})
 	return v.now(e), err
+}
+
+// addHidden is addENI of one that is not known at once; mu is held.
+func (v *VPC) addHidden(n newENI) (ENI, error) {
+	e, err := v.addENI(n)
+	if err == nil && v.delays.Visible > 0 {
+		v.hidden[e.ID] = e.Created.Add(v.delays.Visible)
+	}
+	return e, err
 }
 
 // addENI puts an ENI into the model, Pending; mu is held.
@@ -149,12 +155,17 @@ func (v *VPC) attachENI(id, instanceID string, deviceIndex int) (ENI, error) {
 	return v.now(e), err
 }
 
-// beginAttach makes an ENI Attaching; mu is held.
+// beginAttach makes an ENI that is known to all Attaching; mu is held.
 func (v *VPC) beginAttach(id, instanceID string, deviceIndex int) (ENI, error) {
 	e, err := v.apiENI(id)
 	if err != nil {
 		return ENI{}, err
 	}
+	return v.beginAttachOf(e, instanceID, deviceIndex)
+}
+
+func (v *VPC) beginAttachOf(e *ENI, instanceID string, deviceIndex int) (ENI, error) {
+	id := e.ID
 	i, err := v.instanceByID(instanceID)
 	if err != nil {
 		return ENI{}, err

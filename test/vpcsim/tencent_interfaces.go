@@ -177,8 +177,8 @@ func (v *VPC) tencentAssign(c *tencentCall, q *tencentAssignRequest) (any, error
 	switch {
 	case len(listed) == 0 && q.SecondaryPrivateIpAddressCount == 0:
 		return nil, errorf("MissingParameter", "PrivateIpAddresses or SecondaryPrivateIpAddressCount is needed.")
-	case q.SecondaryPrivateIpAddressCount < 0 || len(listed)+q.SecondaryPrivateIpAddressCount > maxListed:
-		return nil, errorf("InvalidParameterValue.LimitExceeded", "A call assigns at most %d addresses.", maxListed)
+	case q.SecondaryPrivateIpAddressCount < 0:
+		return nil, errorf("InvalidParameterValue.Range", "SecondaryPrivateIpAddressCount is %d.", q.SecondaryPrivateIpAddressCount)
 	case len(listed) > 0 && q.SecondaryPrivateIpAddressCount > 0:
 		return nil, errorf("UnsupportedOperation", "The simulator takes a list or a number.")
 	}

@@ -87,7 +87,7 @@ func (v *VPC) startCreate(c *tencentCall, q *tencentCreateRequest, finish func(i
 				return nil, err
 			}
 		}
-		e, err := v.addENI(n)
+		e, err := v.addHidden(n)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +117,11 @@ func (v *VPC) checkCreateAndAttach(q *tencentCreateRequest, n newENI) error {
 // attachNow attaches an ENI that is Available; change is held.
 func (v *VPC) attachNow(id, instanceID string) error {
 	v.mu.Lock()
-	e, err := v.beginAttach(id, instanceID, firstFree)
+	made, err := v.eniByID(id)
+	var e ENI
+	if err == nil {
+		e, err = v.beginAttachOf(made, instanceID, firstFree)
+	}
 	v.mu.Unlock()
 	if err != nil {
 		return err

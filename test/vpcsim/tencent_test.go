@@ -299,7 +299,6 @@ func TestTencentErrorCodes(t *testing.T) {
 		{"unknown ENI", "eni-ffffffff", 1, nil, "ResourceNotFound"},
 		{"malformed ENI", "nic-1", 1, nil, "InvalidParameterValue.Malformed"},
 		{"no number", e.ID, 0, nil, "MissingParameter"},
-		{"too many for a call", e.ID, 11, nil, "InvalidParameterValue.LimitExceeded"},
 		{"too many for the ENI", e.ID, 10, nil, "LimitExceeded"},
 		{"another's", e.ID, 0, []string{other.PrimaryIP.String()}, "ResourceInUse"},
 		{"outside the subnet", e.ID, 0, []string{"10.0.2.20"}, "InvalidParameterValue.Range"},
