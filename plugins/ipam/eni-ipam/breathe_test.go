@@ -167,6 +167,28 @@ func TestALostAnswerToCreatingAnENI(t *testing.T) {
 	})
 }
 
+// What a dead process began is completed though the configuration has changed since: the token brings its ENI back, with the
+// tags and security groups that it was made with.
+func TestAnENIOfAnotherConfigurationIsCompleted(t *testing.T) {
+	w := newWorld(t, "t3.medium", "10.0.0.0/24")
+	for i := range 5 {
+		w.add(t, fmt.Sprint("c", i), nil)
+	}
+	w.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "InternalError", Times: -1})
+	if _, failed := w.run(t, "ADD", "c5", map[string]any{"tags": map[string]string{"team": "shop"}, "timeout": "10s"}); failed == nil {
+		t.Fatal("an ENI was attached")
+	}
+	w.ClearFaults()
+	if all := w.AllENIs(); len(all) != 2 || all[1].State != vpcsim.Available {
+		t.Fatalf("left: %+v", all)
+	}
+	w.add(t, "c5", map[string]any{"tags": map[string]string{"team": "till"}, "securityGroups": w.enis[0].SecurityGroups, "owner": "other"})
+	if all := w.AllENIs(); len(all) != 2 || all[1].State != vpcsim.Attached || all[1].Tags["team"] != "shop" {
+		t.Errorf("in the account: %+v", all)
+	}
+	w.agree(t)
+}
+
 func TestThrottledADDsProgress(t *testing.T) {
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		node := up(t, c, c.Medium, "10.0.0.0/24")
