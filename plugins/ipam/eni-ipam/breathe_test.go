@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/clouds"
@@ -168,25 +170,40 @@ func TestALostAnswerToCreatingAnENI(t *testing.T) {
 }
 
 // What a dead process began is completed though the configuration has changed since: the token brings its ENI back, with the
-// tags and security groups that it was made with.
+// tags that it was made with.
 func TestAnENIOfAnotherConfigurationIsCompleted(t *testing.T) {
-	w := newWorld(t, "t3.medium", "10.0.0.0/24")
-	for i := range 5 {
-		w.add(t, fmt.Sprint("c", i), nil)
-	}
-	w.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "InternalError", Times: -1})
-	if _, failed := w.run(t, "ADD", "c5", map[string]any{"tags": map[string]string{"team": "shop"}, "timeout": "10s"}); failed == nil {
-		t.Fatal("an ENI was attached")
-	}
-	w.ClearFaults()
-	if all := w.AllENIs(); len(all) != 2 || all[1].State != vpcsim.Available {
-		t.Fatalf("left: %+v", all)
-	}
-	w.add(t, "c5", map[string]any{"tags": map[string]string{"team": "till"}, "securityGroups": w.enis[0].SecurityGroups, "owner": "other"})
-	if all := w.AllENIs(); len(all) != 2 || all[1].State != vpcsim.Attached || all[1].Tags["team"] != "shop" {
-		t.Errorf("in the account: %+v", all)
-	}
-	w.agree(t)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		node := up(t, c, c.Small, "10.0.0.0/24")
+		node.Add("c0", map[string]any{"batch": c.Small.Each})
+		config, err := json.Marshal(node.IPAM["driver"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		driver := &cloud.Exec{Path: bin.Path("eni-cloud-" + c.Name), Config: config}
+		var made *cloud.ENI
+		node.NS.Do(func() (err error) {
+			made, err = driver.CreateENI(t.Context(), cloud.CreateENIRequest{
+				InstanceID: node.Instance.ID, SubnetID: "subnet-0", Token: "t", Addresses: 2, Tags: map[string]string{"team": "shop"},
+			})
+			return err
+		})
+		node.Wait()
+		if err := node.DetachENI(made.ID); err != nil {
+			t.Fatal(err)
+		}
+		node.Update(func(tx *store.Tx) error {
+			_, err := tx.Begin(store.Intent{Op: store.OpCreateENI, Subnet: "subnet-0", Count: 2, Token: "t"})
+			return err
+		})
+		more := map[string]any{"tags": map[string]string{"team": "till"}, "securityGroups": node.First[0].SecurityGroups}
+		for i := range c.Small.Each {
+			node.Add(fmt.Sprint("c", i+1), more)
+		}
+		if all := node.ENIs(); len(node.AllENIs()) != 2 || len(all) != 2 || all[1].ID != made.ID || all[1].Tags["team"] != "shop" {
+			t.Errorf("want %s attached, there are %+v", made.ID, node.AllENIs())
+		}
+		node.Agree()
+	})
 }
 
 func TestThrottledADDsProgress(t *testing.T) {

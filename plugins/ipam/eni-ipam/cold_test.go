@@ -2,68 +2,71 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/test/clouds"
 )
 
 // Those who wait together on a cold node are served together: by one call where an ENI has room, and where one has to be
-// made by the three that EC2 needs for that.
+// made by those that the cloud needs for that.
 func TestTheFewestChangesOnAColdNode(t *testing.T) {
-	const containers = 49 // as many as an ENI of the type holds
-	for _, tt := range []struct {
-		name             string
-		firstDeviceIndex int
-		want             map[string]int
-	}{
-		{"an ENI has room", 0, map[string]int{"": 1, "AssignPrivateIpAddresses": 1}},
-		{"an ENI is made", 1, map[string]int{
-			"": 3, "CreateNetworkInterface": 1, "AttachNetworkInterface": 1, "ModifyNetworkInterfaceAttribute": 1,
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, "p4d.24xlarge", "10.0.0.0/23")
-			w.ec2 = httptest.NewServer(w.untilAllWait(t, containers))
-			t.Cleanup(w.ec2.Close)
-			var all sync.WaitGroup
-			for i := range containers {
-				all.Go(func() {
-					if _, failed := w.run(t, "ADD", fmt.Sprint("c", i), map[string]any{"firstDeviceIndex": tt.firstDeviceIndex}); failed != nil {
-						t.Errorf("c%d: %v", i, failed)
-					}
-				})
-			}
-			all.Wait()
-			for action, want := range tt.want {
-				if n := w.Calls(action); n != want {
-					t.Errorf("changes %q: %d, want %d", action, n, want)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		for _, tt := range []struct {
+			name             string
+			containers       int
+			subnets          []string // with an ENI each
+			firstDeviceIndex int
+			call             clouds.Call
+			times            int
+		}{
+			{"an ENI has room", c.Large.Each, []string{"10.0.0.0/24"}, 0, clouds.Assign, 1},
+			{"two ENIs have room", 50, []string{"10.0.0.0/24", "10.0.1.0/24"}, 0, clouds.Assign, 2},
+			{"an ENI is made", c.Large.Each, []string{"10.0.0.0/24"}, 1, clouds.CreateENI, 1},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				node := up(t, c, c.Large, tt.subnets...)
+				growing, err := node.Store().LockGrowth(t.Context()) // none grows the pool before all wait
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			w.agree(t)
-		})
-	}
+				var all sync.WaitGroup
+				for i := range tt.containers {
+					all.Go(func() {
+						if _, failed := node.Run("ADD", fmt.Sprint("c", i), map[string]any{"firstDeviceIndex": tt.firstDeviceIndex}); failed != nil {
+							t.Errorf("c%d: %v", i, failed)
+						}
+					})
+				}
+				allWait(node, tt.containers)
+				growing()
+				all.Wait()
+				for _, action := range c.Actions(tt.call) {
+					if n := node.Calls(action); n != tt.times {
+						t.Errorf("%s was called %d times, want %d", action, n, tt.times)
+					}
+				}
+				if n, want := node.Calls(c.Action(clouds.AnyCall)), tt.times*len(c.Actions(tt.call)); n != want {
+					t.Errorf("%d changes, want %d", n, want)
+				}
+				node.Agree()
+			})
+		}
+	})
 }
 
-// untilAllWait is the EC2 API, which gives its first answer when so many containers wait for an address.
-func (w *world) untilAllWait(t *testing.T, containers int) http.Handler {
-	var once sync.Once
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		once.Do(func() {
-			for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-				waiting := 0
-				err := store.At(w.dataDir).Update(t.Context(), func(tx *store.Tx) (err error) {
-					waiting, err = tx.Waiting()
-					return err
-				})
-				if err != nil || waiting >= containers {
-					return
-				}
-			}
+// allWait returns when so many containers wait for an address, or soon never will.
+func allWait(node *clouds.Node, containers int) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		waiting := 0
+		node.Update(func(tx *store.Tx) (err error) {
+			waiting, err = tx.Waiting()
+			return err
 		})
-		w.EC2().ServeHTTP(rw, r)
-	})
+		if waiting >= containers {
+			return
+		}
+	}
 }
