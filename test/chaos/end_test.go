@@ -6,15 +6,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
-	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // end lets the trouble end, and looks whether all comes right; then all containers go, and the account is to be as it was.
-func (n *node) end(t *testing.T, foreign *vpcsim.ENI) {
+func (n *node) end(t *testing.T) {
 	t.Helper()
 	n.calm()
 	n.settle(t, n.conf)
@@ -24,25 +26,34 @@ func (n *node) end(t *testing.T, foreign *vpcsim.ENI) {
 	}
 	n.settle(t, n.conf)
 	for range 2 {
-		if err := n.add(t, n.name(), netip.Addr{}); err != nil {
+		if err := n.add(t, n.newID(), netip.Addr{}); err != nil {
 			t.Errorf("with nothing wrong any more: %v", err)
 		}
 	}
 	for _, id := range ids(n.live) {
 		n.del(t, id)
 	}
-	drained := *n.conf
-	drained.Warm, drained.ENIIdle = netconf.Warm{Max: 1}, new(netconf.Duration)
-	n.settle(t, &drained)
+	still := *n.conf
+	still.Warm = netconf.Warm{}
+	n.settle(t, &still)
 	n.agree(t)
-	n.sweep(t)
-	for _, e := range n.AllENIs() {
-		switch {
-		case e.DeviceIndex == 0 && e.InstanceID != "" && len(e.Secondary) <= 1:
-		case foreign != nil && e.ID == foreign.ID && e.InstanceID != "":
-		default:
-			t.Errorf("left in the account: %s, attached to %q at %d, %v", e.ID, e.InstanceID, e.DeviceIndex, e.Secondary)
+	for _, e := range n.snapshot(t).enis {
+		d, err := n.supply(&still).Drain(t.Context(), e.ID)
+		n.did("drain %s: %+v %v", e.ID, d, err)
+		if err != nil || len(d.InUse) > 0 || d.Left > 0 || d.Deleted != d.ENI.Ours {
+			t.Errorf("drain %s: %+v, %v", e.ID, d, err)
 		}
+	}
+	n.sweep(t)
+	n.asBefore(t)
+}
+
+// asBefore compares the account with what it was before anything was done.
+func (n *node) asBefore(t *testing.T) {
+	t.Helper()
+	n.Wait()
+	if diff := cmp.Diff(n.before, n.AllENIs(), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+		t.Errorf("the account is not as it was (-before +after):\n%s", diff)
 	}
 }
 
@@ -114,7 +125,7 @@ func (n *node) agree(t *testing.T) {
 // sweep deletes the ENIs that we made and that are attached to nothing, as the operator's tool does.
 func (n *node) sweep(t *testing.T) {
 	t.Helper()
-	found, err := n.driver.TaggedENIs(t.Context(), map[string]string{supply.TagOwner: n.conf.Owner})
+	found, err := n.cloud.TaggedENIs(t.Context(), map[string]string{supply.TagOwner: n.conf.Owner})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +134,7 @@ func (n *node) sweep(t *testing.T) {
 			t.Errorf("%s is %s after all were drained", e.ID, e.State)
 			continue
 		}
-		if err := n.driver.DeleteENI(t.Context(), "", e.ID); err != nil {
+		if err := n.cloud.DeleteENI(t.Context(), "", e.ID); err != nil {
 			t.Errorf("sweep: %v", err)
 		}
 	}

@@ -22,8 +22,8 @@ import (
 )
 
 var (
-	stride = flag.Int("stride", 3, "of how many steps of a process one is its last")
-	kills  = flag.Int("kills", 120, "how many calls there are that may be killed at any time")
+	stride = flag.Int("stride", 5, "of how many steps of a process one is its last")
+	kills  = flag.Int("kills", 80, "how many calls there are on each cloud that may be killed at any time")
 )
 
 // bin has the built plugin and the driver.
@@ -89,32 +89,34 @@ var still = map[string]any{"batch": 1, "cooldown": "0s", "eniIdle": "0s"}
 // TestKilledRefill kills a refill at one after the other of its steps. Whoever comes next settles what it left.
 func TestKilledRefill(t *testing.T) {
 	drain := map[string]any{"warm": map[string]int{"max": 1}}
-	for name, c := range map[string]refillOf{
-		"creates an ENI":     {map[string]any{"warm": map[string]int{"min": 2, "target": 2}}, 5, true, 2, 2},
-		"releases addresses": {drain, 4, false, 1, 1},
-		"deletes an ENI":     {drain, 6, false, 1, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			killed := 0
-			for _, call := range traced {
-				for at := 1 + rand.IntN(*stride); c.killed(t, call, at); at += *stride {
-					killed++
+	onClouds(t, func(t *testing.T, p *provider) {
+		for name, c := range map[string]refillOf{
+			"creates an ENI":     {map[string]any{"warm": map[string]int{"min": 2, "target": 2}}, 5, true, 2, 2},
+			"releases addresses": {drain, 4, false, 1, 1},
+			"deletes an ENI":     {drain, 6, false, 1, 1},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				killed := 0
+				for _, call := range traced {
+					for at := 1 + rand.IntN(*stride); c.killed(t, p, call, at); at += *stride {
+						killed++
+					}
 				}
-			}
-			if killed == 0 {
-				t.Error("nothing was killed, so this has shown nothing")
-			}
-			t.Logf("killed %d times", killed)
-		})
-	}
+				if killed == 0 {
+					t.Error("nothing was killed, so this has shown nothing")
+				}
+				t.Logf("killed %d times", killed)
+			})
+		}
+	})
 }
 
 // killed has the refill killed when it makes a system call for the nth time, and looks what becomes of the pool. It says
 // whether the refill, or its driver, died.
-func (c refillOf) killed(t *testing.T, call string, at int) bool {
+func (c refillOf) killed(t *testing.T, p *provider, call string, at int) bool {
 	t.Helper()
-	n := newNode(newWorld(t, "t3.medium", still, "10.0.0.0/24"), nil)
+	n := newNode(newWorld(t, p, p.small, still, "10.0.0.0/24"), nil)
 	for i := range c.adds {
 		if err := n.add(t, fmt.Sprint("c", i), netip.Addr{}); err != nil {
 			t.Fatal(err)
@@ -156,27 +158,27 @@ func (n *node) killAt(t *testing.T, call string, at int, conf map[string]any) bo
 
 // TestKilledAtAnyTime runs processes that are killed, or not, after some time.
 func TestKilledAtAnyTime(t *testing.T) {
-	t.Parallel()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
+	onClouds(t, func(t *testing.T, p *provider) { killedAtAnyTime(t, p, seeds(1)[0]) })
+}
+
+func killedAtAnyTime(t *testing.T, p *provider, seed uint64) {
+	t.Helper()
 	conf := map[string]any{"batch": 2, "cooldown": "50ms", "eniIdle": "0s", "timeout": "10s"}
-	n := newNode(newWorld(t, "t3.medium", conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
+	n := newNode(newWorld(t, p, p.small, conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
 	for range *kills {
 		n.callAndKill(t, conf)
 		if n.r.IntN(30) == 0 {
 			n.reboot(t)
 		}
 		if n.r.IntN(15) == 0 {
-			n.Inject(vpcsim.Fault{Action: pick(n.r, "AssignPrivateIpAddresses", "CreateNetworkInterface", "DeleteNetworkInterface"), AfterEffect: true})
+			n.Inject(vpcsim.Fault{Action: pick(n.r, "AssignPrivateIpAddresses", n.create, "DeleteNetworkInterface"), AfterEffect: true})
 		}
 		n.checkIndexes(t, n.check(t))
 		if t.Failed() {
 			t.Fatalf("seed %d:\n%s", seed, strings.Join(n.trail, "\n"))
 		}
 	}
-	n.end(t, nil)
+	n.end(t)
 	if t.Failed() {
 		t.Fatalf("seed %d:\n%s", seed, strings.Join(n.trail[max(0, len(n.trail)-60):], "\n"))
 	}
@@ -185,7 +187,7 @@ func TestKilledAtAnyTime(t *testing.T) {
 // callAndKill is one process.
 func (n *node) callAndKill(t *testing.T, conf map[string]any) {
 	t.Helper()
-	verb, id := pick(n.r, "ADD", "ADD", "ADD", "DEL", "DEL", "refill"), n.name()
+	verb, id := pick(n.r, "ADD", "ADD", "ADD", "DEL", "DEL", "refill"), n.newID()
 	switch all := append(ids(n.live), ids(n.unsure)...); {
 	case verb == "DEL" && len(all) > 0:
 		id = pick(n.r, all...)

@@ -18,26 +18,32 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "the schedule to run, as a failure names it; by chance where it is 0")
-	schedules = flag.Int("schedules", 8, "how many schedules to run")
+	schedules = flag.Int("schedules", 4, "how many schedules to run on each cloud")
 	steps     = flag.Int("steps", 400, "how many steps a schedule has")
 )
 
 // TestSchedules runs random schedules. One that fails names its seed and prints what it did.
 func TestSchedules(t *testing.T) {
-	n := *schedules
-	if *seedFlag != 0 {
-		n = 1
-	}
-	for range n {
-		seed := *seedFlag
-		if seed == 0 {
-			seed = rand.Uint64()
+	onClouds(t, func(t *testing.T, p *provider) {
+		for _, seed := range seeds(*schedules) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				runSchedule(t, p, seed)
+			})
 		}
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			runSchedule(t, seed)
-		})
+	})
+}
+
+// seeds returns so many by chance, or the one that is asked for.
+func seeds(n int) []uint64 {
+	if *seedFlag != 0 {
+		return []uint64{*seedFlag}
 	}
+	all := make([]uint64, n)
+	for i := range all {
+		all[i] = rand.Uint64()
+	}
+	return all
 }
 
 // pools are configurations that behave differently.
@@ -52,25 +58,24 @@ func pools(r *rand.Rand) map[string]any {
 	return conf
 }
 
-func runSchedule(t *testing.T, seed uint64) {
+func runSchedule(t *testing.T, p *provider, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
 	conf := pools(r)
-	n := newNode(newWorld(t, pick(r, "t3.medium", "m5.large"), conf, "10.0.0.0/26", "10.0.1.0/26"), r)
-	var foreign *vpcsim.ENI
-	if conf["manage"] == nil && r.IntN(2) == 0 {
-		e, err := n.AddENI(n.instance.ID, "subnet-1", 1, netip.Addr{})
-		if err != nil {
+	n := newNode(newWorld(t, p, pick(r, p.small, p.medium), conf, "10.0.0.0/26", "10.0.1.0/26"), r)
+	foreign := conf["manage"] == nil && r.IntN(2) == 0
+	if foreign {
+		if _, err := n.AddENI(n.instance.ID, "subnet-1", 1, netip.Addr{}); err != nil {
 			t.Fatal(err)
 		}
-		foreign = &e
+		n.before = n.AllENIs()
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, line := range n.trail[max(0, len(n.trail)-80):] {
 				t.Log(line)
 			}
-			t.Logf("pool %v, foreign %v; again: -run TestSchedules -seed %d", conf, foreign != nil, seed)
+			t.Logf("pool %v, foreign %v; again: -run TestSchedules/%s -seed %d", conf, foreign, p.name, seed)
 		}
 	})
 	for i := range *steps {
@@ -83,7 +88,7 @@ func runSchedule(t *testing.T, seed uint64) {
 			t.Fatalf("at step %d", i)
 		}
 	}
-	n.end(t, foreign)
+	n.end(t)
 }
 
 // step does one thing that may happen.
@@ -125,7 +130,7 @@ func (n *node) perhapsDie() {
 func (n *node) addSome(t *testing.T) {
 	t.Helper()
 	n.perhapsDie()
-	id, want := n.name(), netip.Addr{}
+	id, want := n.newID(), netip.Addr{}
 	switch n.r.IntN(8) {
 	case 0:
 		if all := ids(n.live); len(all) > 0 {
@@ -141,7 +146,7 @@ func (n *node) addSome(t *testing.T) {
 	_ = n.add(t, id, want) // it may well fail
 }
 
-func (n *node) name() string {
+func (n *node) newID() string {
 	n.named++
 	return fmt.Sprint("c", n.named)
 }
@@ -149,7 +154,7 @@ func (n *node) name() string {
 // delSome is a DEL of a container that lives, or whose ADD failed, or that never was.
 func (n *node) delSome(t *testing.T) {
 	t.Helper()
-	id := n.name()
+	id := n.newID()
 	if all := append(ids(n.live), ids(n.unsure)...); len(all) > 0 && n.r.IntN(10) > 0 {
 		id = pick(n.r, all...)
 	}
@@ -167,7 +172,7 @@ func (n *node) burst(t *testing.T) {
 		}
 	}
 	for range n.r.IntN(6) {
-		id := n.name()
+		id := n.newID()
 		all.Go(func() { _ = n.add(t, id, netip.Addr{}) })
 	}
 	if n.r.IntN(2) == 0 {
@@ -214,10 +219,9 @@ func (n *node) reboot(t *testing.T) {
 // trouble is what a cloud does now and then.
 func (n *node) trouble(t *testing.T) {
 	t.Helper()
-	action := pick(n.r, "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateNetworkInterface", "AttachNetworkInterface",
-		"ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface", "DescribeNetworkInterfaces")
+	action := pick(n.r, append(n.changes, "DescribeNetworkInterfaces")...)
 	fault := vpcsim.Fault{Action: action, Times: 1 + n.r.IntN(2)}
-	what := n.r.IntN(10)
+	what := n.r.IntN(12)
 	switch what {
 	case 0, 1, 2:
 		fault.AfterEffect = true
@@ -240,11 +244,21 @@ func (n *node) trouble(t *testing.T) {
 		}
 	case 9:
 		n.calm()
+	case 10:
+		n.SetDelays(slowly(n.r))
+	case 11: // an answer that promises more than the task then does; AWS has no tasks
+		n.Inject(pick(n.r, vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError"}, vpcsim.Fault{Action: vpcsim.Task, Delay: pick(n.r, 50*time.Millisecond, time.Second)}))
 	}
 	n.did("trouble %d with %s", what, action)
 	if n.r.IntN(3) == 0 {
 		n.calm()
 	}
+}
+
+// slowly is a cloud that takes its time for some steps.
+func slowly(r *rand.Rand) vpcsim.Delays {
+	some := func() time.Duration { return pick(r, 0, 0, 30*time.Millisecond, 300*time.Millisecond) }
+	return vpcsim.Delays{Create: some(), Attach: some(), Detach: some(), Visible: some()}
 }
 
 // calm ends all trouble.
@@ -253,6 +267,7 @@ func (n *node) calm() {
 	n.StaleMetadata(false)
 	n.LagMetadata(0)
 	n.EmptySubnets()
+	n.SetDelays(vpcsim.Delays{})
 	n.did("calm")
 }
 

@@ -10,11 +10,16 @@ import (
 
 // TestWear is a node that is full of containers, and each day's comings and goings on it.
 func TestWear(t *testing.T) {
+	onClouds(t, wear)
+}
+
+func wear(t *testing.T, p *provider) {
+	t.Helper()
 	const containers, pairs = 110, 10_000
-	n := newNode(newWorld(t, "c5.4xlarge", map[string]any{"batch": 29}, "10.0.0.0/22"), nil)
+	n := newNode(newWorld(t, p, p.large, map[string]any{"batch": 29}, "10.0.0.0/22"), nil)
 	names := make([]string, containers)
 	next := func(i int) {
-		names[i] = n.name()
+		names[i] = n.newID()
 		if err := n.add(t, names[i], netip.Addr{}); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
-	"github.com/enichain/enichain/cloud/aws"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
@@ -32,11 +31,13 @@ import (
 // world is a simulated cloud on loopback with one instance, and that instance's pool.
 type world struct {
 	*vpcsim.VPC
+	*provider
 	instance  vpcsim.Instance
-	ec2, imds *httptest.Server
+	endpoints map[string]string
+	before    []vpcsim.ENI // of the account, before anything was done
 	dataDir   string
 	conf      *netconf.IPAM
-	driver    cloud.Driver
+	cloud     cloud.Driver
 	store     *store.Store
 	ahead     atomic.Int64 // of the kernel's clock, in nanoseconds
 	log       *slog.Logger
@@ -48,10 +49,7 @@ type world struct {
 
 // ipam is the configuration's "ipam" section: what the world needs, and more.
 func (w *world) ipam(more map[string]any) map[string]any {
-	section := map[string]any{
-		"type": "eni-ipam", "cloud": "aws", "dataDir": w.dataDir,
-		"driver": map[string]string{"region": "eu-test-1", "ec2Endpoint": w.ec2.URL, "imdsEndpoint": w.imds.URL},
-	}
+	section := map[string]any{"type": "eni-ipam", "cloud": w.name, "dataDir": w.dataDir, "driver": w.endpoints}
 	for k, v := range more {
 		section[k] = v
 	}
@@ -59,13 +57,16 @@ func (w *world) ipam(more map[string]any) map[string]any {
 }
 
 // newWorld is an instance of the type whose primary ENI is in the first of the subnets, with a pool so configured.
-func newWorld(t *testing.T, instanceType string, conf map[string]any, subnets ...string) *world {
+func newWorld(t *testing.T, p *provider, instanceType string, conf map[string]any, subnets ...string) *world {
 	t.Helper()
-	config := vpcsim.Config{Region: "eu-test-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
+	config := vpcsim.Config{
+		Cloud: p.name, Region: p.region, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
+		TaskDelay: time.Microsecond, // slow ones are made where they are wanted
+	}
 	for i, cidr := range subnets {
 		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr)})
 	}
-	w := &world{VPC: vpcsim.New(config), log: slog.New(slog.DiscardHandler)}
+	w := &world{VPC: vpcsim.New(config), provider: p, log: slog.New(slog.DiscardHandler)}
 	t.Cleanup(w.Close)
 	var err error
 	if w.instance, err = w.AddInstance(instanceType); err != nil {
@@ -74,9 +75,11 @@ func newWorld(t *testing.T, instanceType string, conf map[string]any, subnets ..
 	if _, err := w.AddENI(w.instance.ID, "subnet-0", 0, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
-	w.ec2, w.imds = httptest.NewServer(w.EC2()), httptest.NewServer(w.IMDSFor(w.instance.ID))
-	t.Cleanup(w.ec2.Close)
-	t.Cleanup(w.imds.Close)
+	api, metadata := httptest.NewServer(p.serveAPI(w.VPC)), httptest.NewServer(p.serveMetadata(w.VPC, w.instance.ID))
+	t.Cleanup(api.Close)
+	t.Cleanup(metadata.Close)
+	w.endpoints = map[string]string{"region": p.region, p.api: api.URL, p.metadata: metadata.URL}
+	w.before = w.AllENIs()
 	base, err := os.MkdirTemp("/dev/shm", "enichain-chaos-")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +88,7 @@ func newWorld(t *testing.T, instanceType string, conf map[string]any, subnets ..
 	w.dataDir = filepath.Join(base, "data")
 	w.store = store.WithClock(w.dataDir, w.now)
 	w.conf = w.configuration(t, conf)
-	w.driver = w.newDriver(t)
+	w.cloud = w.newDriver(t)
 	return w
 }
 
@@ -108,11 +111,11 @@ func (w *world) configuration(t *testing.T, more map[string]any) *netconf.IPAM {
 
 func (w *world) newDriver(t *testing.T) cloud.Driver {
 	t.Helper()
-	config, err := json.Marshal(w.ipam(nil)["driver"])
+	config, err := json.Marshal(w.endpoints)
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := aws.New(config, func(string) string { return "" })
+	driver, err := w.driver(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +130,7 @@ func (w *world) pass(d time.Duration) { w.ahead.Add(int64(d)) }
 
 // supply is the supply of one process.
 func (w *world) supply(conf *netconf.IPAM) *supply.Supply {
-	return supply.On(w.store, conf, func() (cloud.Driver, error) { return mortal{w.driver, w}, nil }, w.log)
+	return supply.On(w.store, conf, func() (cloud.Driver, error) { return mortal{w.cloud, w}, nil }, w.log)
 }
 
 // died is what a process that is killed panics with.
