@@ -6,9 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
@@ -21,7 +18,7 @@ func (n *node) end(t *testing.T) {
 	n.calm()
 	n.settle(t, n.conf)
 	n.agree(t)
-	for _, id := range append(ids(n.live), ids(n.unsure)...) {
+	for _, id := range n.known() {
 		n.del(t, id)
 	}
 	n.settle(t, n.conf)
@@ -46,15 +43,6 @@ func (n *node) end(t *testing.T) {
 	}
 	n.sweep(t)
 	n.asBefore(t)
-}
-
-// asBefore compares the account with what it was before anything was done.
-func (n *node) asBefore(t *testing.T) {
-	t.Helper()
-	n.Wait()
-	if diff := cmp.Diff(n.before, n.AllENIs(), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
-		t.Errorf("the account is not as it was (-before +after):\n%s", diff)
-	}
 }
 
 // settle lets time pass and processes learn and refill until nothing happens any more.

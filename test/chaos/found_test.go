@@ -42,7 +42,7 @@ func (n *node) mustLearn(t *testing.T) {
 // second is the ENI at device 1.
 func (n *node) second(t *testing.T) vpcsim.ENI {
 	t.Helper()
-	enis := n.ENIs(n.instance.ID)
+	enis := n.ENIs(n.instanceID)
 	if len(enis) != 2 {
 		t.Fatalf("%d ENIs, want 2", len(enis))
 	}
@@ -120,7 +120,7 @@ func TestAnAddressThatMovesToAnotherENI(t *testing.T) {
 			if err := tx.Remove([]netip.Addr{moved}); err != nil {
 				return err
 			}
-			return tx.AddAddresses(n.ENIs(n.instance.ID)[0].ID, []netip.Addr{moved})
+			return tx.AddAddresses(n.ENIs(n.instanceID)[0].ID, []netip.Addr{moved})
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -243,7 +243,7 @@ func TestADeletionHeedsWhatWasAddedMeanwhile(t *testing.T) {
 				n.mustLearn(t)
 				n.check(t)
 				n.agree(t)
-				if enis := n.ENIs(n.instance.ID); (len(enis) == 2) != used {
+				if enis := n.ENIs(n.instanceID); (len(enis) == 2) != used {
 					t.Errorf("%d ENIs, and a container on the second: %v", len(enis), used)
 				}
 			})

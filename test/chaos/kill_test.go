@@ -180,7 +180,7 @@ func killedAtAnyTime(t *testing.T, p *provider, seed uint64) {
 	}
 	n.end(t)
 	if t.Failed() {
-		t.Fatalf("seed %d:\n%s", seed, strings.Join(n.trail[max(0, len(n.trail)-60):], "\n"))
+		t.Fatalf("seed %d:\n%s", seed, strings.Join(n.lastOf(60), "\n"))
 	}
 }
 
@@ -188,7 +188,7 @@ func killedAtAnyTime(t *testing.T, p *provider, seed uint64) {
 func (n *node) callAndKill(t *testing.T, conf map[string]any) {
 	t.Helper()
 	verb, id := pick(n.r, "ADD", "ADD", "ADD", "DEL", "DEL", "refill"), n.newID()
-	switch all := append(ids(n.live), ids(n.unsure)...); {
+	switch all := n.known(); {
 	case verb == "DEL" && len(all) > 0:
 		id = pick(n.r, all...)
 	case verb == "refill":
@@ -217,7 +217,7 @@ func (n *node) callAndKill(t *testing.T, conf map[string]any) {
 	case verb == "ADD" && err == nil:
 		n.answered(t, id, stdout.Bytes(), conf)
 	case verb == "ADD":
-		n.unsure[id] = true
+		n.failed(id)
 	case verb == "DEL" && err == nil:
 		n.gone(id, began)
 	case verb == "DEL":
@@ -233,19 +233,9 @@ func (n *node) answered(t *testing.T, id string, stdout []byte, conf map[string]
 	if err := json.Unmarshal(stdout, result); err != nil || len(result.IPs) != 1 {
 		t.Fatalf("ADD of %s printed %s: %v", id, stdout, err)
 	}
-	ip := chain.IP(result)
-	for other, its := range n.live {
-		if its == ip {
-			t.Errorf("%s was given %s, which %s has", id, ip, other)
-		}
-	}
 	cooldown, err := time.ParseDuration(conf["cooldown"].(string))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last, ok := n.released[ip]; ok && n.now()-last.at < cooldown {
-		t.Errorf("%s was given %s, which was released %v before", id, ip, n.now()-last.at)
-	}
-	n.live[id] = ip
-	delete(n.released, ip)
+	n.granted(t, id, chain.IP(result), cooldown)
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -19,39 +18,12 @@ import (
 
 const network = "net"
 
-// node is what a runtime knows of its containers, which is what the pool is held to.
-type node struct {
-	*world
-	r    *rand.Rand
-	live map[string]netip.Addr // what ADD answered
-	// unsure are the containers whose last call died or failed: a runtime asks for their DEL.
-	unsure   map[string]bool
-	released map[netip.Addr]release
-	// excused are addresses that were taken away behind everybody's back.
-	excused map[netip.Addr]bool
-	away    map[string]bool // ENIs that were taken away so
-	looked  bool            // whether all of them are known to be away
-	named   int             // containers so far
-	trail   []string
-}
-
-type release struct {
-	by string
-	at time.Duration
-}
+// node is an instance with its pool.
+type node struct{ *world }
 
 func newNode(w *world, r *rand.Rand) *node {
-	return &node{
-		world: w, r: r, live: map[string]netip.Addr{}, unsure: map[string]bool{}, released: map[netip.Addr]release{},
-		excused: map[netip.Addr]bool{}, away: map[string]bool{},
-	}
-}
-
-// did adds to the trail, which a failure prints.
-func (n *node) did(format string, args ...any) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.trail = append(n.trail, fmt.Sprintf("%12v  ", n.now().Round(time.Millisecond))+fmt.Sprintf(format, args...))
+	w.r = r
+	return &node{w}
 }
 
 func owner(id string) store.Owner {
@@ -72,40 +44,15 @@ func (n *node) add(t *testing.T, id string, want netip.Addr) error {
 		got, err = n.supply(n.conf).Allocate(ctx, supply.Request{Owner: owner(id), IP: want})
 	})
 	n.did("ADD %s %v: %v %v died %v", id, want, got.Address.IP, err, dead)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	before, was := n.live[id]
 	if dead || err != nil {
-		if !was {
-			n.unsure[id] = true
-		}
+		n.failed(id)
 		return fmt.Errorf("died %v: %w", dead, err)
 	}
-	ip := got.Address.IP
-	if n.away[got.ENI.ID] && n.looked && !was && !n.attached(got.ENI.ID) {
-		t.Errorf("%s was given %s of %s, which is known to be gone", id, ip, got.ENI.ID)
+	if n.away[got.ENI.ID] && n.looked && !n.isLive(id) && !n.attached(got.ENI.ID) {
+		t.Errorf("%s was given %s of %s, which is known to be gone", id, got.Address.IP, got.ENI.ID)
 	}
-	for other, its := range n.live {
-		if other != id && its == ip {
-			t.Errorf("%s was given %s, which %s has", id, ip, other)
-		}
-	}
-	if was && before != ip {
-		t.Errorf("%s has %s, and was given %s by another ADD", id, before, ip)
-	}
-	last, rested := n.released[ip]
-	if cooldown := time.Duration(*n.conf.Cooldown); rested && last.by != id && n.now()-last.at < cooldown {
-		t.Errorf("%s was given %s, which %s had released %v before", id, ip, last.by, n.now()-last.at)
-	}
-	n.live[id] = ip
-	delete(n.unsure, id)
-	delete(n.released, ip)
+	n.granted(t, id, got.Address.IP, time.Duration(*n.conf.Cooldown))
 	return nil
-}
-
-// attached says whether the instance has the ENI. Whoever completes what a dead process began attaches it again.
-func (n *node) attached(eni string) bool {
-	return slices.ContainsFunc(n.ENIs(n.instance.ID), func(e vpcsim.ENI) bool { return e.ID == eni && e.State == vpcsim.Attached })
 }
 
 // del is a DEL.
@@ -120,17 +67,6 @@ func (n *node) del(t *testing.T, id string) {
 		t.Errorf("DEL of %s: %v", id, err)
 	}
 	n.gone(id, began)
-}
-
-// gone forgets a container.
-func (n *node) gone(id string, began time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if ip, ok := n.live[id]; ok {
-		n.released[ip] = release{id, began}
-	}
-	delete(n.live, id)
-	delete(n.unsure, id)
 }
 
 // gc is a GC for which only the live containers are valid.
@@ -151,9 +87,6 @@ func (n *node) gc(t *testing.T) {
 	clear(n.unsure)
 }
 
-// ids of a set, in their order, so that a schedule is the same each time.
-func ids[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
 // snapshot is what store and cloud say at a moment.
 type snapshot struct {
 	addresses []store.Address
@@ -166,7 +99,7 @@ type snapshot struct {
 func (n *node) snapshot(t *testing.T) snapshot {
 	t.Helper()
 	s := snapshot{counts: map[string]store.Counts{}, cloud: map[netip.Addr]string{}}
-	for _, e := range n.ENIs(n.instance.ID) {
+	for _, e := range n.ENIs(n.instanceID) {
 		for _, ip := range e.Secondary {
 			if e.State == vpcsim.Attached {
 				s.cloud[ip] = e.ID

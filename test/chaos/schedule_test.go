@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/core/netconf"
-	"github.com/enichain/enichain/core/supply"
-	"github.com/enichain/enichain/test/vpcsim"
 )
 
 var (
@@ -61,18 +59,21 @@ func pools(r *rand.Rand) map[string]any {
 func runSchedule(t *testing.T, p *provider, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
-	conf := pools(r)
-	n := newNode(newWorld(t, p, pick(r, p.small, p.medium), conf, "10.0.0.0/26", "10.0.1.0/26"), r)
+	conf, instanceType := pools(r), pick(r, p.small, p.medium)
 	foreign := conf["manage"] == nil && r.IntN(2) == 0
 	if foreign {
-		if _, err := n.AddENI(n.instance.ID, "subnet-1", 1, netip.Addr{}); err != nil {
+		instanceType = p.medium // the small ones have no place for a third ENI everywhere
+	}
+	n := newNode(newWorld(t, p, instanceType, conf, "10.0.0.0/26", "10.0.1.0/26"), r)
+	if foreign {
+		if _, err := n.AddENI(n.instanceID, "subnet-1", 1, netip.Addr{}); err != nil {
 			t.Fatal(err)
 		}
 		n.before = n.AllENIs()
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, line := range n.trail[max(0, len(n.trail)-80):] {
+			for _, line := range n.lastOf(80) {
 				t.Log(line)
 			}
 			t.Logf("pool %v, foreign %v; again: -run TestSchedules/%s -seed %d", conf, foreign, p.name, seed)
@@ -114,7 +115,7 @@ func (n *node) step(t *testing.T) {
 	case dice < 94:
 		n.trouble(t)
 	default:
-		n.behind(t)
+		n.behind(t, n.conf)
 	}
 	n.dieAfter(0)
 }
@@ -146,16 +147,11 @@ func (n *node) addSome(t *testing.T) {
 	_ = n.add(t, id, want) // it may well fail
 }
 
-func (n *node) newID() string {
-	n.named++
-	return fmt.Sprint("c", n.named)
-}
-
 // delSome is a DEL of a container that lives, or whose ADD failed, or that never was.
 func (n *node) delSome(t *testing.T) {
 	t.Helper()
 	id := n.newID()
-	if all := append(ids(n.live), ids(n.unsure)...); len(all) > 0 && n.r.IntN(10) > 0 {
+	if all := n.known(); len(all) > 0 && n.r.IntN(10) > 0 {
 		id = pick(n.r, all...)
 	}
 	n.del(t, id)
@@ -209,96 +205,7 @@ func (n *node) reboot(t *testing.T) {
 	if err := os.RemoveAll(n.dataDir); err != nil {
 		t.Fatal(err)
 	}
-	clear(n.live)
-	clear(n.unsure)
-	clear(n.released)
+	n.rebooted()
 	n.looked = false
 	n.did("reboot")
-}
-
-// trouble is what a cloud does now and then.
-func (n *node) trouble(t *testing.T) {
-	t.Helper()
-	action := pick(n.r, append(n.changes, "DescribeNetworkInterfaces")...)
-	fault := vpcsim.Fault{Action: action, Times: 1 + n.r.IntN(2)}
-	what := n.r.IntN(12)
-	switch what {
-	case 0, 1, 2:
-		fault.AfterEffect = true
-		n.Inject(fault)
-	case 3:
-		fault.Status, fault.Code = 503, "Unavailable"
-		n.Inject(fault)
-	case 4:
-		fault.Status, fault.Code = 403, "UnauthorizedOperation"
-		n.Inject(fault)
-	case 5:
-		n.Throttle(vpcsim.Bucket{Action: action, Burst: 1, PerSecond: 2})
-	case 6:
-		n.StaleMetadata(true)
-	case 7:
-		n.LagMetadata(pick(n.r, 50*time.Millisecond, 500*time.Millisecond))
-	case 8:
-		if err := n.FillSubnet(pick(n.r, "subnet-0", "subnet-1"), n.r.IntN(3)); err != nil {
-			t.Fatal(err)
-		}
-	case 9:
-		n.calm()
-	case 10:
-		n.SetDelays(slowly(n.r))
-	case 11: // an answer that promises more than the task then does; AWS has no tasks
-		n.Inject(pick(n.r, vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError"}, vpcsim.Fault{Action: vpcsim.Task, Delay: pick(n.r, 50*time.Millisecond, time.Second)}))
-	}
-	n.did("trouble %d with %s", what, action)
-	if n.r.IntN(3) == 0 {
-		n.calm()
-	}
-}
-
-// slowly is a cloud that takes its time for some steps.
-func slowly(r *rand.Rand) vpcsim.Delays {
-	some := func() time.Duration { return pick(r, 0, 0, 30*time.Millisecond, 300*time.Millisecond) }
-	return vpcsim.Delays{Create: some(), Attach: some(), Detach: some(), Visible: some()}
-}
-
-// calm ends all trouble.
-func (n *node) calm() {
-	n.ClearFaults()
-	n.StaleMetadata(false)
-	n.LagMetadata(0)
-	n.EmptySubnets()
-	n.SetDelays(vpcsim.Delays{})
-	n.did("calm")
-}
-
-// behind is what others do to the account behind our back.
-func (n *node) behind(t *testing.T) {
-	t.Helper()
-	e := pick(n.r, n.ENIs(n.instance.ID)...)
-	primary, ours := e.DeviceIndex == 0, e.Tags[supply.TagInstance] != ""
-	switch n.r.IntN(4) {
-	case 0, 1:
-		if len(e.Secondary) > 0 {
-			ip := pick(n.r, e.Secondary...)
-			n.excused[ip] = true
-			err := n.RemoveAddress(ip)
-			n.did("behind: %s loses %s: %v", e.ID, ip, err)
-		}
-	case 2:
-		if primary && n.conf.FirstDeviceIndex == 0 || ours {
-			added, err := n.AddAddresses(e.ID, 1+n.r.IntN(2))
-			n.did("behind: %s gets %v: %v", e.ID, added, err)
-		}
-	case 3:
-		if primary || !ours || e.State != vpcsim.Attached {
-			return
-		}
-		for _, ip := range e.Secondary {
-			n.excused[ip] = true
-		}
-		n.away[e.ID], n.looked = true, false
-		away := pick(n.r, n.DetachENI, n.DeleteENI)
-		err := away(e.ID)
-		n.did("behind: %s goes: %v", e.ID, err)
-	}
 }

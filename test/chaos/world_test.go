@@ -30,11 +30,8 @@ import (
 
 // world is a simulated cloud on loopback with one instance, and that instance's pool.
 type world struct {
-	*vpcsim.VPC
-	*provider
-	instance  vpcsim.Instance
+	account
 	endpoints map[string]string
-	before    []vpcsim.ENI // of the account, before anything was done
 	dataDir   string
 	conf      *netconf.IPAM
 	cloud     cloud.Driver
@@ -42,9 +39,9 @@ type world struct {
 	ahead     atomic.Int64 // of the kernel's clock, in nanoseconds
 	log       *slog.Logger
 
-	mu      sync.Mutex
-	dieAt   int // how many moments until a process dies; 0 is never
-	moments int // how many there were
+	dying   sync.Mutex // guards what follows
+	dieAt   int        // how many moments until a process dies; 0 is never
+	moments int        // how many there were
 }
 
 // ipam is the configuration's "ipam" section: what the world needs, and more.
@@ -63,19 +60,23 @@ func newWorld(t *testing.T, p *provider, instanceType string, conf map[string]an
 		Cloud: p.name, Region: p.region, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 		TaskDelay: time.Microsecond, // slow ones are made where they are wanted
 	}
+	var ids []string
 	for i, cidr := range subnets {
-		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr)})
+		ids = append(ids, fmt.Sprintf("subnet-%d", i))
+		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: ids[i], CIDR: netip.MustParsePrefix(cidr)})
 	}
-	w := &world{VPC: vpcsim.New(config), provider: p, log: slog.New(slog.DiscardHandler)}
+	w := &world{account: account{VPC: vpcsim.New(config), provider: p, subnets: ids, away: map[string]bool{}}, log: slog.New(slog.DiscardHandler)}
 	t.Cleanup(w.Close)
-	var err error
-	if w.instance, err = w.AddInstance(instanceType); err != nil {
+	w.ledger = newLedger(w.now)
+	instance, err := w.AddInstance(instanceType)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.AddENI(w.instance.ID, "subnet-0", 0, netip.Addr{}); err != nil {
+	w.instanceID = instance.ID
+	if _, err := w.AddENI(w.instanceID, "subnet-0", 0, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
-	api, metadata := httptest.NewServer(p.serveAPI(w.VPC)), httptest.NewServer(p.serveMetadata(w.VPC, w.instance.ID))
+	api, metadata := httptest.NewServer(p.serveAPI(w.VPC)), httptest.NewServer(p.serveMetadata(w.VPC, w.instanceID))
 	t.Cleanup(api.Close)
 	t.Cleanup(metadata.Close)
 	w.endpoints = map[string]string{"region": p.region, p.api: api.URL, p.metadata: metadata.URL}
@@ -144,8 +145,8 @@ type mortal struct {
 
 // moment is one at which the process may die.
 func (m mortal) moment() {
-	m.w.mu.Lock()
-	defer m.w.mu.Unlock()
+	m.w.dying.Lock()
+	defer m.w.dying.Unlock()
 	m.w.moments++
 	if m.w.dieAt > 0 {
 		if m.w.dieAt--; m.w.dieAt == 0 {
@@ -156,8 +157,8 @@ func (m mortal) moment() {
 
 // dieAfter lets a process die at the nth moment from now; 0 is never.
 func (w *world) dieAfter(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.dying.Lock()
+	defer w.dying.Unlock()
 	w.dieAt, w.moments = n, 0
 }
 
