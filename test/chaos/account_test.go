@@ -12,13 +12,14 @@ import (
 
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // account is a cloud's, with one instance that matters, and what may happen in it.
 type account struct {
 	*vpcsim.VPC
-	*provider
+	clouds.Cloud
 	*ledger
 	r          *rand.Rand
 	instanceID string
@@ -36,7 +37,7 @@ func (a *account) attached(eni string) bool {
 // trouble is what a cloud does now and then.
 func (a *account) trouble(t *testing.T) {
 	t.Helper()
-	action := pick(a.r, append(a.changes, "DescribeNetworkInterfaces")...)
+	action := pick(a.r, append(changes(a.Cloud), a.Action(clouds.List))...)
 	fault := vpcsim.Fault{Action: action, Times: 1 + a.r.IntN(2)}
 	what := a.r.IntN(12)
 	switch what {

@@ -9,16 +9,17 @@ import (
 
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // What the schedules found, each by itself.
 
 // worldWith is a node with as many containers as the primary ENI and more hold: five an ENI.
-func worldWith(t *testing.T, p *provider, containers int) *node {
+func worldWith(t *testing.T, c clouds.Cloud, containers int) *node {
 	t.Helper()
 	conf := map[string]any{"batch": 1, "eniIdle": "0s", "manage": "all"}
-	n := newNode(newWorld(t, p, p.small, conf, "10.0.0.0/24"), nil)
+	n := newNode(newWorld(t, c, c.Small, conf, "10.0.0.0/24"), nil)
 	n.addAll(t, containers)
 	return n
 }
@@ -50,10 +51,10 @@ func (n *node) second(t *testing.T) vpcsim.ENI {
 }
 
 func TestAnENIThatIsGoneIsNotAssignedTo(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		for _, stale := range []bool{false, true} {
 			t.Run(fmt.Sprint("stale metadata ", stale), func(t *testing.T) {
-				n := worldWith(t, p, 6)
+				n := worldWith(t, c, 6)
 				n.StaleMetadata(stale)
 				gone := n.second(t)
 				if err := n.DetachENI(gone.ID); err != nil {
@@ -70,8 +71,8 @@ func TestAnENIThatIsGoneIsNotAssignedTo(t *testing.T) {
 }
 
 func TestAnENIThatIsGoneHasNothingForWhoAsksForIt(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 6)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 6)
 		gone := n.second(t)
 		n.del(t, "c6")
 		if err := n.DetachENI(gone.ID); err != nil {
@@ -86,8 +87,8 @@ func TestAnENIThatIsGoneHasNothingForWhoAsksForIt(t *testing.T) {
 }
 
 func TestWhatWasReleasedDoesNotComeBackByMetadata(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 2)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 2)
 		n.StaleMetadata(true)
 		for _, id := range ids(n.live) {
 			n.del(t, id)
@@ -99,7 +100,7 @@ func TestWhatWasReleasedDoesNotComeBackByMetadata(t *testing.T) {
 		n.pass(time.Hour)
 		n.Inject(vpcsim.Fault{Action: "DescribeNetworkInterfaces", Code: "UnauthorizedOperation", Status: 403, Times: -1})
 		n.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "PrivateIpAddressLimitExceeded", Times: -1})
-		n.Inject(vpcsim.Fault{Action: n.create, Code: "NetworkInterfaceLimitExceeded", Times: -1})
+		n.Inject(vpcsim.Fault{Action: n.Action(clouds.CreateENI), Code: "NetworkInterfaceLimitExceeded", Times: -1})
 		for range 3 {
 			_ = n.add(t, n.newID(), netip.Addr{}) // none is refused that can be served
 		}
@@ -108,8 +109,8 @@ func TestWhatWasReleasedDoesNotComeBackByMetadata(t *testing.T) {
 }
 
 func TestAnAddressThatMovesToAnotherENI(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 6)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 6)
 		second := n.second(t)
 		moved := n.live["c6"]
 		n.del(t, "c6")
@@ -137,8 +138,8 @@ func TestAnAddressThatMovesToAnotherENI(t *testing.T) {
 }
 
 func TestWhatMetadataOmitsAndTheAPIHas(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 5)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 5)
 		n.StaleMetadata(true) // of before there was a second ENI
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -154,8 +155,8 @@ func TestWhatMetadataOmitsAndTheAPIHas(t *testing.T) {
 }
 
 func TestWhatHasCooledDownGoesBackWithoutAnADD(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 6)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 6)
 		for _, id := range ids(n.live) {
 			n.del(t, id)
 		}
@@ -171,8 +172,8 @@ func TestWhatHasCooledDownGoesBackWithoutAnADD(t *testing.T) {
 
 // A release without an answer may be carried out later: nobody has its addresses until then.
 func TestAReleaseIsNotTakenBack(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 3)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 3)
 		for _, id := range ids(n.live) {
 			n.del(t, id)
 		}
@@ -192,8 +193,8 @@ func TestAReleaseIsNotTakenBack(t *testing.T) {
 }
 
 func TestARefusalIsSettledAndRefusesNobody(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
-		n := worldWith(t, p, 4)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		n := worldWith(t, c, 4)
 		err := n.store.Update(t.Context(), func(tx *store.Tx) error {
 			_, err := tx.Begin(store.Intent{Op: store.OpCreateENI, Subnet: "subnet-gone", Count: 1, Token: "token"})
 			return err
@@ -208,10 +209,10 @@ func TestARefusalIsSettledAndRefusesNobody(t *testing.T) {
 
 // An ENI that is to be deleted and to which others add is deleted only as long as no container has what they added.
 func TestADeletionHeedsWhatWasAddedMeanwhile(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		for _, used := range []bool{false, true} {
 			t.Run(fmt.Sprint("used ", used), func(t *testing.T) {
-				n := worldWith(t, p, 6)
+				n := worldWith(t, c, 6)
 				second := n.second(t)
 				n.del(t, "c6")
 				n.pass(time.Minute)

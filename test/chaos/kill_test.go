@@ -18,6 +18,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -89,8 +90,8 @@ var still = map[string]any{"batch": 1, "cooldown": "0s", "eniIdle": "0s"}
 // TestKilledRefill kills a refill at one after the other of its steps. Whoever comes next settles what it left.
 func TestKilledRefill(t *testing.T) {
 	drain := map[string]any{"warm": map[string]int{"max": 1}}
-	onClouds(t, func(t *testing.T, p *provider) {
-		for name, c := range map[string]refillOf{
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		for name, r := range map[string]refillOf{
 			"creates an ENI":     {map[string]any{"warm": map[string]int{"min": 2, "target": 2}}, 5, true, 2, 2},
 			"releases addresses": {drain, 4, false, 1, 1},
 			"deletes an ENI":     {drain, 6, false, 1, 1},
@@ -99,7 +100,7 @@ func TestKilledRefill(t *testing.T) {
 				t.Parallel()
 				killed := 0
 				for _, call := range traced {
-					for at := 1 + rand.IntN(*stride); c.killed(t, p, call, at); at += *stride {
+					for at := 1 + rand.IntN(*stride); r.killed(t, c, call, at); at += *stride {
 						killed++
 					}
 				}
@@ -114,27 +115,27 @@ func TestKilledRefill(t *testing.T) {
 
 // killed has the refill killed when it makes a system call for the nth time, and looks what becomes of the pool. It says
 // whether the refill, or its driver, died.
-func (c refillOf) killed(t *testing.T, p *provider, call string, at int) bool {
+func (r refillOf) killed(t *testing.T, c clouds.Cloud, call string, at int) bool {
 	t.Helper()
-	n := newNode(newWorld(t, p, p.small, still, "10.0.0.0/24"), nil)
-	for i := range c.adds {
+	n := newNode(newWorld(t, c, c.Small, still, "10.0.0.0/24"), nil)
+	for i := range r.adds {
 		if err := n.add(t, fmt.Sprint("c", i), netip.Addr{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i := 0; i < c.adds && !c.stay; i++ {
+	for i := 0; i < r.adds && !r.stay; i++ {
 		n.del(t, fmt.Sprint("c", i))
 	}
-	dead := n.killAt(t, call, at, with(still, c.conf))
-	n.conf = n.configuration(t, with(still, c.conf))
+	dead := n.killAt(t, call, at, with(still, r.conf))
+	n.conf = n.configuration(t, with(still, r.conf))
 	n.settle(t, n.conf)
 	n.agree(t)
 	free := -len(n.live)
 	for _, e := range n.AllENIs() {
 		free += len(e.Secondary)
 	}
-	if enis := n.AllENIs(); len(enis) != c.enis || free > c.max {
-		t.Errorf("%d ENIs with %d free addresses, want %d with %d at the most", len(enis), free, c.enis, c.max)
+	if enis := n.AllENIs(); len(enis) != r.enis || free > r.max {
+		t.Errorf("%d ENIs with %d free addresses, want %d with %d at the most", len(enis), free, r.enis, r.max)
 	}
 	if t.Failed() {
 		t.Fatalf("after a kill at %s %d; then:\n%s", call, at, strings.Join(n.trail, "\n"))
@@ -158,20 +159,20 @@ func (n *node) killAt(t *testing.T, call string, at int, conf map[string]any) bo
 
 // TestKilledAtAnyTime runs processes that are killed, or not, after some time.
 func TestKilledAtAnyTime(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) { killedAtAnyTime(t, p, seeds(1)[0]) })
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) { killedAtAnyTime(t, c, seeds(1)[0]) })
 }
 
-func killedAtAnyTime(t *testing.T, p *provider, seed uint64) {
+func killedAtAnyTime(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
 	conf := map[string]any{"batch": 2, "cooldown": "50ms", "eniIdle": "0s", "timeout": "10s"}
-	n := newNode(newWorld(t, p, p.small, conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
+	n := newNode(newWorld(t, c, c.Small, conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
 	for range *kills {
 		n.callAndKill(t, conf)
 		if n.r.IntN(30) == 0 {
 			n.reboot(t)
 		}
 		if n.r.IntN(15) == 0 {
-			n.Inject(vpcsim.Fault{Action: pick(n.r, "AssignPrivateIpAddresses", n.create, "DeleteNetworkInterface"), AfterEffect: true})
+			n.Inject(vpcsim.Fault{Action: pick(n.r, "AssignPrivateIpAddresses", n.Action(clouds.CreateENI), "DeleteNetworkInterface"), AfterEffect: true})
 		}
 		n.checkIndexes(t, n.check(t))
 		if t.Failed() {

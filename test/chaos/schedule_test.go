@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/core/netconf"
+
+	"github.com/enichain/enichain/test/clouds"
 )
 
 var (
@@ -22,11 +24,11 @@ var (
 
 // TestSchedules runs random schedules. One that fails names its seed and prints what it did.
 func TestSchedules(t *testing.T) {
-	onClouds(t, func(t *testing.T, p *provider) {
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		for _, seed := range seeds(*schedules) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				runSchedule(t, p, seed)
+				runSchedule(t, c, seed)
 			})
 		}
 	})
@@ -56,15 +58,15 @@ func pools(r *rand.Rand) map[string]any {
 	return conf
 }
 
-func runSchedule(t *testing.T, p *provider, seed uint64) {
+func runSchedule(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
-	conf, instanceType := pools(r), pick(r, p.small, p.medium)
+	conf, size := pools(r), pick(r, c.Small, c.Medium)
 	foreign := conf["manage"] == nil && r.IntN(2) == 0
 	if foreign {
-		instanceType = p.medium // the small ones have no place for a third ENI everywhere
+		size = c.Medium // the small ones have no place for a third ENI everywhere
 	}
-	n := newNode(newWorld(t, p, instanceType, conf, "10.0.0.0/26", "10.0.1.0/26"), r)
+	n := newNode(newWorld(t, c, size, conf, "10.0.0.0/26", "10.0.1.0/26"), r)
 	if foreign {
 		if _, err := n.AddENI(n.instanceID, "subnet-1", 1, netip.Addr{}); err != nil {
 			t.Fatal(err)
@@ -76,7 +78,7 @@ func runSchedule(t *testing.T, p *provider, seed uint64) {
 			for _, line := range n.lastOf(80) {
 				t.Log(line)
 			}
-			t.Logf("pool %v, foreign %v; again: -run TestSchedules/%s -seed %d", conf, foreign, p.name, seed)
+			t.Logf("pool %v, foreign %v; again: -run TestSchedules/%s -seed %d", conf, foreign, c.Name, seed)
 		}
 	})
 	for i := range *steps {

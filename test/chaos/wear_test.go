@@ -6,17 +6,21 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/enichain/enichain/test/clouds"
 )
 
 // TestWear is a node that is full of containers, and each day's comings and goings on it.
 func TestWear(t *testing.T) {
-	onClouds(t, wear)
+	for _, c := range []clouds.Cloud{clouds.AWS(), clouds.Tencent()} { // one after the other, and before what is parallel: the files of this process are counted
+		t.Run(c.Name, func(t *testing.T) { wear(t, c) })
+	}
 }
 
-func wear(t *testing.T, p *provider) {
+func wear(t *testing.T, c clouds.Cloud) {
 	t.Helper()
 	const containers, pairs = 110, 10_000
-	n := newNode(newWorld(t, p, p.large, map[string]any{"batch": 29}, "10.0.0.0/22"), nil)
+	n := newNode(newWorld(t, c, c.Large, map[string]any{"batch": 29}, "10.0.0.0/22"), nil)
 	names := make([]string, containers)
 	next := func(i int) {
 		names[i] = n.newID()

@@ -25,13 +25,14 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // world is a simulated cloud on loopback with one instance, and that instance's pool.
 type world struct {
 	account
-	endpoints map[string]string
+	endpoints map[string]any
 	dataDir   string
 	conf      *netconf.IPAM
 	cloud     cloud.Driver
@@ -46,7 +47,7 @@ type world struct {
 
 // ipam is the configuration's "ipam" section: what the world needs, and more.
 func (w *world) ipam(more map[string]any) map[string]any {
-	section := map[string]any{"type": "eni-ipam", "cloud": w.name, "dataDir": w.dataDir, "driver": w.endpoints}
+	section := map[string]any{"type": "eni-ipam", "cloud": w.Name, "dataDir": w.dataDir, "driver": w.endpoints}
 	for k, v := range more {
 		section[k] = v
 	}
@@ -54,10 +55,10 @@ func (w *world) ipam(more map[string]any) map[string]any {
 }
 
 // newWorld is an instance of the type whose primary ENI is in the first of the subnets, with a pool so configured.
-func newWorld(t *testing.T, p *provider, instanceType string, conf map[string]any, subnets ...string) *world {
+func newWorld(t *testing.T, c clouds.Cloud, size clouds.Size, conf map[string]any, subnets ...string) *world {
 	t.Helper()
 	config := vpcsim.Config{
-		Cloud: p.name, Region: p.region, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
+		Cloud: c.Name, Region: clouds.Region, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 		TaskDelay: time.Microsecond, // slow ones are made where they are wanted
 	}
 	var ids []string
@@ -65,10 +66,10 @@ func newWorld(t *testing.T, p *provider, instanceType string, conf map[string]an
 		ids = append(ids, fmt.Sprintf("subnet-%d", i))
 		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: ids[i], CIDR: netip.MustParsePrefix(cidr)})
 	}
-	w := &world{account: account{VPC: vpcsim.New(config), provider: p, subnets: ids, away: map[string]bool{}}, log: slog.New(slog.DiscardHandler)}
+	w := &world{account: account{VPC: vpcsim.New(config), Cloud: c, subnets: ids, away: map[string]bool{}}, log: slog.New(slog.DiscardHandler)}
 	t.Cleanup(w.Close)
 	w.ledger = newLedger(w.now)
-	instance, err := w.AddInstance(instanceType)
+	instance, err := w.AddInstance(size.Type)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +77,11 @@ func newWorld(t *testing.T, p *provider, instanceType string, conf map[string]an
 	if _, err := w.AddENI(w.instanceID, "subnet-0", 0, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
-	api, metadata := httptest.NewServer(p.serveAPI(w.VPC)), httptest.NewServer(p.serveMetadata(w.VPC, w.instanceID))
+	answers, tells := c.Serve(w.VPC, w.instanceID)
+	api, metadata := httptest.NewServer(answers), httptest.NewServer(tells)
 	t.Cleanup(api.Close)
 	t.Cleanup(metadata.Close)
-	w.endpoints = map[string]string{"region": p.region, p.api: api.URL, p.metadata: metadata.URL}
+	w.endpoints = c.DriverConfig(api.URL, metadata.URL)
 	w.before = w.AllENIs()
 	base, err := os.MkdirTemp("/dev/shm", "enichain-chaos-")
 	if err != nil {
@@ -89,7 +91,7 @@ func newWorld(t *testing.T, p *provider, instanceType string, conf map[string]an
 	w.dataDir = filepath.Join(base, "data")
 	w.store = store.WithClock(w.dataDir, w.now)
 	w.conf = w.configuration(t, conf)
-	w.cloud = w.newDriver(t)
+	w.cloud = newDriver(t, c, w.endpoints)
 	return w
 }
 
@@ -108,19 +110,6 @@ func (w *world) configuration(t *testing.T, more map[string]any) *netconf.IPAM {
 		t.Fatal(err)
 	}
 	return &r.IPAM
-}
-
-func (w *world) newDriver(t *testing.T) cloud.Driver {
-	t.Helper()
-	config, err := json.Marshal(w.endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	driver, err := w.driver(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return driver
 }
 
 // now is the world's time since boot.

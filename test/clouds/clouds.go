@@ -47,6 +47,14 @@ func Each(t *testing.T, test func(t *testing.T, c Cloud)) {
 	}
 }
 
+// Serve returns the handlers of the API, and of an instance's metadata service.
+func (c Cloud) Serve(v *vpcsim.VPC, instance string) (api, metadata http.Handler) {
+	return c.serve(v, instance)
+}
+
+// DriverConfig is the "driver" object for a cloud that answers at two URLs.
+func (c Cloud) DriverConfig(api, metadata string) map[string]any { return c.driver(api, metadata) }
+
 // AWS is Amazon's cloud.
 func AWS() Cloud {
 	return Cloud{
