@@ -56,6 +56,15 @@ func (b *Binaries) AddOutsideTest(name, pkg string) error {
 	return run(filepath.Join(root, "test", "outside"), false, "test", "-c", "-o", filepath.Join(b.Dir, name), pkg)
 }
 
+// AddTest builds the tests of a package of ours into the folder, under the name given, and without the race detector.
+func (b *Binaries) AddTest(name, pkg string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	return run(root, false, "test", "-c", "-o", b.Path(name), pkg)
+}
+
 // Path is the path of one of the programs.
 func (b *Binaries) Path(name string) string { return filepath.Join(b.Dir, name) }
 

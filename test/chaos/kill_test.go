@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	stride = flag.Int("stride", 5, "of how many steps of a process one is its last")
+	stride = flag.Int("stride", 8, "of how many steps of a process one is its last")
 	kills  = flag.Int("kills", 80, "how many calls there are on each cloud that may be killed at any time")
 )
 
@@ -32,6 +32,9 @@ var bin *chain.Binaries
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *here {
+		os.Exit(m.Run())
+	}
 	var err error
 	if bin, err = chain.Build(false); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,19 +1,36 @@
 package chaos
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/enichain/enichain/test/clouds"
 )
 
-// TestWear is a node that is full of containers, and each day's comings and goings on it.
+var here = flag.Bool("here", false, "run TestWear in this process")
+
+// TestWear is a node that is full of containers, and each day's comings and goings on it. It runs in a process of its own,
+// whose files are counted, and without the race detector, which has nothing to find where one call follows the other.
 func TestWear(t *testing.T) {
-	for _, c := range []clouds.Cloud{clouds.AWS(), clouds.Tencent()} { // one after the other, and before what is parallel: the files of this process are counted
-		t.Run(c.Name, func(t *testing.T) { wear(t, c) })
+	if *here {
+		for _, c := range []clouds.Cloud{clouds.AWS(), clouds.Tencent()} {
+			t.Run(c.Name, func(t *testing.T) { wear(t, c) })
+		}
+		return
+	}
+	t.Parallel()
+	if err := bin.AddTest("wear.test", "./test/chaos"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), bin.Path("wear.test"), "-here", "-test.run=^TestWear$", "-test.v").CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
