@@ -7,6 +7,7 @@ CLOUD    ?= aws
 PLUGINS  := ./plugins/... ./cmd/...
 RELEASE  := enichain-$(VERSION)-linux-$(GOARCH)
 GOBUILD  := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/enichain/enichain/core/about.Version=$(VERSION)"
+KUBEVERSION = -X k8s.io/component-base/version.gitVersion=$(shell go -C test/kube/outside list -m -f '{{.Version}}' k8s.io/kubernetes)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,12 @@ demo: ## bring the lab up, prove every walk of a packet, clean up
 
 test: setup lint ## run all tests, as root, in namespaces of their own
 	go test -race -count=1 -timeout 15m ./...
+
+test-kube: ## run a real Kubernetes over the plugins, in the lab; the first build takes minutes
+	@test/setup kube
+	go -C test/kube/outside mod tidy -diff
+	CGO_ENABLED=0 go -C test/kube/outside build -trimpath -buildvcs=false -ldflags "-s -w $(KUBEVERSION)" -o ../../../bin/kube/ tool
+	go test -tags kube -count=1 -timeout 45m -v ./test/kube
 
 bench: setup ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -50,4 +57,4 @@ setup:
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test bench lint install dist setup clean
+.PHONY: help build demo test test-kube bench lint install dist setup clean

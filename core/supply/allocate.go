@@ -192,17 +192,17 @@ func (s *Supply) relearn(ctx context.Context) error {
 	return s.learn(ctx, driver)
 }
 
-// Release ends the owner's hold, and says whether the pool has something to give back then.
-func (s *Supply) Release(ctx context.Context, owner store.Owner) (spare bool, err error) {
+// Release ends the owner's hold, and says how many addresses are free then.
+func (s *Supply) Release(ctx context.Context, owner store.Owner) (free int, err error) {
 	err = s.store.UpdateExisting(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Release(owner, time.Duration(*s.conf.Cooldown)); err != nil {
 			return err
 		}
-		spare, err = s.spare(tx)
+		free, err = s.free(tx)
 		return err
 	})
 	if errors.Is(err, store.ErrNoStore) {
-		return false, nil
+		return 0, nil
 	}
-	return spare, err
+	return free, err
 }

@@ -30,12 +30,14 @@ const (
 	notifyPath = "/run/containerd-notify.sock"
 )
 
-// config is read by 1.6 and, as an older version, by 2.x. The images of a sandbox and of a container are the same.
+// config is read by 1.6 and, as an older version, by 2.x. The images of a sandbox and of a container are the same. Whoever
+// runs without CAP_SYS_RESOURCE may not lower a score of the OOM killer, as a kubelet asks for.
 const config = `version = 2
 root = "` + root + `"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "` + image.Name + `"
   disable_apparmor = true
+  restrict_oom_score_adj = true
 `
 
 // Daemon is a containerd that runs.

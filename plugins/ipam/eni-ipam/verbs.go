@@ -47,11 +47,11 @@ func cmdDel(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
-	spare, err := c.Release(c.ctx, c.owner)
+	free, err := c.Release(c.ctx, c.owner)
 	if err != nil {
 		return cnierr.ForDel(codeOf(err), fmt.Errorf("release the address of %s: %w", c.owner, err), hintOf(err))
 	}
-	if spare {
+	if c.Spare(free) {
 		c.refillDetached()
 	}
 	return nil

@@ -1,0 +1,149 @@
+//go:build kube
+
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/machine"
+)
+
+// patience is how long anything may take on a slow and busy machine before the test gives up.
+const patience = 5 * time.Minute
+
+// cluster is a Kubernetes in a lab. node1 and node2 are its nodes; node3 holds the control plane, and is else a host of
+// the VPC that no plugin knows of.
+type cluster struct {
+	*lab.Lab
+	t       *testing.T
+	ctx     context.Context // ends, with the reason, when a daemon does
+	fail    context.CancelCauseFunc
+	dir     string
+	ca      *authority
+	server  string // the API server's URL
+	admin   string // a kubeconfig
+	api     *api
+	control *machine.Machine
+	workers []*worker
+	daemons []*process
+	nodes   objects
+	pods    objects
+	*changes
+	tasks sync.WaitGroup
+}
+
+// up brings a cluster up with both nodes ready.
+func up(t *testing.T) *cluster {
+	t.Helper()
+	ctx, fail := context.WithCancelCause(t.Context())
+	c := &cluster{t: t, ctx: ctx, fail: fail, dir: t.TempDir(), changes: &changes{happened: make(chan struct{})}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.explain()
+		}
+		fail(errors.New("the test is over"))
+		if err := c.down(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.start(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *cluster) start() (err error) {
+	// Three ENIs of 14 containers are there, and a fourth can be attached.
+	if c.Lab, err = lab.Up(c.ctx, lab.Options{Name: c.t.Name(), Nodes: 3, InstanceType: "m5.xlarge"}); err != nil {
+		return err
+	}
+	if c.control, err = machine.On(c.Nodes[2]); err != nil {
+		return err
+	}
+	if err := c.startControl(); err != nil {
+		return fmt.Errorf("start the control plane: %w", err)
+	}
+	c.tasks.Go(func() { c.follow("/api/v1/nodes", &c.nodes) })
+	c.tasks.Go(func() { c.follow("/api/v1/pods", &c.pods) })
+	for _, n := range c.Nodes[:2] {
+		w, err := c.newWorker(n)
+		if err != nil {
+			return fmt.Errorf("make %s: %w", n.Name, err)
+		}
+		c.workers = append(c.workers, w)
+		if err := c.powerOn(w); err != nil {
+			return fmt.Errorf("start %s: %w", n.Name, err)
+		}
+	}
+	return c.await("both nodes to be ready", c.nodesReady)
+}
+
+// down ends all processes at once; what they would tidy up is gone with the lab.
+func (c *cluster) down() error {
+	var errs []error
+	for _, p := range c.daemons {
+		p.stopped.Store(true)
+	}
+	for _, w := range c.workers {
+		errs = append(errs, w.off())
+	}
+	if c.control != nil {
+		errs = append(errs, c.control.Off())
+	}
+	if c.api != nil {
+		c.api.close()
+	}
+	c.tasks.Wait()
+	if c.Lab != nil {
+		errs = append(errs, c.Lab.Down())
+	}
+	return errors.Join(errs...)
+}
+
+// run starts a daemon on a machine; its end is the test's.
+func (c *cluster) run(m *machine.Machine, program string, args ...string) error {
+	p, err := start(m, c.dir, c.fail, program, args...)
+	if err == nil {
+		c.daemons = append(c.daemons, p)
+	}
+	return err
+}
+
+// primary is a node's address.
+func primary(l *lab.Lab, n *lab.Node) netip.Addr {
+	for _, e := range l.VPC.ENIs(n.InstanceID) {
+		if e.DeviceIndex == 0 {
+			return e.PrimaryIP
+		}
+	}
+	return netip.Addr{}
+}
+
+// write writes a file into the cluster's folder and returns its path.
+func (c *cluster) write(name, text string) (string, error) {
+	path := filepath.Join(c.dir, name)
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}
+
+// nodesReady says what keeps the nodes from being ready.
+func (c *cluster) nodesReady() error {
+	ready := 0
+	for _, n := range c.nodes.list() {
+		if n.is("Ready") {
+			ready++
+		}
+	}
+	if ready < len(c.workers) {
+		return fmt.Errorf("%d of %d nodes are ready", ready, len(c.workers))
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+//go:build kube
+
+// Package kube runs a real Kubernetes over enichain: an API server and its controllers on a host of the lab's VPC, and
+// containerd, kubelet and kube-proxy on two of its nodes, whose pods have the conflist's addresses. It is a module of its
+// own, so that enichain's is not Kubernetes'; `make test-kube` builds what it needs.
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/enichain/enichain/test/chain"
+)
+
+// bin has the plugins as they are released, those of others that stand beside them, and the pods' program.
+var bin *chain.Binaries
+
+func TestMain(m *testing.M) {
+	status, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func run(m *testing.M) (status int, err error) {
+	if bin, err = chain.BuildRelease(); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, bin.Remove()) }()
+	if err := bin.AddOutside(
+		"github.com/containernetworking/plugins/plugins/main/loopback",
+		"github.com/containernetworking/plugins/plugins/meta/portmap",
+	); err != nil {
+		return 1, err
+	}
+	build := exec.Command("go", "build", "-o", bin.Path("echo"), "./echo")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("build the pods' program: %w: %s", err, out)
+	}
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"} {
+		if _, err := os.Stat(binary(name)); err != nil {
+			return 1, fmt.Errorf("make test-kube builds it: %w", err)
+		}
+	}
+	return m.Run(), nil
+}
+
+// binary is the path of one of Kubernetes' own programs.
+func binary(name string) string {
+	path, err := filepath.Abs(filepath.Join("..", "..", "bin", "kube", name))
+	if err != nil {
+		panic(err) // there is no working folder
+	}
+	return path
+}
