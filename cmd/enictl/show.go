@@ -12,6 +12,7 @@ import (
 
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 )
 
 // shown is what show prints with -o json. Times since boot have become "how long ago" and "how long still".
@@ -201,11 +202,11 @@ func (v *shown) printTroubles(line func(string, ...any)) {
 func describeIntent(in store.Intent) string {
 	switch in.Op {
 	case store.OpAssign:
-		return fmt.Sprintf("assign %d addresses to %s", in.Count, in.ENI)
+		return fmt.Sprintf("assign %s to %s", supply.AmountOf(in), in.ENI)
 	case store.OpUnassign:
-		return fmt.Sprintf("give back %v of %s", in.Addresses, in.ENI)
+		return fmt.Sprintf("give back %s of %s", supply.ListOf(in), in.ENI)
 	case store.OpCreateENI:
-		return fmt.Sprintf("make an ENI with %d addresses in %s", in.Count, in.Subnet)
+		return fmt.Sprintf("make an ENI with %s in %s", supply.AmountOf(in), in.Subnet)
 	case store.OpDeleteENI:
 		return "delete " + in.ENI
 	}

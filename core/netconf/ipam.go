@@ -132,6 +132,8 @@ func (c *IPAM) check() error {
 		return fmt.Errorf(`"cloud" is %q: a name such as "aws" is wanted`, c.Cloud)
 	case (c.Cloud == StaticCloud) != (c.Static != nil):
 		return errors.New(`the section "static" goes with "cloud": "static", and only with it`)
+	case c.Prefixes && (c.Cloud == StaticCloud || c.Cloud == "tencent"):
+		return fmt.Errorf(`"prefixes" is true, and %s has none: leave it out`, c.Cloud)
 	}
 	if c.Static != nil {
 		if err := c.Static.check(); err != nil {

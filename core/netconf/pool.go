@@ -24,6 +24,8 @@ type Pool struct {
 	// MaxENIs and MaxIPs are limits below the cloud's own: ENIs with the primary one, addresses without primary ones.
 	MaxENIs int `json:"maxENIs,omitempty"`
 	MaxIPs  int `json:"maxIPs,omitempty"`
+	// Prefixes has the cloud give prefixes where it can, each of which takes the place of an address.
+	Prefixes bool `json:"prefixes,omitempty"`
 	// ENIIdle is how long an ENI of ours is kept that no container uses.
 	ENIIdle *Duration `json:"eniIdle,omitempty"`
 	// Subnets are where ENIs are made, by ID, or else by SubnetTags; the primary ENI's where neither is given.

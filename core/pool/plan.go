@@ -4,11 +4,12 @@ package pool
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
 
-// PrefixSize is how many addresses a prefix (AWS: /28) has.
+// PrefixSize is how many addresses a prefix has: AWS's for IPv4 are /28s (EC2 User Guide, "Prefix delegation").
 const PrefixSize = 16
 
 // Policy is what the operator wants of the pool. Zero limits are the cloud's.
@@ -16,10 +17,10 @@ type Policy struct {
 	// Min is how many free addresses are kept, so that an ADD need not wait; where there are fewer, the pool is filled
 	// up to Target. What is more than Max goes back to the cloud, down to Target; 0 keeps all.
 	Min, Target, Max int
-	Batch            int // how many addresses are asked for at once, at the least, by an ADD that waits
-	MaxENIs          int // the primary counted
-	MaxAddresses     int // secondary addresses of all ENIs
-	Prefixes         bool
+	Batch            int  // how many addresses are asked for at once, at the least, by an ADD that waits
+	MaxENIs          int  // the primary counted
+	MaxAddresses     int  // secondary addresses of all ENIs
+	Prefixes         bool // whether prefixes are asked for, where they can be had
 	// ENIIdle is how long an ENI of ours must have had no container before it is deleted.
 	ENIIdle time.Duration
 }
@@ -31,8 +32,13 @@ type ENI struct {
 	Slots       int // places for addresses or prefixes that are taken, that of the primary address counted
 	Limit       int // places that it has; 0 is unknown
 	Closed      bool
-	// Free, Assigned, Cooling and Releasing count its secondary addresses by their state.
+	// NoPrefixes says that prefixes cannot be had for it at the moment.
+	NoPrefixes bool
+	// Free, Assigned, Cooling and Releasing count its secondary addresses by their state, those of prefixes too.
 	Free, Assigned, Cooling, Releasing int
+	// FreePrefixes are its prefixes all of whose addresses are free, and Scattered the free addresses of its other prefixes,
+	// which cannot go back.
+	FreePrefixes, Scattered int
 	// Ours says that we made it, and so may delete it; Idle is how long nothing has happened to its addresses.
 	Ours bool
 	Idle time.Duration
@@ -45,8 +51,10 @@ type State struct {
 	ENILimit int   // ENIs that the instance may have; 0 is unknown
 	// CanCreate says that an ENI may be made: the driver can, and nothing told it not to for the moment.
 	CanCreate bool
-	PerENI    int // places of a new ENI, that of the primary address counted; 0 is unknown
-	Waiting   int // containers that wait for an address
+	// NoPrefixes says that a new ENI cannot have prefixes at the moment.
+	NoPrefixes bool
+	PerENI     int // places of a new ENI, that of the primary address counted; 0 is unknown
+	Waiting    int // containers that wait for an address
 }
 
 // Free is how many addresses a container could have now.
@@ -67,10 +75,11 @@ func (s State) total() int {
 	return n
 }
 
-// Step is one call: add Count addresses, or prefixes, to the ENI; where that is empty, to a new one.
+// Step is one call: add Count addresses, or prefixes, to the ENI, or to a new one where that is empty; or give back so many.
 type Step struct {
-	ENI   string
-	Count int
+	ENI      string
+	Count    int
+	Prefixes bool
 }
 
 // Want is how many addresses the pool lacks: those for whom containers wait, a batch at the least; else what brings it
@@ -92,41 +101,68 @@ func Want(p Policy, s State) int {
 
 // Grow says how to add what the pool lacks. The fullest ENIs are filled first, so that the fewest are used, and another
 // is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a batch opens
-// no other ENI. It returns nothing where nothing is lacking, or nowhere is a place.
+// other ENI. Prefixes are rounded up to, but not beyond the operator's limit, up to which single addresses serve. It
+// returns nothing where nothing is lacking, or nowhere is a place.
 func Grow(p Policy, s State) []Step {
-	want := Want(p, s)
-	must := min(want, s.Waiting-s.Free()+p.Min)
-	unit := 1
-	if p.Prefixes {
-		unit = PrefixSize
+	g := growth{want: Want(p, s), allowed: math.MaxInt}
+	must := min(g.want, s.Waiting-s.Free()+p.Min)
+	if p.MaxAddresses > 0 {
+		g.allowed = p.MaxAddresses - s.total()
 	}
 	fullest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
 		return cmp.Or(cmp.Compare(b.Assigned, a.Assigned), cmp.Compare(b.Slots, a.Slots), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
 	})
-	var steps []Step
-	planned := 0
 	for _, e := range fullest {
-		if planned >= must {
-			return steps
+		if g.planned >= must {
+			return g.steps
 		}
-		if n := room(e.Limit, e.Slots, units(want-planned, unit)); n > 0 && !e.Closed {
-			steps = append(steps, Step{ENI: e.ID, Count: n})
-			planned += n * unit
+		if e.Closed {
+			continue
 		}
+		taken := e.Slots
+		if p.Prefixes && !e.NoPrefixes {
+			taken += g.addPrefixes(e.ID, e.Limit, taken)
+		}
+		g.addAddresses(e.ID, e.Limit, taken)
 	}
-	for made := 0; planned < must && s.canCreate(p, made); made++ {
-		n := room(s.PerENI, 1, units(want-planned, unit))
-		if n == 0 {
+	for made := 0; g.planned < must && s.canCreate(p, made); made++ {
+		if p.Prefixes && !s.NoPrefixes && g.addPrefixes("", s.PerENI, 1) > 0 {
+			continue // an ENI is made with one or the other
+		}
+		if g.addAddresses("", s.PerENI, 1) == 0 {
 			break
 		}
-		steps = append(steps, Step{Count: n})
-		planned += n * unit
 	}
-	return steps
+	return g.steps
 }
 
-// units is how many prefixes hold n addresses, or n where addresses are counted.
-func units(n, unit int) int { return (n + unit - 1) / unit }
+// growth is a plan that is being made. It counts addresses.
+type growth struct {
+	want, planned, allowed int
+	steps                  []Step
+}
+
+// addPrefixes plans as many prefixes for an ENI as are wanted and have a place, and returns how many those are.
+func (g *growth) addPrefixes(eni string, limit, taken int) int {
+	wanted := (g.want - g.planned + PrefixSize - 1) / PrefixSize
+	return g.add(Step{ENI: eni, Count: room(limit, taken, min(wanted, g.allowed/PrefixSize)), Prefixes: true}, PrefixSize)
+}
+
+// addAddresses is addPrefixes with single addresses.
+func (g *growth) addAddresses(eni string, limit, taken int) int {
+	return g.add(Step{ENI: eni, Count: room(limit, taken, min(g.want-g.planned, g.allowed))}, 1)
+}
+
+// add adds a step, unless it is none, and returns how many places it takes; each holds so many addresses.
+func (g *growth) add(s Step, addresses int) (places int) {
+	if s.Count <= 0 {
+		return 0
+	}
+	g.steps = append(g.steps, s)
+	g.planned += s.Count * addresses
+	g.allowed -= s.Count * addresses
+	return s.Count
+}
 
 // room is how many places of those wanted are left; all where the limit is unknown, because the cloud will say.
 func room(limit, taken, want int) int {
@@ -149,8 +185,8 @@ type Shrinkage struct {
 }
 
 // Shrink says what the pool has too much of: more than Max free addresses, which go down to Target; ENIs of ours first
-// that have been empty for long enough, then addresses of the emptiest ENIs. Whoever waits is served before. What is
-// cooling is never touched.
+// that have been empty for long enough, then addresses and prefixes of the emptiest ENIs. Whoever waits is served before.
+// What is cooling is never touched, and a prefix of which one address is not free stays.
 func Shrink(p Policy, s State) Shrinkage {
 	var out Shrinkage
 	free := s.Free() - s.Waiting
@@ -170,9 +206,18 @@ func Shrink(p Policy, s State) Shrinkage {
 		return out
 	}
 	for _, e := range emptiest {
-		if n := min(e.Free, free-keep); n > 0 && !gone[e.ID] {
-			out.Release = append(out.Release, Step{ENI: e.ID, Count: n})
-			free -= n
+		if gone[e.ID] {
+			continue
+		}
+		for _, prefixes := range []bool{!p.Prefixes, p.Prefixes} { // first what the operator wants none of
+			unit, has := 1, e.Free-e.Scattered-e.FreePrefixes*PrefixSize
+			if prefixes {
+				unit, has = PrefixSize, e.FreePrefixes
+			}
+			if n := min(has, (free-keep)/unit); n > 0 {
+				out.Release = append(out.Release, Step{ENI: e.ID, Count: n, Prefixes: prefixes})
+				free -= n * unit
+			}
 		}
 	}
 	return out

@@ -26,51 +26,68 @@ const thawBatch = 64
 // already stays what it is, and of this ENI: whoever had it before has lost it.
 func (tx *Tx) AddAddresses(eni string, ips []netip.Addr) error {
 	for _, ip := range ips {
-		ip = ip.Unmap() // one address, one key
-		a, known, err := tx.Address(ip)
-		if err != nil {
+		if err := tx.add(eni, netip.Prefix{}, ip); err != nil {
 			return err
-		}
-		switch {
-		case !known:
-			a = Address{IP: ip, State: Free, Since: tx.now}
-		case a.ENI == eni:
-			continue
-		}
-		a.ENI = eni
-		if err := tx.put(a); err != nil {
-			return fmt.Errorf("add address %s: %w", ip, err)
 		}
 	}
 	return nil
+}
+
+// add is AddAddresses with one address, of a prefix or of none.
+func (tx *Tx) add(eni string, prefix netip.Prefix, ip netip.Addr) error {
+	ip = ip.Unmap() // one address, one key
+	a, known, err := tx.Address(ip)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		a = Address{IP: ip, State: Free, Since: tx.now}
+	case a.ENI == eni && a.Prefix == prefix:
+		return nil
+	}
+	a.ENI, a.Prefix = eni, prefix
+	if err := tx.put(a); err != nil {
+		return fmt.Errorf("add address %s: %w", ip, err)
+	}
+	return nil
+}
+
+// Move records that an address which the store has is the ENI's, by the prefix or by itself where that is zero.
+func (tx *Tx) Move(ip netip.Addr, eni string, prefix netip.Prefix) error {
+	if _, known, err := tx.Address(ip); err != nil || !known {
+		return err
+	}
+	return tx.add(eni, prefix, ip)
 }
 
 // AddSeen is AddAddresses by a list, which may be older than what the store knows: an address that the store has stays
 // where it is, and one that was taken out of the store less than staleness ago stays out.
 func (tx *Tx) AddSeen(eni string, ips []netip.Addr, staleness time.Duration) error {
 	for _, ip := range ips {
-		ip = ip.Unmap()
-		_, known, err := tx.Address(ip)
-		if err != nil {
-			return err
-		}
-		var since time.Duration
-		gone, err := tx.get(bucketGone, ip.AsSlice(), &since)
-		if err != nil {
-			return err
-		}
-		if known || gone && tx.now-since < staleness {
-			continue
-		}
-		if err := tx.AddAddresses(eni, []netip.Addr{ip}); err != nil {
+		if err := tx.addSeen(eni, netip.Prefix{}, ip, staleness); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Take gives the owner a free address: of the fullest of the ENIs that allowed admits, so that the others empty out, and
-// there the one that has been free for longest. An owner that holds one already gets that again, with its sandbox, which
+// addSeen is AddSeen with one address, of a prefix or of none.
+func (tx *Tx) addSeen(eni string, prefix netip.Prefix, ip netip.Addr, staleness time.Duration) error {
+	ip = ip.Unmap()
+	_, known, err := tx.Address(ip)
+	if err != nil {
+		return err
+	}
+	var since time.Duration
+	gone, err := tx.get(bucketGone, ip.AsSlice(), &since)
+	if err != nil || known || gone && tx.now-since < staleness {
+		return err
+	}
+	return tx.add(eni, prefix, ip)
+}
+
+// Take gives the owner a free address: of the fullest of the ENIs that allowed admits, and there of the fullest prefix, so
+// that the others empty out; among equals the one that has been free for longest. An owner that holds one already gets that again, with its sandbox, which
 // may be a new one. It returns ErrExhausted where none is free.
 func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Address, error) {
 	held, err := tx.AddressesOf(owner)
@@ -106,8 +123,11 @@ func (tx *Tx) oldestOfFullest(allowed func(ENI) bool) (netip.Addr, error) {
 	}
 	best, fullest := netip.Addr{}, -1
 	for _, e := range enis {
-		ip, ok := tx.oldestFree(e.ID)
-		if !ok || !allowed(e) {
+		ip, err := tx.nextFree(e.ID)
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		if !ip.IsValid() || !allowed(e) {
 			continue
 		}
 		var n Counts
@@ -180,7 +200,7 @@ func (tx *Tx) assign(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, erro
 	if err != nil || !known {
 		return Address{}, errors.Join(err, ErrUnknownAddress)
 	}
-	a.ENI = old.ENI
+	a.ENI, a.Prefix = old.ENI, old.Prefix
 	if err := tx.put(a); err != nil {
 		return Address{}, fmt.Errorf("assign %s: %w", ip, err)
 	}
@@ -226,22 +246,49 @@ func (tx *Tx) thaw() (int, error) {
 	return len(over), nil
 }
 
-// oldestFree returns the ENI's address that has been free for longest.
-func (tx *Tx) oldestFree(eni string) (netip.Addr, bool) {
-	prefix := append([]byte(eni), 0)
-	k, _ := tx.b.Bucket(bucketFree).Cursor().Seek(prefix)
-	if !bytes.HasPrefix(k, prefix) || len(k) < len(prefix)+8 {
+// nextFree returns the ENI's address that Take gives; the zero Addr where none is free. A prefix that is in use gives
+// first, and one that could go back as a whole gives last, after the addresses that are of none.
+func (tx *Tx) nextFree(eni string) (netip.Addr, error) {
+	fullest, whole, err := tx.fullestPrefix(eni)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	ip, ok := netip.Addr{}, false
+	if !fullest.IsValid() || whole {
+		ip, ok = tx.oldestFree(bucketFree, eniKey(eni))
+	}
+	if fullest.IsValid() && !ok {
+		ip, _ = tx.oldestFree(bucketFreeOf, prefixKey(eni, fullest))
+	}
+	return ip, nil
+}
+
+// oldestFree returns the first address of an index whose keys begin so: the one that has been free for longest.
+func (tx *Tx) oldestFree(bucket, begin []byte) (netip.Addr, bool) {
+	k, _ := tx.b.Bucket(bucket).Cursor().Seek(begin)
+	if !bytes.HasPrefix(k, begin) {
 		return netip.Addr{}, false
 	}
-	return netip.AddrFromSlice(k[len(prefix)+8:])
+	return freeAddress(k, len(begin))
 }
+
+// freeAddress reads a key of the index of free addresses, in which the time stands behind the first bytes.
+func freeAddress(key []byte, behind int) (netip.Addr, bool) {
+	return netip.AddrFromSlice(key[min(len(key), behind+8):])
+}
+
+// eniKey begins the keys of all that is an ENI's. An ID has no zero byte.
+func eniKey(eni string) []byte { return append([]byte(eni), 0) }
 
 // index is the address's place in the index of its state; none where the state has no index.
 func (a Address) index() (bucket, key []byte) {
 	switch a.State {
 	case Free:
-		key = binary.BigEndian.AppendUint64(append([]byte(a.ENI), 0), uint64(a.Since))
-		return bucketFree, append(key, a.IP.AsSlice()...)
+		bucket, key = bucketFree, eniKey(a.ENI)
+		if a.Prefix.IsValid() {
+			bucket, key = bucketFreeOf, prefixKey(a.ENI, a.Prefix)
+		}
+		return bucket, append(binary.BigEndian.AppendUint64(key, uint64(a.Since)), a.IP.AsSlice()...)
 	case Cooling:
 		return bucketCooling, slices.Concat(binary.BigEndian.AppendUint64(nil, uint64(a.Until)), a.IP.AsSlice())
 	}

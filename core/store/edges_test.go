@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -112,7 +113,7 @@ func TestAStoreThatAnotherProgramHasOpenIsNotDamaged(t *testing.T) {
 func TestANewerStoreOfAnEarlierBootIsAnewOne(t *testing.T) {
 	s, _ := filled(t, 1)
 	take(t, s, owner(1))
-	rewrite(t, s, keyVersion, "2")
+	rewrite(t, s, keyVersion, strconv.Itoa(Version+1))
 	rewrite(t, s, keyBoot, "another-boot")
 	if err := s.View(t.Context(), func(*Tx) error { return nil }); !errors.Is(err, ErrNoStore) {
 		t.Errorf("view: %v, want ErrNoStore", err)

@@ -9,25 +9,26 @@ import (
 
 // The changes of the cloud that are journalled.
 const (
-	OpAssign    = "assign"     // Count addresses, or prefixes, for ENI
-	OpUnassign  = "unassign"   // Addresses, which are Releasing, from ENI
-	OpCreateENI = "create-eni" // with Count addresses or prefixes, in Subnet, by Token
+	OpAssign    = "assign"     // Count addresses, or CountPrefixes prefixes, for ENI
+	OpUnassign  = "unassign"   // Addresses or Prefixes, which are Releasing, from ENI
+	OpCreateENI = "create-eni" // with Count addresses, or CountPrefixes prefixes, in Subnet, by Token
 	OpDeleteENI = "delete-eni" // ENI, whose addresses are all Releasing
 )
 
 // Intent is a change of the cloud that was begun: it is written before the call and dropped when the outcome is in the
 // store. One that is still there belongs to a process that died, or that had no answer.
 type Intent struct {
-	Number    uint64       `json:"number"`
-	Op        string       `json:"op"`
-	ENI       string       `json:"eni,omitempty"`
-	Count     int          `json:"count,omitempty"`
-	Prefixes  bool         `json:"prefixes,omitempty"`
-	Addresses []netip.Addr `json:"addresses,omitempty"`
-	Subnet    string       `json:"subnet,omitempty"`
-	Token     string       `json:"token,omitempty"` // by which the cloud knows a repetition
-	PID       int          `json:"pid"`
-	Started   time.Time    `json:"started"`
+	Number        uint64         `json:"number"`
+	Op            string         `json:"op"`
+	ENI           string         `json:"eni,omitempty"`
+	Count         int            `json:"count,omitempty"`
+	CountPrefixes int            `json:"countPrefixes,omitempty"`
+	Addresses     []netip.Addr   `json:"addresses,omitempty"`
+	Prefixes      []netip.Prefix `json:"prefixes,omitempty"`
+	Subnet        string         `json:"subnet,omitempty"`
+	Token         string         `json:"token,omitempty"` // by which the cloud knows a repetition
+	PID           int            `json:"pid"`
+	Started       time.Time      `json:"started"`
 }
 
 // Failure is why the pool could not grow, for all of the network who waited for that attempt.

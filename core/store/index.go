@@ -12,10 +12,19 @@ type Counts struct {
 	Cooling   int           `json:"cooling,omitempty"`
 	Releasing int           `json:"releasing,omitempty"`
 	Changed   time.Duration `json:"changed,omitempty"`
+	// Prefixes is how many prefixes some of these addresses are of, and InPrefixes how many addresses that is. FreePrefixes
+	// are those that are free as a whole, and Scattered the free addresses of the others, which cannot go back by themselves.
+	Prefixes     int `json:"prefixes,omitempty"`
+	InPrefixes   int `json:"inPrefixes,omitempty"`
+	FreePrefixes int `json:"freePrefixes,omitempty"`
+	Scattered    int `json:"scattered,omitempty"`
 }
 
 // Total is how many addresses the ENI has.
 func (n Counts) Total() int { return n.Free + n.Assigned + n.Cooling + n.Releasing }
+
+// Places is how many of the ENI's places they take: a prefix takes one, as an address by itself does.
+func (n Counts) Places() int { return n.Total() - n.InPrefixes + n.Prefixes }
 
 // add counts an address of the state in (1) or out (-1).
 func (n *Counts) add(s State, by int) {
@@ -43,21 +52,15 @@ func (tx *Tx) put(a Address) error {
 	if err := tx.unindex(a); err != nil {
 		return err
 	}
-	n, err := tx.Counts(a.ENI)
-	if err != nil {
+	if err := tx.count(a, 1); err != nil {
 		return err
 	}
-	n.add(a.State, 1)
-	n.Changed = tx.now
 	if bucket, key := a.index(); key != nil {
 		if err := tx.b.Bucket(bucket).Put(key, nil); err != nil {
 			return err
 		}
 	}
 	if err := tx.b.Bucket(bucketGone).Delete(a.IP.AsSlice()); err != nil {
-		return err
-	}
-	if err := tx.set(bucketCounts, []byte(a.ENI), n); err != nil {
 		return err
 	}
 	return tx.set(bucketAddresses, a.IP.AsSlice(), a)
@@ -83,16 +86,24 @@ func (tx *Tx) unindex(a Address) error {
 	if err != nil || !known {
 		return err
 	}
-	n, err := tx.Counts(old.ENI)
-	if err != nil {
-		return err
-	}
-	n.add(old.State, -1)
-	n.Changed = tx.now
 	if bucket, key := old.index(); key != nil {
 		if err := tx.b.Bucket(bucket).Delete(key); err != nil {
 			return err
 		}
 	}
-	return tx.set(bucketCounts, []byte(old.ENI), n)
+	return tx.count(old, -1)
+}
+
+// count counts an address in (1) or out (-1), with its ENI and its prefix.
+func (tx *Tx) count(a Address, by int) error {
+	n, err := tx.Counts(a.ENI)
+	if err == nil && a.Prefix.IsValid() {
+		err = tx.countPrefix(a, by, &n)
+	}
+	if err != nil {
+		return err
+	}
+	n.add(a.State, by)
+	n.Changed = tx.now
+	return tx.set(bucketCounts, []byte(a.ENI), n)
 }

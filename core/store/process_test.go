@@ -68,13 +68,18 @@ func check(tx *Tx) error {
 	if err != nil {
 		return err
 	}
-	want := map[string]Counts{}
+	want, prefixes := map[string]Counts{}, map[string]Counts{}
 	indexed := map[string]bool{}
 	var wrong []error
 	for _, a := range all {
 		n := want[a.ENI]
 		n.add(a.State, 1)
 		want[a.ENI] = n
+		if a.Prefix.IsValid() {
+			n := prefixes[string(prefixKey(a.ENI, a.Prefix))]
+			n.add(a.State, 1)
+			prefixes[string(prefixKey(a.ENI, a.Prefix))] = n
+		}
 		if bucket, key := a.index(); key != nil {
 			indexed[string(bucket)+string(key)] = true
 		}
@@ -86,6 +91,7 @@ func check(tx *Tx) error {
 			wrong = append(wrong, fmt.Errorf("%s is %s's, who holds %v: %w", a.IP, a.Owner, held, err))
 		}
 	}
+	wrong = append(wrong, checkPrefixes(tx, prefixes, want, indexed))
 	for eni, n := range want {
 		got, err := tx.Counts(eni)
 		n.Changed = got.Changed
@@ -93,7 +99,7 @@ func check(tx *Tx) error {
 			wrong = append(wrong, fmt.Errorf("%s counts %+v, has %+v: %w", eni, got, n, err))
 		}
 	}
-	for _, bucket := range [][]byte{bucketFree, bucketCooling} {
+	for _, bucket := range [][]byte{bucketFree, bucketFreeOf, bucketPacking, bucketCooling} {
 		wrong = append(wrong, tx.b.Bucket(bucket).ForEach(func(k, _ []byte) error {
 			if !indexed[string(bucket)+string(k)] {
 				return fmt.Errorf("%s has a stale %x", bucket, k)
@@ -109,16 +115,31 @@ func check(tx *Tx) error {
 }
 
 func TestRandomStepsKeepOneOwnerAnAddress(t *testing.T) {
+	t.Run("addresses", func(t *testing.T) {
+		randomSteps(t, func(tx *Tx) error {
+			return errors.Join(tx.AddAddresses("a", ips("10.0.0.10", 12)), tx.AddAddresses("b", ips("10.0.1.10", 12)))
+		})
+	})
+	t.Run("prefixes", func(t *testing.T) {
+		randomSteps(t, func(tx *Tx) error {
+			return errors.Join(tx.AddPrefixes("a", block("10.0.0.16/30", "10.0.0.32/30", "10.0.0.48/29")),
+				tx.AddAddresses("a", ips("10.0.0.10", 4)), tx.AddPrefixes("b", block("10.0.1.16/30")))
+		})
+	})
+}
+
+// randomSteps has owners come and go in a store with the ENIs a and b, which fill gives 24 addresses.
+func randomSteps(t *testing.T, fill func(*Tx) error) {
+	t.Helper()
 	s, clock := At(ramDir(t)), time.Hour
 	s.now = func() time.Duration { return clock }
 	update(t, s, func(tx *Tx) error {
-		return errors.Join(tx.PutENI(ENI{ID: "a"}), tx.PutENI(ENI{ID: "b", DeviceIndex: 1}),
-			tx.AddAddresses("a", ips("10.0.0.10", 12)), tx.AddAddresses("b", ips("10.0.1.10", 12)))
+		return errors.Join(tx.PutENI(ENI{ID: "a"}), tx.PutENI(ENI{ID: "b", DeviceIndex: 1}), fill(tx))
 	})
 	rnd := rand.New(rand.NewPCG(3, 4))
 	has, rests := map[Owner]netip.Addr{}, map[netip.Addr]time.Duration{}
 	const cooldown = 5 * time.Second
-	for step := range 4000 {
+	for step := range 3000 {
 		clock += time.Duration(rnd.IntN(400)) * time.Millisecond
 		o := owner(rnd.IntN(40))
 		update(t, s, func(tx *Tx) error {

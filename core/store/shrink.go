@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// MarkReleasing takes n of the ENI's free addresses out of use, those first that have been free for longest, and returns
-// them: the first of the two steps by which they go back to the cloud.
+// MarkReleasing takes n of the ENI's free addresses that are of no prefix out of use, those first that have been free for
+// longest, and returns them: the first of the two steps by which they go back to the cloud.
 func (tx *Tx) MarkReleasing(eni string, n int) ([]netip.Addr, error) {
 	var chosen []netip.Addr
-	prefix := append([]byte(eni), 0)
+	begin := eniKey(eni)
 	c := tx.b.Bucket(bucketFree).Cursor()
-	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(chosen) < n; k, _ = c.Next() {
-		ip, ok := netip.AddrFromSlice(k[min(len(k), len(prefix)+8):])
+	for k, _ := c.Seek(begin); bytes.HasPrefix(k, begin) && len(chosen) < n; k, _ = c.Next() {
+		ip, ok := freeAddress(k, len(begin))
 		if !ok {
 			return nil, fmt.Errorf("%w: free address %x", ErrCorrupt, k)
 		}
@@ -26,6 +26,23 @@ func (tx *Tx) MarkReleasing(eni string, n int) ([]netip.Addr, error) {
 		}
 	}
 	return chosen, nil
+}
+
+// MarkReleasingAll takes whatever of the ENI is free out of use, for the ENI goes as a whole.
+func (tx *Tx) MarkReleasingAll(eni string) error {
+	all, err := tx.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.ENI != eni || a.State != Free {
+			continue
+		}
+		if err := tx.setState(a.IP, Releasing); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Unrelease puts addresses that were marked, and that the cloud still has, back to use.
@@ -120,7 +137,8 @@ type Rest struct {
 	Reason   string        `json:"reason"`
 }
 
-// Rests returns what rests now, by what it is: "api", "subnet/ID", "eni/ID", "enis".
+// Rests returns what rests now, by what it is: "api", "subnet/ID", "eni/ID", "enis", "prefixes/ID"
+// of a subnet, "prefixes" of a new ENI.
 func (tx *Tx) Rests() (map[string]Rest, error) {
 	resting := map[string]Rest{}
 	err := tx.b.Bucket(bucketRests).ForEach(func(k, v []byte) error {

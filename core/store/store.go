@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Version is the format of the store that this code writes. An older one it could read too; a newer one it refuses.
-const Version = 1
+// Version is the format of the store that this code writes: the second has prefixes. An older one is upgraded where it is
+// written to; a newer one is refused.
+const Version = 2
 
 var (
 	// ErrNoStore says that the data directory holds no store: nothing was allocated on this node since it booted.
@@ -92,7 +93,11 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return db.Update(func(b *bbolt.Tx) error {
 			tx := &Tx{b: b, now: s.now()}
 			fresh, err := tx.ofThisBoot()
-			if err == nil && !fresh {
+			switch {
+			case err != nil:
+			case fresh:
+				err = tx.upgrade()
+			default:
 				err = tx.reset()
 			}
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -282,7 +283,7 @@ func TestAReboot(t *testing.T) {
 
 func TestANewerStoreIsRefused(t *testing.T) {
 	s, _ := filled(t, 1)
-	rewrite(t, s, keyVersion, "2")
+	rewrite(t, s, keyVersion, strconv.Itoa(Version+1))
 	for name, run := range map[string]func(context.Context, func(*Tx) error) error{"view": s.View, "update": s.Update} {
 		if err := run(t.Context(), func(*Tx) error { return nil }); !errors.Is(err, ErrNewer) {
 			t.Errorf("%s: %v, want ErrNewer", name, err)

@@ -20,19 +20,23 @@ type Tx struct {
 	now time.Duration
 }
 
-// The buckets. Records are JSON. free and cooling are indexes of addresses, kept by Tx.put and Tx.drop alone.
+// The buckets. Records are JSON. free, freeOf and cooling are indexes of addresses, and packing is one of prefixes: they are
+// kept by Tx.put and Tx.drop alone.
 var (
 	bucketMeta      = []byte("meta")      // version, boot, node, failure
 	bucketENIs      = []byte("enis")      // ENI ID -> ENI
 	bucketAddresses = []byte("addresses") // IP -> Address
 	bucketOwners    = []byte("owners")    // network 0 container 0 ifname -> []IP
-	bucketFree      = []byte("free")      // ENI ID 0 since IP -> nothing
+	bucketFree      = []byte("free")      // ENI ID 0 since IP -> nothing; those of no prefix
 	bucketCooling   = []byte("cooling")   // until IP -> nothing
 	bucketCounts    = []byte("counts")    // ENI ID -> Counts
 	bucketRests     = []byte("rests")     // what rests -> Rest
 	bucketWaiting   = []byte("waiting")   // owner -> deadline
 	bucketIntents   = []byte("intents")   // number -> Intent
 	bucketGone      = []byte("gone")      // IP that was removed -> since when; no more than the subnets have
+	bucketPrefixes  = []byte("prefixes")  // ENI ID 0 prefix -> Counts
+	bucketPacking   = []byte("packing")   // ENI ID 0 number of free addresses, prefix -> nothing; those that have any
+	bucketFreeOf    = []byte("freeOf")    // ENI ID 0 prefix since IP -> nothing; those of prefixes
 
 	keyVersion = []byte("version")
 	keyBoot    = []byte("boot")
@@ -43,7 +47,7 @@ var (
 func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketENIs, bucketAddresses, bucketOwners, bucketFree, bucketCooling, bucketCounts, bucketWaiting,
-		bucketIntents, bucketRests, bucketGone,
+		bucketIntents, bucketRests, bucketGone, bucketPrefixes, bucketPacking, bucketFreeOf,
 	}
 }
 
@@ -87,6 +91,20 @@ func (tx *Tx) reset() error {
 		return err
 	}
 	return meta.Put(keyBoot, []byte(boot))
+}
+
+// upgrade makes a store of an older format one of this: what was added to the format since is empty in it.
+func (tx *Tx) upgrade() error {
+	meta, current := tx.b.Bucket(bucketMeta), strconv.AppendInt(nil, Version, 10)
+	if bytes.Equal(meta.Get(keyVersion), current) {
+		return nil
+	}
+	for _, name := range allBuckets() {
+		if _, err := tx.b.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return meta.Put(keyVersion, current)
 }
 
 // get reads a record; false where there is none.

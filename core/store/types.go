@@ -37,11 +37,14 @@ type Sandbox struct {
 // Address is one address of an ENI. Sandbox is set only while it is Assigned, and Owner until its cool-down is over: the
 // same owner may have it again.
 type Address struct {
-	IP      netip.Addr `json:"ip"`
-	ENI     string     `json:"eni"`
-	State   State      `json:"state"`
-	Owner   *Owner     `json:"owner,omitempty"`
-	Sandbox *Sandbox   `json:"sandbox,omitempty"`
+	IP  netip.Addr `json:"ip"`
+	ENI string     `json:"eni"`
+	// Prefix is the one that the cloud gave the ENI the address with, and that goes back only as a whole; zero where the
+	// address was given by itself.
+	Prefix  netip.Prefix `json:"prefix,omitzero"`
+	State   State        `json:"state"`
+	Owner   *Owner       `json:"owner,omitempty"`
+	Sandbox *Sandbox     `json:"sandbox,omitempty"`
 	// Since is when the state began and Until when a Cooling one ends, both in time since boot (CLOCK_BOOTTIME): the
 	// store does not outlive a boot, and the wall clock jumps.
 	Since time.Duration `json:"since"`
@@ -60,7 +63,7 @@ type ENI struct {
 	Gateway     netip.Addr   `json:"gateway"`
 	PrimaryIP   netip.Addr   `json:"primaryIP"`
 	MTU         int          `json:"mtu,omitempty"`     // 0 leaves the link's
-	Limit       int          `json:"limit,omitempty"`   // addresses it may hold, the primary counted; 0 is unknown
+	Limit       int          `json:"limit,omitempty"`   // addresses or prefixes it may hold, the primary address counted; 0 is unknown
 	IfIndex     int          `json:"ifindex,omitempty"` // where the link was last seen: a hint, to be verified by MAC
 	SubnetID    string       `json:"subnetID,omitempty"`
 	// Ours says that we made it: it has our tags, and may be deleted when it is empty.
@@ -82,6 +85,8 @@ type Node struct {
 	// MaxENIs and AddressesPerENI are the instance type's limits, the primary ENI and address counted; 0 is unknown.
 	MaxENIs         int `json:"maxENIs,omitempty"`
 	AddressesPerENI int `json:"addressesPerENI,omitempty"`
+	// NoPrefixes says that the instance type takes no prefixes in the places of addresses.
+	NoPrefixes bool `json:"noPrefixes,omitempty"`
 	// ForeignENIs is how many ENIs the instance has that we do not manage.
 	ForeignENIs int `json:"foreignENIs,omitempty"`
 }

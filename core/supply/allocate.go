@@ -192,17 +192,17 @@ func (s *Supply) relearn(ctx context.Context) error {
 	return s.learn(ctx, driver)
 }
 
-// Release ends the owner's hold, and says how many addresses are free then.
-func (s *Supply) Release(ctx context.Context, owner store.Owner) (free int, err error) {
+// Release ends the owner's hold, and says whether the pool has something to give back then.
+func (s *Supply) Release(ctx context.Context, owner store.Owner) (spare bool, err error) {
 	err = s.store.UpdateExisting(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Release(owner, time.Duration(*s.conf.Cooldown)); err != nil {
 			return err
 		}
-		free, err = s.free(tx)
+		spare, err = s.spare(tx)
 		return err
 	})
 	if errors.Is(err, store.ErrNoStore) {
-		return 0, nil
+		return false, nil
 	}
-	return free, err
+	return spare, err
 }

@@ -48,13 +48,14 @@ func (s *Supply) Drain(ctx context.Context, eni string) (Drained, error) {
 		d.Deleted, d.Left = true, 0
 		return d, nil
 	}
-	if d.Left > 0 {
-		if err := s.release(ctx, driver, pool.Step{ENI: eni, Count: d.Left}); err != nil {
+	for _, prefixes := range []bool{false, true} {
+		if err := s.release(ctx, driver, pool.Step{ENI: eni, Count: d.Left, Prefixes: prefixes}); err != nil {
 			return d, err
 		}
-		d.Left = 0
 	}
-	return d, nil
+	k, err := s.know(ctx)
+	d.Left = k.counts[eni].Free // of prefixes that are in use
+	return d, err
 }
 
 // EndDrain puts an ENI that was being drained back to use.

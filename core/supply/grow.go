@@ -108,13 +108,15 @@ func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) 
 func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge, steps []pool.Step, refused map[string]error) (grown bool, err error) {
 	for _, step := range steps {
 		if step.ENI == "" {
-			err = s.createENI(ctx, driver, k, step.Count)
+			err = s.createENI(ctx, driver, k, step)
 		} else {
 			err = s.assignSome(ctx, driver, k, step)
 		}
 		switch class := ClassOf(err); {
 		case err == nil:
 			grown = true
+		case step.Prefixes && noPrefixes(class): // which rest, so that the next plan has addresses in their place
+			s.log.Warn("there are no prefixes", "eni", step.ENI, "error", err)
 		case noRoom(class) || class == cloud.NotFound || class == cloud.Unsupported:
 			refused[step.ENI] = err
 		case !grown:
@@ -130,8 +132,14 @@ func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge
 // noRoom says whether a class of errors means that there is no place, or no address, for what was asked.
 func noRoom(class cloud.Class) bool { return class == cloud.Quota || class == cloud.SubnetFull }
 
-// assignSome assigns as many addresses as are planned, or else half of them, and so on: the cloud refuses a whole call
-// for the one address that is too many. What takes not even one rests.
+// noPrefixes says whether a class of errors of prefixes means that addresses may be had all the same: free ones are too
+// scattered in the subnet, or the instance or the cloud has no prefixes.
+func noPrefixes(class cloud.Class) bool {
+	return class == cloud.SubnetFull || class == cloud.Unsupported
+}
+
+// assignSome assigns as many addresses or prefixes as are planned, or else half of them, and so on: the cloud refuses a
+// whole call for the one that is too many. What takes not even one rests.
 func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
 	for {
 		err := s.assign(ctx, driver, step)
@@ -141,24 +149,32 @@ func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowled
 		}
 		what := restOfENI(step.ENI)
 		at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
-		if ClassOf(err) == cloud.SubnetFull && k.enis[at].SubnetID != "" {
+		switch class := ClassOf(err); {
+		case step.Prefixes && noPrefixes(class):
+			what = prefixesOf(k.enis[at])
+		case class == cloud.SubnetFull && k.enis[at].SubnetID != "":
 			what = restOfSubnet(k.enis[at].SubnetID)
 		}
 		return s.heed(ctx, what, err)
 	}
 }
 
-// assign adds addresses to one ENI and to the store. Its intent is written before the call, and dropped with the outcome
-// in the store: what a killed process leaves open, the next to grow finds and settles.
+// assign adds addresses or prefixes to one ENI and to the store. Its intent is written before the call, and dropped with the
+// outcome in the store: what a killed process leaves open, the next to grow finds and settles.
 func (s *Supply) assign(ctx context.Context, driver cloud.Driver, step pool.Step) error {
-	intent, err := s.begin(ctx, store.Intent{Op: store.OpAssign, ENI: step.ENI, Count: step.Count})
+	intent, err := s.begin(ctx, intended(store.Intent{Op: store.OpAssign, ENI: step.ENI}, step))
 	if err != nil {
 		return err
 	}
-	ips, err := driver.Assign(ctx, step.ENI, step.Count)
-	s.log.Info("assign", "eni", step.ENI, "count", step.Count, "addresses", ips, "error", err)
+	var added share
+	if step.Prefixes {
+		added.prefixes, err = driver.AssignPrefixes(ctx, step.ENI, step.Count)
+	} else {
+		added.addresses, err = driver.Assign(ctx, step.ENI, step.Count)
+	}
+	s.log.Info("assign", "eni", step.ENI, "count", step.Count, "addresses", added.addresses, "prefixes", added.prefixes, "error", err)
 	if err != nil {
-		err = fmt.Errorf("assign %d addresses to %s: %w", step.Count, step.ENI, err)
+		err = fmt.Errorf("assign %s to %s: %w", AmountOf(intent), step.ENI, err)
 	}
 	if ClassOf(err).Ambiguous() {
 		// Never repeated blindly: the call may have done its work, and on AWS has no token that would keep it from doing so
@@ -166,7 +182,7 @@ func (s *Supply) assign(ctx context.Context, driver cloud.Driver, step pool.Step
 		return s.lookAfter(ctx, driver, step.ENI, err)
 	}
 	stored := s.store.Update(ctx, func(tx *store.Tx) error {
-		return errors.Join(tx.AddAddresses(step.ENI, ips), tx.Settle(intent.Number))
+		return errors.Join(added.add(tx, step.ENI), tx.Settle(intent.Number))
 	})
 	return errors.Join(err, stored)
 }
@@ -188,8 +204,8 @@ func (s *Supply) lookAfter(ctx context.Context, driver cloud.Driver, eni string,
 	return nil
 }
 
-// createENI makes an ENI with addresses, in the subnet that has most free of those that do not rest.
-func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledge, addresses int) error {
+// createENI makes an ENI with addresses or prefixes, in the subnet that has most free of those that do not rest.
+func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
 	subnets, err := driver.Subnets(ctx, cloud.SubnetQuery{
 		InstanceID: k.node.InstanceID, IDs: s.conf.Subnets, Tags: s.conf.SubnetTags,
 	})
@@ -197,30 +213,45 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 		return s.heed(ctx, restENIs, fmt.Errorf("find a subnet for another ENI: %w", err))
 	}
 	slices.SortFunc(subnets, func(a, b cloud.Subnet) int { return cmp.Compare(b.Free, a.Free) })
+	what, rest, size, restOf := "address", restENIs, 1, restOfSubnet
+	if step.Prefixes {
+		what, rest, size, restOf = "prefix", restNewPrefixes, pool.PrefixSize, restOfPrefixes
+	}
 	var full []string
 	for _, subnet := range subnets {
-		if _, rests := k.rests[restOfSubnet(subnet.ID)]; rests || subnet.Free < 2 {
-			full = append(full, subnet.ID)
+		full = append(full, subnet.ID)
+		_, subnetRests := k.rests[restOfSubnet(subnet.ID)]
+		_, rests := k.rests[restOf(subnet.ID)]
+		part := step
+		if part.Count = min(step.Count, (subnet.Free-1)/size); part.Count < 1 || rests || subnetRests {
 			continue
 		}
-		err := s.createIn(ctx, driver, k, subnet, min(addresses, subnet.Free-1))
-		if ClassOf(err) != cloud.SubnetFull {
+		err := s.createSome(ctx, driver, k, subnet.ID, part)
+		if class := ClassOf(err); class != cloud.SubnetFull && (!step.Prefixes || !noPrefixes(class)) {
 			return s.heed(ctx, restENIs, err)
 		}
-		if err := s.heed(ctx, restOfSubnet(subnet.ID), err); ClassOf(err) != cloud.SubnetFull {
+		_ = s.heed(ctx, restOf(subnet.ID), err) // the next subnet may have some
+	}
+	err = &cloud.Error{Class: cloud.SubnetFull, Message: fmt.Sprintf("no %s for another ENI is left in %s", what, strings.Join(full, ", "))}
+	return s.heed(ctx, rest, err)
+}
+
+// createSome makes an ENI with as many prefixes as are planned, or else half of them, and so on: the subnet does not say how
+// many it has.
+func (s *Supply) createSome(ctx context.Context, driver cloud.Driver, k *knowledge, subnet string, step pool.Step) error {
+	for {
+		err := s.createIn(ctx, driver, k, subnet, step)
+		if !step.Prefixes || step.Count == 1 || ClassOf(err) != cloud.SubnetFull {
 			return err
 		}
-		full = append(full, subnet.ID)
+		step.Count /= 2
 	}
-	err = &cloud.Error{Class: cloud.SubnetFull, Message: "no address for another ENI is left in " + strings.Join(full, ", ")}
-	return s.heed(ctx, restENIs, err)
 }
 
 // createIn makes an ENI in the subnet. An answer that does not come is asked for once more, by the same token.
-func (s *Supply) createIn(ctx context.Context, driver cloud.Driver, k *knowledge, subnet cloud.Subnet, addresses int) error {
-	intent, err := s.begin(ctx, store.Intent{
-		Op: store.OpCreateENI, Subnet: subnet.ID, Count: addresses, Token: "enichain-" + strings.ToLower(rand.Text()),
-	})
+func (s *Supply) createIn(ctx context.Context, driver cloud.Driver, k *knowledge, subnet string, step pool.Step) error {
+	token := "enichain-" + strings.ToLower(rand.Text())
+	intent, err := s.begin(ctx, intended(store.Intent{Op: store.OpCreateENI, Subnet: subnet, Token: token}, step))
 	if err != nil {
 		return err
 	}
@@ -267,7 +298,7 @@ func (s *Supply) full(k *knowledge, refused map[string]error) error {
 		case rests:
 			reasons = append(reasons, rest.Reason)
 		default:
-			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, k.counts[eni.ID].Total()))
+			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, k.counts[eni.ID].Places()))
 		}
 	}
 	reasons = append(reasons, s.whyNoMore(k, refused[""]))

@@ -1,6 +1,7 @@
 package supply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -39,29 +40,42 @@ func (s *Supply) know(ctx context.Context) (*knowledge, error) {
 		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}
-		for _, e := range k.enis {
-			n, err := tx.Counts(e.ID)
-			if err != nil {
-				return err
-			}
-			k.counts[e.ID] = n
-		}
-		return nil
+		return k.count(tx)
 	})
 	return k, err
 }
 
-// What rests, in the store's words.
-const restAPI, restENIs = "api", "enis"
+// count reads what the ENIs have.
+func (k *knowledge) count(tx *store.Tx) error {
+	for _, e := range k.enis {
+		n, err := tx.Counts(e.ID)
+		if err != nil {
+			return err
+		}
+		k.counts[e.ID] = n
+	}
+	return nil
+}
+
+// What rests, in the store's words: calls, new ENIs, and prefixes of new ENIs.
+const restAPI, restENIs, restNewPrefixes = "api", "enis", "prefixes"
 
 func restOfENI(id string) string    { return "eni/" + id }
 func restOfSubnet(id string) string { return "subnet/" + id }
 
+// restOfPrefixes is of the prefixes of a subnet, or of an ENI whose subnet is not known.
+func restOfPrefixes(id string) string { return "prefixes/" + id }
+
+// prefixesOf is what rests where the ENI gets no prefixes.
+func prefixesOf(e store.ENI) string { return restOfPrefixes(cmp.Or(e.SubnetID, e.ID)) }
+
 // state is the pool in the arithmetic's words.
 func (s *Supply) state(k *knowledge) pool.State {
 	_, resting := k.rests[restENIs]
+	_, prefixesRest := k.rests[restNewPrefixes]
 	st := pool.State{
-		ENILimit: k.node.MaxENIs, PerENI: k.node.AddressesPerENI, Waiting: k.waiting,
+		NoPrefixes: k.node.NoPrefixes || prefixesRest,
+		ENILimit:   k.node.MaxENIs, PerENI: k.node.AddressesPerENI, Waiting: k.waiting,
 		CanCreate: s.conf.Cloud != netconf.StaticCloud && !resting && k.refused[""] == nil,
 	}
 	now := s.store.Now()
@@ -76,9 +90,12 @@ func (s *Supply) state(k *knowledge) pool.State {
 		n := k.counts[e.ID]
 		_, eniRests := k.rests[restOfENI(e.ID)]
 		_, subnetRests := k.rests[restOfSubnet(e.SubnetID)]
+		_, prefixesRest := k.rests[prefixesOf(e)]
 		st.ENIs = append(st.ENIs, pool.ENI{
-			ID: e.ID, DeviceIndex: e.DeviceIndex, Slots: 1 + n.Total(), Limit: e.Limit, Closed: eniRests || subnetRests || k.refused[e.ID] != nil,
-			Free: n.Free, Assigned: n.Assigned, Cooling: n.Cooling, Releasing: n.Releasing,
+			ID: e.ID, DeviceIndex: e.DeviceIndex, Slots: 1 + n.Places(), Limit: e.Limit, Closed: eniRests || subnetRests || k.refused[e.ID] != nil,
+			NoPrefixes: k.node.NoPrefixes || prefixesRest,
+			Free:       n.Free, Assigned: n.Assigned, Cooling: n.Cooling, Releasing: n.Releasing,
+			FreePrefixes: n.FreePrefixes, Scattered: n.Scattered,
 			Ours: e.Ours && !e.Primary, Idle: now - n.Changed,
 		})
 	}

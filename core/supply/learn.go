@@ -62,19 +62,20 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		staleness = settled
 	}
 	managed, foreign := s.managed(seen, authoritative, k)
+	places := Places(listed)
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
-		if err := move(tx, listed); err != nil {
+		if err := move(tx, places); err != nil {
 			return err
 		}
 		for _, e := range managed {
 			record := s.eniRecord(e, node.InstanceID, limits)
 			record.Lost = !authoritative && lost(k, e.ID)
-			if err := errors.Join(tx.PutENI(record), tx.AddSeen(e.ID, e.Addresses, staleness)); err != nil {
+			if err := errors.Join(tx.PutENI(record), share{e.Addresses, e.Prefixes}.addSeen(tx, e.ID, staleness)); err != nil {
 				return err
 			}
 		}
 		for _, e := range omitted(node.ENIs, listed, k) {
-			if err := tx.AddSeen(e.ID, e.Addresses, staleness); err != nil {
+			if err := (share{e.Addresses, e.Prefixes}).addSeen(tx, e.ID, staleness); err != nil {
 				return err
 			}
 		}
@@ -84,7 +85,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
 		}
-		return s.forget(tx, listed)
+		return s.forget(tx, listed, places)
 	})
 	switch {
 	case err != nil:
@@ -100,11 +101,13 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType string) cloud.Limits {
 	given := cloud.Limits{ENIs: s.conf.Limits.ENIs, AddressesPerENI: s.conf.Limits.AddressesPerENI}
 	if given.ENIs > 0 && given.AddressesPerENI > 0 {
+		given.Prefixes = true
 		return given
 	}
 	limits, err := driver.Limits(ctx, instanceType)
 	if err != nil {
 		s.log.Warn("leave the limits to the cloud's refusals", "instanceType", instanceType, "error", err)
+		limits.Prefixes = true
 	}
 	if given.ENIs > 0 {
 		limits.ENIs = given.ENIs
@@ -136,7 +139,7 @@ func merge(metadata, listed []cloud.ENI, known []store.ENI) []cloud.ENI {
 		}
 		api, ok := byID[e.ID]
 		if ok {
-			e.Addresses, e.Tags, e.State, e.SubnetID = api.Addresses, api.Tags, api.State, api.SubnetID
+			e.Addresses, e.Prefixes, e.Tags, e.State, e.SubnetID = api.Addresses, api.Prefixes, api.Tags, api.State, api.SubnetID
 		}
 		if e.ID != "" && (ok || len(listed) == 0) {
 			merged = append(merged, e)
@@ -153,31 +156,45 @@ func omitted(metadata, listed []cloud.ENI, k *knowledge) []cloud.ENI {
 	})
 }
 
-// move records that addresses are another ENI's than the store has it: others took them from one, and the cloud gave them
-// to the other.
-func move(tx *store.Tx, listed []cloud.ENI) error {
-	holder := map[netip.Addr]string{}
-	for _, e := range listed {
+// Place is where an address is: on an ENI, by a prefix or by itself.
+type Place struct {
+	ENI    string
+	Prefix netip.Prefix
+}
+
+// Places says where each address of the ENIs is, beside the primary ones.
+func Places(enis []cloud.ENI) map[netip.Addr]Place {
+	at := map[netip.Addr]Place{}
+	for _, e := range enis {
 		for _, ip := range e.Addresses {
-			holder[ip] = e.ID
+			at[ip] = Place{ENI: e.ID}
+		}
+		for _, p := range e.Prefixes {
+			for ip := range store.AddressesIn(p) {
+				at[ip] = Place{e.ID, p}
+			}
 		}
 	}
+	return at
+}
+
+// move records that addresses are elsewhere than the store has it: others took them from one ENI, and the cloud gave them
+// to the other, or to the same by another way.
+func move(tx *store.Tx, at map[netip.Addr]Place) error {
 	addresses, err := tx.Addresses()
 	if err != nil {
 		return err
 	}
 	for _, a := range addresses {
-		eni, held := holder[a.IP]
-		if !held || eni == a.ENI {
+		now, held := at[a.IP]
+		if !held || now == (Place{a.ENI, a.Prefix}) {
 			continue
 		}
-		if _, managed, err := tx.ENI(eni); err != nil || !managed {
-			if err != nil {
-				return err
-			}
-			continue
+		_, managed, err := tx.ENI(now.ENI)
+		if err == nil && managed {
+			err = tx.Move(a.IP, now.ENI, now.Prefix)
 		}
-		if err := tx.AddAddresses(eni, []netip.Addr{a.IP}); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -222,7 +239,7 @@ func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) 
 func nodeRecord(n *cloud.Node, enis []cloud.ENI, limits cloud.Limits) store.Node {
 	r := store.Node{
 		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
-		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI,
+		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI, NoPrefixes: !limits.Prefixes,
 	}
 	for _, e := range enis {
 		if e.Primary {
@@ -243,6 +260,7 @@ func keepKnown(n *store.Node, old store.Node) {
 	if n.AddressesPerENI == 0 {
 		n.AddressesPerENI = old.AddressesPerENI
 	}
+	n.NoPrefixes = n.NoPrefixes || old.NoPrefixes
 }
 
 // lost says whether the store has the ENI as Lost.
@@ -252,14 +270,10 @@ func lost(k *knowledge, eni string) bool {
 
 // forget takes out of the store what the API does not list and no container owns: ENIs, and addresses that were free for
 // long enough that the list cannot lag behind them. What is cooling or releasing is left to its own end.
-func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
-	has := map[netip.Addr]bool{}
+func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI, at map[netip.Addr]Place) error {
 	attached := map[string]bool{}
 	for _, e := range listed {
 		attached[e.ID] = true
-		for _, ip := range e.Addresses {
-			has[ip] = true
-		}
 	}
 	addresses, err := tx.Addresses()
 	if err != nil {
@@ -267,7 +281,7 @@ func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI) error {
 	}
 	now := s.store.Now()
 	for _, a := range addresses {
-		if a.State == store.Free && !has[a.IP] && now-a.Since > settled {
+		if _, has := at[a.IP]; a.State == store.Free && !has && now-a.Since > settled {
 			s.log.Warn("the cloud took a free address away", "address", a.IP, "eni", a.ENI)
 			if err := tx.Remove([]netip.Addr{a.IP}); err != nil {
 				return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/netconf"
@@ -15,12 +14,22 @@ import (
 // errStale says that the pool changed since it was decided what goes back.
 var errStale = errors.New("the pool has changed")
 
-// Lacking says whether a pool with so many free addresses is to be filled, and Spare whether it is to give back.
+// Lacking says whether a pool with so many free addresses is to be filled.
 func (s *Supply) Lacking(free int) bool { return free < s.conf.Warm.Min && !s.offline() }
 
-// Spare says whether a pool with so many free addresses is to give some back.
-func (s *Supply) Spare(free int) bool {
-	return s.conf.Warm.Max > 0 && free > s.conf.Warm.Max && s.conf.Mode == netconf.Normal
+// spare says whether the pool has something to give back. Many free addresses alone do not tell: they may be of prefixes
+// that are in use.
+func (s *Supply) spare(tx *store.Tx) (bool, error) {
+	if s.conf.Warm.Max == 0 || s.conf.Mode != netconf.Normal {
+		return false, nil
+	}
+	k := &knowledge{counts: map[string]store.Counts{}}
+	var err error
+	if k.enis, err = tx.ENIs(); err == nil {
+		err = k.count(tx)
+	}
+	out := pool.Shrink(s.policy(), s.state(k))
+	return len(out.Delete)+len(out.Release) > 0, err
 }
 
 // Refill brings the free addresses to between "min" and "max". It does nothing while another process grows the pool.
@@ -78,16 +87,43 @@ func (s *Supply) shrink(ctx context.Context, driver cloud.Driver, k *knowledge, 
 // release gives free addresses of an ENI back: first they are marked, so that no container gets them, then the cloud takes
 // them, then the store forgets them.
 func (s *Supply) release(ctx context.Context, driver cloud.Driver, step pool.Step) error {
-	intent, err := s.mark(ctx, store.OpUnassign, step.ENI, step.Count)
-	if err != nil || len(intent.Addresses) == 0 {
+	intent := s.stamp(store.Intent{Op: store.OpUnassign, ENI: step.ENI})
+	var marked share
+	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+		if step.Prefixes {
+			marked.prefixes, err = tx.MarkReleasingPrefixes(step.ENI, step.Count)
+		} else {
+			marked.addresses, err = tx.MarkReleasing(step.ENI, step.Count)
+		}
+		if err != nil || marked.empty() { // containers have them by now
+			return err
+		}
+		intent.Addresses, intent.Prefixes = marked.addresses, marked.prefixes
+		intent.Number, err = tx.Begin(intent)
+		return err
+	})
+	if err != nil || marked.empty() {
 		return err
 	}
-	return s.completeUnassign(ctx, driver, intent, intent.Addresses)
+	return s.completeUnassign(ctx, driver, intent, marked)
 }
 
 // DeleteENI deletes an ENI of ours, none of whose addresses is in use: they are marked before, as in a release.
 func (s *Supply) DeleteENI(ctx context.Context, driver cloud.Driver, eni string) error {
-	intent, err := s.mark(ctx, store.OpDeleteENI, eni, -1)
+	intent := s.stamp(store.Intent{Op: store.OpDeleteENI, ENI: eni})
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Counts(eni)
+		if err == nil && n.Total() != n.Free {
+			err = fmt.Errorf("%s has addresses in use: %w", eni, errStale)
+		}
+		if err == nil {
+			err = tx.MarkReleasingAll(eni)
+		}
+		if err == nil {
+			intent.Number, err = tx.Begin(intent)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -96,30 +132,4 @@ func (s *Supply) DeleteENI(ctx context.Context, driver cloud.Driver, eni string)
 		return err
 	}
 	return s.completeDeletion(ctx, driver, k.node.InstanceID, intent)
-}
-
-// mark marks free addresses of the ENI as releasing, and journals what for. A count of -1 is all that the ENI has, of which
-// none may be in use.
-func (s *Supply) mark(ctx context.Context, op, eni string, count int) (intent store.Intent, err error) {
-	var chosen []netip.Addr
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
-		n, err := tx.Counts(eni)
-		if err != nil {
-			return err
-		}
-		if count < 0 && n.Total() != n.Free {
-			return fmt.Errorf("%s has addresses in use: %w", eni, errStale)
-		}
-		if count < 0 {
-			count = n.Free
-		}
-		chosen, err = tx.MarkReleasing(eni, count)
-		if err != nil || op == store.OpUnassign && len(chosen) == 0 { // containers have them by now
-			return err
-		}
-		intent = s.stamp(store.Intent{Op: op, ENI: eni, Addresses: chosen})
-		intent.Number, err = tx.Begin(intent)
-		return err
-	})
-	return intent, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/enichain/enichain/cloud"
@@ -55,22 +54,28 @@ func (s *Supply) open(ctx context.Context, number uint64) (open bool, err error)
 // settleUnassign has the cloud take those addresses that it still has. They are never put back to use on the word of a
 // list: the call that had no answer may yet be carried out.
 func (s *Supply) settleUnassign(ctx context.Context, driver cloud.Driver, i store.Intent, listed []cloud.ENI) error {
-	at := slices.IndexFunc(listed, func(e cloud.ENI) bool { return e.ID == i.ENI })
-	still := slices.DeleteFunc(slices.Clone(i.Addresses), func(ip netip.Addr) bool {
-		return at < 0 || !slices.Contains(listed[at].Addresses, ip)
-	})
-	if len(still) == 0 {
-		return s.unassigned(ctx, i, nil, nil)
+	still := share{}
+	if at := slices.IndexFunc(listed, func(e cloud.ENI) bool { return e.ID == i.ENI }); at >= 0 {
+		still.addresses = common(i.Addresses, listed[at].Addresses)
+		still.prefixes = common(i.Prefixes, listed[at].Prefixes)
+	}
+	if still.empty() {
+		return s.unassigned(ctx, i, still, nil)
 	}
 	return s.completeUnassign(ctx, driver, i, still)
 }
 
-// completeUnassign has the cloud take addresses of an intent, which may be all of them.
-func (s *Supply) completeUnassign(ctx context.Context, driver cloud.Driver, i store.Intent, some []netip.Addr) error {
-	err := driver.Unassign(ctx, i.ENI, some)
-	s.log.Info("unassign", "eni", i.ENI, "addresses", some, "error", err)
+// completeUnassign has the cloud take addresses or prefixes of an intent, which may be all of them.
+func (s *Supply) completeUnassign(ctx context.Context, driver cloud.Driver, i store.Intent, some share) error {
+	var err error
+	if len(some.prefixes) > 0 {
+		err = driver.UnassignPrefixes(ctx, i.ENI, some.prefixes)
+	} else {
+		err = driver.Unassign(ctx, i.ENI, some.addresses)
+	}
+	s.log.Info("unassign", "eni", i.ENI, "addresses", some.addresses, "prefixes", some.prefixes, "error", err)
 	if err != nil {
-		err = fmt.Errorf("unassign %v from %s: %w", some, i.ENI, err)
+		err = fmt.Errorf("unassign %s from %s: %w", some, i.ENI, err)
 	}
 	if ClassOf(err).Ambiguous() {
 		return err // the intent stays open: whoever asks the cloud next settles it
@@ -78,16 +83,18 @@ func (s *Supply) completeUnassign(ctx context.Context, driver cloud.Driver, i st
 	return s.unassigned(ctx, i, some, err)
 }
 
-// unassigned forgets the addresses of an intent, but puts some back to use where the cloud refused to take them with err.
-func (s *Supply) unassigned(ctx context.Context, i store.Intent, some []netip.Addr, err error) error {
+// unassigned forgets what an intent was to give back, but puts some to use again where the cloud refused to take that with
+// err.
+func (s *Supply) unassigned(ctx context.Context, i store.Intent, some share, err error) error {
 	return s.join(ctx, err, func(tx *store.Tx) error {
+		gone := share{i.Addresses, i.Prefixes}
 		if err != nil {
-			if err := tx.Unrelease(some); err != nil {
+			if err := errors.Join(tx.Unrelease(some.addresses), tx.UnreleasePrefixes(some.prefixes)); err != nil {
 				return err
 			}
-			i.Addresses = slices.DeleteFunc(slices.Clone(i.Addresses), func(ip netip.Addr) bool { return slices.Contains(some, ip) })
+			gone = share{without(gone.addresses, some.addresses), without(gone.prefixes, some.prefixes)}
 		}
-		return errors.Join(tx.Remove(i.Addresses), tx.Settle(i.Number))
+		return errors.Join(tx.Remove(gone.addresses), tx.RemovePrefixes(gone.prefixes), tx.Settle(i.Number))
 	})
 }
 
@@ -103,8 +110,7 @@ func (s *Supply) settleDeletion(ctx context.Context, driver cloud.Driver, instan
 		if inUse = n.Assigned+n.Cooling > 0; inUse {
 			return errors.Join(tx.UnreleaseAll(i.ENI), tx.Settle(i.Number))
 		}
-		_, err = tx.MarkReleasing(i.ENI, n.Free)
-		return err
+		return tx.MarkReleasingAll(i.ENI)
 	})
 	if err != nil || inUse {
 		return err
@@ -123,11 +129,11 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 	}
 	eni, err := driver.CreateENI(ctx, cloud.CreateENIRequest{
 		InstanceID: instance, SubnetID: i.Subnet, Token: i.Token, SecurityGroups: s.conf.SecurityGroups,
-		Addresses: i.Count, Tags: tags,
+		Addresses: i.Count, Prefixes: i.CountPrefixes, Tags: tags,
 	})
-	s.log.Info("create ENI", "subnet", i.Subnet, "addresses", i.Count, "eni", eni, "error", err)
+	s.log.Info("create ENI", "subnet", i.Subnet, "addresses", i.Count, "prefixes", i.CountPrefixes, "eni", eni, "error", err)
 	if err != nil {
-		err = fmt.Errorf("create an ENI with %d addresses in %s: %w", i.Count, i.Subnet, err)
+		err = fmt.Errorf("create an ENI with %s in %s: %w", AmountOf(i), i.Subnet, err)
 		if ClassOf(err).Ambiguous() || ClassOf(err) == cloud.Throttled {
 			return err
 		}
@@ -143,10 +149,7 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 		if err := tx.PutENI(record); err != nil {
 			return err
 		}
-		if err := tx.AddAddresses(eni.ID, eni.Addresses); err != nil {
-			return err
-		}
-		return tx.Settle(i.Number)
+		return errors.Join(share{eni.Addresses, eni.Prefixes}.add(tx, eni.ID), tx.Settle(i.Number))
 	})
 }
 

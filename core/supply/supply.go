@@ -61,7 +61,7 @@ func (s *Supply) Store() *store.Store { return s.store }
 func (s *Supply) policy() pool.Policy {
 	return pool.Policy{
 		Min: s.conf.Warm.Min, Target: s.conf.Warm.Target, Max: s.conf.Warm.Max, Batch: s.conf.Batch,
-		MaxENIs: s.conf.MaxENIs, MaxAddresses: s.conf.MaxIPs, ENIIdle: time.Duration(*s.conf.ENIIdle),
+		MaxENIs: s.conf.MaxENIs, MaxAddresses: s.conf.MaxIPs, Prefixes: s.conf.Prefixes, ENIIdle: time.Duration(*s.conf.ENIIdle),
 	}
 }
 

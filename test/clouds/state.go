@@ -1,10 +1,13 @@
 package clouds
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
+	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -25,14 +28,13 @@ func (n *Node) Update(fn func(*store.Tx) error) {
 	}
 }
 
-// Agree checks that cloud and store have the same secondary addresses and that no intent is left open, and returns them.
+// Agree checks that cloud and store have the same secondary addresses, of the same prefixes, and that no
+// intent is left open, and returns them.
 func (n *Node) Agree() []netip.Addr {
 	n.t.Helper()
-	assigned := map[netip.Addr]string{}
+	assigned := map[netip.Addr]supply.Place{}
 	for _, e := range n.ENIs() {
-		for _, ip := range e.Secondary {
-			assigned[ip] = e.ID
-		}
+		maps.Copy(assigned, supply.Places([]cloud.ENI{{ID: e.ID, Addresses: e.Secondary, Prefixes: e.Prefixes}}))
 	}
 	var known []netip.Addr
 	err := n.Store().View(n.t.Context(), func(tx *store.Tx) error {
@@ -41,8 +43,8 @@ func (n *Node) Agree() []netip.Addr {
 			return err
 		}
 		for _, a := range addresses {
-			if assigned[a.IP] != a.ENI {
-				n.t.Errorf("the store has %s on %s, the cloud on %q", a.IP, a.ENI, assigned[a.IP])
+			if now := (supply.Place{ENI: a.ENI, Prefix: a.Prefix}); assigned[a.IP] != now {
+				n.t.Errorf("the store has %s on %v, the cloud on %v", a.IP, now, assigned[a.IP])
 			}
 			known = append(known, a.IP)
 		}

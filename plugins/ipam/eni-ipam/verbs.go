@@ -47,11 +47,11 @@ func cmdDel(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
-	free, err := c.Release(c.ctx, c.owner)
+	spare, err := c.Release(c.ctx, c.owner)
 	if err != nil {
 		return cnierr.ForDel(codeOf(err), fmt.Errorf("release the address of %s: %w", c.owner, err), hintOf(err))
 	}
-	if c.Spare(free) {
+	if spare {
 		c.refillDetached()
 	}
 	return nil
