@@ -38,17 +38,16 @@ func TestRequestedAddress(t *testing.T) {
 		request
 		want string
 	}{
-		"runtimeConfig":             {request{runtimeConfig: []string{"10.19.16.101"}}, "10.19.16.101"},
-		"runtimeConfig, prefix":     {request{runtimeConfig: []string{"10.19.16.101/20"}}, "10.19.16.101"},
-		"args":                      {request{args: []string{"10.19.16.102"}}, "10.19.16.102"},
-		"args, prefix":              {request{args: []string{"10.19.16.102/32"}}, "10.19.16.102"},
-		"CNI_ARGS":                  {request{cniArgs: k8s + "IP=10.19.16.103"}, "10.19.16.103"},
-		"CNI_ARGS, prefix":          {request{cniArgs: "IP=10.19.16.103/24;" + k8s}, "10.19.16.103"},
-		"CNI_ARGS, unknown key":     {request{cniArgs: "FOO=bar;IP=10.19.16.103"}, "10.19.16.103"},
-		"runtimeConfig over args":   {request{[]string{"10.19.16.104"}, []string{"10.19.16.105"}, "IP=10.19.16.106"}, "10.19.16.104"},
-		"args over CNI_ARGS":        {request{args: []string{"10.19.16.105"}, cniArgs: "IP=10.19.16.106"}, "10.19.16.105"},
-		"empty lists, CNI_ARGS":     {request{[]string{}, []string{}, "IP=10.19.16.106"}, "10.19.16.106"},
-		"an ENI that is not in use": {request{runtimeConfig: []string{"10.19.0.100"}}, "10.19.0.100"},
+		"runtimeConfig":           {request{runtimeConfig: []string{"10.19.16.101"}}, "10.19.16.101"},
+		"runtimeConfig, prefix":   {request{runtimeConfig: []string{"10.19.16.101/20"}}, "10.19.16.101"},
+		"args":                    {request{args: []string{"10.19.16.102"}}, "10.19.16.102"},
+		"args, prefix":            {request{args: []string{"10.19.16.102/32"}}, "10.19.16.102"},
+		"CNI_ARGS":                {request{cniArgs: k8s + "IP=10.19.16.103"}, "10.19.16.103"},
+		"CNI_ARGS, prefix":        {request{cniArgs: "IP=10.19.16.103/24;" + k8s}, "10.19.16.103"},
+		"CNI_ARGS, unknown key":   {request{cniArgs: "FOO=bar;IP=10.19.16.103"}, "10.19.16.103"},
+		"runtimeConfig over args": {request{[]string{"10.19.16.104"}, []string{"10.19.16.105"}, "IP=10.19.16.106"}, "10.19.16.104"},
+		"args over CNI_ARGS":      {request{args: []string{"10.19.16.105"}, cniArgs: "IP=10.19.16.106"}, "10.19.16.105"},
+		"empty lists, CNI_ARGS":   {request{[]string{}, []string{}, "IP=10.19.16.106"}, "10.19.16.106"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m.netns(t, "c")
@@ -77,16 +76,17 @@ func TestRequestedAddressThatCannotBe(t *testing.T) {
 		request
 		word string
 	}{
-		"another's":       {request{runtimeConfig: []string{"10.19.16.100"}}, "eth0 of other in enichain"},
-		"not ours":        {request{runtimeConfig: []string{"10.19.16.200"}}, "no ENI of this node has it"},
-		"of no subnet":    {request{cniArgs: "IP=192.0.2.1"}, "no ENI of this node has it"},
-		"the ENI's own":   {request{args: []string{"10.19.16.17"}}, "no ENI of this node has it"},
-		"the node's own":  {request{args: []string{"10.19.0.22"}}, "no ENI of this node has it"},
-		"IPv6":            {request{runtimeConfig: []string{"fd00::1"}}, "no ENI of this node has it"},
-		"no address":      {request{cniArgs: "IP=anything"}, "anything"},
-		"a bad prefix":    {request{runtimeConfig: []string{"10.19.16.101/99"}}, "10.19.16.101/99"},
-		"more than one":   {request{runtimeConfig: []string{"10.19.16.101", "10.19.16.102"}}, "10.19.16.102"},
-		"an empty string": {request{runtimeConfig: []string{""}}, "requested address"},
+		"another's":                 {request{runtimeConfig: []string{"10.19.16.100"}}, "eth0 of other in enichain"},
+		"not ours":                  {request{runtimeConfig: []string{"10.19.16.200"}}, "no ENI of this node has it"},
+		"of no subnet":              {request{cniArgs: "IP=192.0.2.1"}, "no ENI of this node has it"},
+		"the ENI's own":             {request{args: []string{"10.19.16.17"}}, "no ENI of this node has it"},
+		"the node's own":            {request{args: []string{"10.19.0.22"}}, "no ENI of this node has it"},
+		"IPv6":                      {request{runtimeConfig: []string{"fd00::1"}}, "no ENI of this node has it"},
+		"no address":                {request{cniArgs: "IP=anything"}, "anything"},
+		"a bad prefix":              {request{runtimeConfig: []string{"10.19.16.101/99"}}, "10.19.16.101/99"},
+		"more than one":             {request{runtimeConfig: []string{"10.19.16.101", "10.19.16.102"}}, "10.19.16.102"},
+		"an ENI that is not in use": {request{runtimeConfig: []string{"10.19.0.100"}}, `"firstDeviceIndex" is 1`},
+		"an empty string":           {request{runtimeConfig: []string{""}}, "requested address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, del, fail := tt.over(m, "c", "ips", "ips")
