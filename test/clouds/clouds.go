@@ -57,8 +57,12 @@ func (c Cloud) Serve(v *vpcsim.VPC, instance string) (api, metadata http.Handler
 	return c.serve(v, instance)
 }
 
-// DriverConfig is the "driver" object for a cloud that answers at two URLs.
-func (c Cloud) DriverConfig(api, metadata string) map[string]any { return c.driver(api, metadata) }
+// DriverConfig is the "driver" section for a cloud that answers at two URLs.
+func (c Cloud) DriverConfig(api, metadata string) map[string]any {
+	config := c.Endpoints(api, metadata)
+	config["region"] = Region
+	return config
+}
 
 // AWS is Amazon's cloud.
 func AWS() Cloud {

@@ -69,9 +69,9 @@ func Up(t *testing.T, bin *chain.Binaries, c Cloud, size Size, subnets ...string
 	}
 	api, metadata := c.serve(n.VPC, n.Instance.ID)
 	n.API, n.Metadata = n.listen(api), n.listen(metadata)
-	driver := c.Endpoints(n.API.URL, n.Metadata.URL)
-	driver["region"] = Region
-	n.IPAM = map[string]any{"type": "eni-ipam", "cloud": c.Name, "timeout": "30s", "driver": driver}
+	n.IPAM = map[string]any{
+		"type": "eni-ipam", "cloud": c.Name, "timeout": "30s", "driver": c.DriverConfig(n.API.URL, n.Metadata.URL),
+	}
 	t.Cleanup(func() {
 		if err := n.AwaitEnd(); err != nil {
 			t.Error(err)
