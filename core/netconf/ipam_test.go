@@ -29,6 +29,9 @@ func TestIPAMIsRefused(t *testing.T) {
 			strings.Replace(with(`"addresses":[]`), `"name":"eth0"`, `"mac":"02:00:00:00:00:0a"`, 1),
 			strings.NewReplacer(`"name":"eth0"`, `"mac":"02-00-00-00-00-0A"`, "10.0.0.11", "10.0.0.12").Replace(with(`"addresses":[]`))), "02:00:00:00:00:0a is listed twice"},
 		{"a mapped address", static(eth0, eth1(`"::ffff:10.0.0.60"`)), "leaves the subnet"},
+		{"prefixes where there are some", `"cloud":"aws","prefixes":true`, ""},
+		{"prefixes where there are none", `"cloud":"tencent","prefixes":true`, `"prefixes" is true, and tencent has none`},
+		{"prefixes without a cloud", static(eth0) + `,"prefixes":true`, "static has none"},
 		{"centuries", `"cloud":"aws","timeout":"2500000h"`, "a day at most"},
 		{"a rest of centuries", `"cloud":"aws","cooldown":"2562047h"`, "a day at most"},
 	}

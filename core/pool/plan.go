@@ -88,9 +88,10 @@ func Want(p Policy, s State) int {
 	lacking := s.Waiting - s.Free()
 	want := 0
 	switch {
+	case Enough(p, s):
 	case lacking > 0:
 		want = max(lacking, p.Batch)
-	case -lacking < p.Min:
+	default:
 		want = max(p.Target, p.Min) + lacking
 	}
 	if p.MaxAddresses > 0 {
@@ -98,6 +99,9 @@ func Want(p Policy, s State) int {
 	}
 	return max(0, want)
 }
+
+// Enough says whether the pool lacks nothing. Where it does, the operator's limit may still have it want nothing.
+func Enough(p Policy, s State) bool { return s.Free()-s.Waiting >= p.Min }
 
 // Grow says how to add what the pool lacks. The fullest ENIs are filled first, so that the fewest are used, and another
 // is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a batch opens

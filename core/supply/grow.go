@@ -86,7 +86,7 @@ func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) 
 				}
 				return err
 			}
-		case pool.Want(s.policy(), st) == 0:
+		case pool.Enough(s.policy(), st):
 			return nil
 		case len(steps) == 0:
 			return s.full(k, refused)

@@ -29,6 +29,17 @@ func (v *VPC) AddAddresses(eni string, count int) ([]netip.Addr, error) {
 	return g.addresses, err
 }
 
+// AddPrefixes gives an ENI prefixes.
+func (v *VPC) AddPrefixes(eni string, count int) ([]netip.Prefix, error) {
+	g, err := v.assign(eni, request{prefixes: count})
+	return g.prefixes, err
+}
+
+// RemovePrefix takes a prefix from an ENI.
+func (v *VPC) RemovePrefix(eni string, p netip.Prefix) error {
+	return v.unassign(eni, grant{prefixes: []netip.Prefix{p}})
+}
+
 // Tag adds tags to an ENI.
 func (v *VPC) Tag(id string, tags map[string]string) error {
 	v.mu.Lock()

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -60,6 +63,54 @@ func TestContainersGetAddressesOfPrefixes(t *testing.T) {
 	if again := n.Add("c0", byPrefixes(nil)); !seen[again] {
 		t.Errorf("c0 has %s now", again)
 	}
+}
+
+func TestFiftyAtOnceWithPrefixes(t *testing.T) {
+	t.Parallel()
+	n := up(t, clouds.AWS(), clouds.AWS().Small, "10.0.0.0/24")
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if _, failed := n.Run("ADD", fmt.Sprint("c", i), byPrefixes(nil)); failed != nil {
+				t.Errorf("c%d: %v", i, failed)
+			}
+		})
+	}
+	all.Wait()
+	if calls := n.Calls(n.Action(clouds.Assign)); calls > 3 {
+		t.Errorf("%d calls for 50 containers", calls)
+	}
+	gave(t, n, 4, 0)
+}
+
+// The operator is told when the node is set up, and not when its addresses are used up.
+func TestACloudWithoutPrefixesSaysSo(t *testing.T) {
+	t.Parallel()
+	n := up(t, clouds.Tencent(), clouds.Tencent().Small, "10.0.0.0/24")
+	for _, verb := range []string{"ADD", "STATUS"} {
+		_, failed := n.Run(verb, "c1", byPrefixes(nil))
+		if failed == nil || failed.Code != cnierr.Config || !strings.Contains(failed.Msg+failed.Details, "tencent has none") {
+			t.Errorf("%s: %+v, want code %d and the reason", verb, failed, cnierr.Config)
+		}
+	}
+	if calls := n.Calls(""); calls > 0 {
+		t.Errorf("%d calls", calls)
+	}
+	n.Del("c1", byPrefixes(nil))
+}
+
+// What containers leave goes back by prefixes, and their ENI with them.
+func TestThePoolGivesPrefixesBack(t *testing.T) {
+	t.Parallel()
+	n := up(t, clouds.AWS(), clouds.AWS().Small, "10.0.0.0/24")
+	conf := byPrefixes(map[string]any{"cooldown": "0s", "eniIdle": "0s", "warm": map[string]int{"max": 1}})
+	warmTo(t, n, 90, nil)
+	n.Add("c1", conf)
+	n.Del("warm", conf)
+	n.Eventually("one prefix is left, on one ENI", func(_ int, enis []vpcsim.ENI) bool {
+		return len(enis) == 1 && len(enis[0].Prefixes) == 1
+	})
+	settled(t, n)
 }
 
 // An ENI that is full of prefixes gives way to a new one, which is made with its prefixes.
