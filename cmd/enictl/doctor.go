@@ -133,7 +133,9 @@ func (c *checkup) kernel(ctx context.Context, net *network) (links []eniLink, er
 	}
 	wanted := layout.State{}
 	if len(s.enis) > 0 { // before, nothing has been set up
-		wanted = layout.Forwarding()
+		if wanted, err = host.Forwarding(s.ipv6()); err != nil {
+			return nil, err
+		}
 	}
 	for _, e := range s.enis {
 		link, err := host.ENILink(e)

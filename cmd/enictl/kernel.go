@@ -50,7 +50,8 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	if len(s.enis) == 0 {
 		return nil
 	}
-	errs := []error{k.compare("the host", layout.Forwarding(), func() error { return k.host.Apply(layout.Forwarding()) })}
+	forwarding, err := k.host.Forwarding(s.ipv6())
+	errs := []error{err, k.compare("the host", forwarding, func() error { return k.host.Apply(forwarding) })}
 	for _, e := range s.enis {
 		errs = append(errs, k.healENI(e))
 	}
@@ -134,10 +135,11 @@ func (k *healer) healAttachment(s *snapshot, a store.Address, veth netstate.Link
 		return k.host.Apply(state)
 	})
 	primary, known := s.eni(s.node.PrimaryENI)
-	if err != nil || k.dry && k.changed > before || !known || !primary.PrimaryIP.IsValid() {
+	node := primary.OwnIP(a.IP)
+	if err != nil || k.dry && k.changed > before || !known || !node.IsValid() {
 		return err
 	}
-	return k.healSource(what, want, primary.PrimaryIP)
+	return k.healSource(what, want, node)
 }
 
 // healSource makes the node's address the source of what the host sends to the container.

@@ -64,6 +64,11 @@ func (s *snapshot) eni(id string) (store.ENI, bool) {
 	return s.enis[i], true
 }
 
+// ipv6 says whether a container has an IPv6 address.
+func (s *snapshot) ipv6() bool {
+	return slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return a.IP.Is6() })
+}
+
 // assigned returns the addresses that have an owner.
 func (s *snapshot) assigned() []store.Address {
 	var owned []store.Address

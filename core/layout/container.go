@@ -3,6 +3,7 @@ package layout
 import (
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // Attachment is a container's attachment, as far as the kernel's state depends on it.
@@ -31,6 +32,9 @@ type Address struct {
 // OnHost returns what the host holds for a container (recipes 3.2 and 4.2). The veth has no address: it would be the
 // source of all that the host sends to the container. It answers ARP for the gateway instead, because the container's
 // permanent neighbour is lost when a chained plugin changes its MAC; without delay, which is up to 0.8 s otherwise.
+//
+// For IPv6 the veth holds the gateway's address, and no other that the kernel would make: one of its own would be tentative
+// for a second, in which the host could ask nobody for the container's MAC (RFC 4862, section 5.4).
 func OnHost(c Attachment) State {
 	s := State{
 		Sysctls: []Sysctl{
@@ -38,6 +42,15 @@ func OnHost(c Attachment) State {
 			{Key: "net/ipv4/neigh/" + c.Veth.Name + "/proxy_delay", Value: "0"},
 		},
 		Links: []Link{{Device: c.Veth}},
+	}
+	if c.has6() {
+		conf := "net/ipv6/conf/" + c.Veth.Name
+		s.Sysctls = append(s.Sysctls,
+			Sysctl{Key: conf + "/disable_ipv6", Value: "0"},
+			Sysctl{Key: conf + "/accept_ra", Value: "0"},
+			Sysctl{Key: conf + "/addr_gen_mode", Value: "1"}, // none
+		)
+		s.Addrs = []Addr{{Dev: c.Veth, Prefix: netip.PrefixFrom(Gateway6(), 64)}}
 	}
 	for _, a := range c.Addresses {
 		s.Routes = append(s.Routes, Route{Dst: Host(a.IP), Dev: c.Veth, Table: TableMain, Src: a.Src})
@@ -63,18 +76,47 @@ func Inside(c Attachment) State {
 	for _, a := range c.Addresses {
 		s.Addrs = append(s.Addrs, Addr{Dev: c.Interface, Prefix: Host(a.IP)})
 	}
-	if len(c.Addresses) == 0 {
-		return s
-	}
-	gw := Gateway4()
-	s.Neighs = []Neigh{{Dev: c.Interface, IP: gw, MAC: c.VethMAC}}
-	s.Routes = []Route{
-		{Dst: Host(gw), Dev: c.Interface, Table: c.tableInside()},
-		{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: c.tableInside()},
+	for _, gw := range c.gateways() {
+		s.Neighs = append(s.Neighs, Neigh{Dev: c.Interface, IP: gw, MAC: c.VethMAC})
+		s.Routes = append(s.Routes,
+			Route{Dst: Host(gw), Dev: c.Interface, Table: c.tableInside()},
+			Route{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: c.tableInside()})
 	}
 	s.Rules = RulesInside(c)
 	return s
 }
+
+// SysctlsInside returns what the container's own settings must be before Inside: runtimes switch IPv6 off in a namespace,
+// and a container asks no router, because the host is the only one.
+func SysctlsInside(c Attachment) []Sysctl {
+	if !c.has6() {
+		return nil
+	}
+	conf := "net/ipv6/conf/" + c.Interface.Name
+	return []Sysctl{{Key: conf + "/disable_ipv6", Value: "0"}, {Key: conf + "/accept_ra", Value: "0"}}
+}
+
+// Gateways returns the next hop of each family that is among a container's addresses, in their order.
+func Gateways(ips []netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, ip := range ips {
+		if gw := GatewayOf(ip); !slices.Contains(out, gw) {
+			out = append(out, gw)
+		}
+	}
+	return out
+}
+
+// gateways is Gateways of the attachment's addresses.
+func (c Attachment) gateways() []netip.Addr {
+	ips := make([]netip.Addr, 0, len(c.Addresses))
+	for _, a := range c.Addresses {
+		ips = append(ips, a.IP)
+	}
+	return Gateways(ips)
+}
+
+func (c Attachment) has6() bool { return slices.Contains(c.gateways(), Gateway6()) }
 
 // tableInside returns the table of the container that has the routes by its interface. The interface's index lives as
 // long as the attachment.
@@ -95,16 +137,18 @@ func RulesInside(c Attachment) []Rule {
 	for _, a := range c.Addresses {
 		rules = append(rules, Rule{Pref: PrefFromContainer, From: Host(a.IP), Table: c.tableInside()})
 	}
-	return append(rules, Rule{Pref: PrefFromContainer, Out: c.Interface.Name, Table: c.tableInside()})
+	for _, gw := range c.gateways() {
+		rules = append(rules, Rule{Pref: PrefFromContainer, Out: c.Interface.Name, Table: c.tableInside(), IPv6: gw.Is6()})
+	}
+	return rules
 }
 
 // ToDestinations returns the container's routes to Destinations. They come after Inside: the kernel asks how it gets to
 // the next hop by the interface, which Inside's rules answer.
 func ToDestinations(c Attachment) State {
-	gw := Gateway4()
 	var s State
 	for _, dst := range c.Destinations {
-		s.Routes = append(s.Routes, Route{Dst: dst, Via: gw, Dev: c.Interface, Table: TableMain})
+		s.Routes = append(s.Routes, Route{Dst: dst, Via: GatewayOf(dst.Addr()), Dev: c.Interface, Table: TableMain})
 	}
 	return s
 }
@@ -112,7 +156,7 @@ func ToDestinations(c Attachment) State {
 // Reach returns the questions that show that Inside's routes work for packets from ip, in whatever table they are:
 // chained sbr moves them out of main.
 func Reach(c Attachment, ip netip.Addr) []Lookup {
-	gw := Gateway4()
+	gw := GatewayOf(ip)
 	return []Lookup{
 		{From: ip, To: gw, Want: Route{Dst: Host(gw), Dev: c.Interface}},
 		{From: ip, To: Elsewhere(ip), Want: Route{Dst: Default(gw), Via: gw, Dev: c.Interface}},

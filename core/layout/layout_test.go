@@ -60,6 +60,35 @@ func TestENI(t *testing.T) {
 			`,
 		},
 		{
+			name: "with IPv6, and an address of its own",
+			eni: store.ENI{
+				Table:     2,
+				Subnet:    netip.MustParsePrefix("10.19.16.0/20"),
+				Gateway:   netip.MustParseAddr("10.19.16.1"),
+				PrimaryIP: netip.MustParseAddr("10.19.16.17"),
+				Subnet6:   netip.MustParsePrefix("2001:db8:1:10::/64"),
+				Gateway6:  netip.MustParseAddr("fe80:ec2::1"), PrimaryIP6: netip.MustParseAddr("2001:db8:1:10::17"),
+			},
+			want: `
+				sysctl net/ipv4/conf/eth1/rp_filter=2
+				sysctl net/ipv6/conf/eth1/disable_ipv6=0
+				sysctl net/ipv6/conf/eth1/accept_ra=0
+				link eth1 up
+				addr 10.19.16.17/32 dev eth1 alone
+				addr 2001:db8:1:10::17/128 dev eth1 alone
+				route 10.19.16.17 dev eth1 scope link
+				route 10.19.16.1 dev eth1 table 2 scope link
+				route default via 10.19.16.1 dev eth1 table 2
+				route default via fe80:ec2::1 dev eth1 table 2
+				no route 10.19.16.0/20 dev eth1 scope link
+				no route 2001:db8:1:10::/64 dev eth1
+				rule 512: from all to 2001:db8:1:10::17 lookup main
+				rule 1536: from 2001:db8:1:10::17 lookup 2
+				rule 512: from all to 10.19.16.17 lookup main
+				rule 1536: from 10.19.16.17 lookup 2
+			`,
+		},
+		{
 			name: "the primary ENI is the host's own",
 			eni: store.ENI{
 				Primary: true, Table: layout.TableMain, MTU: 9001,
@@ -167,6 +196,37 @@ func TestContainer(t *testing.T) {
 				route default via 169.254.1.1 dev eth0 table 10003
 				rule 1536: from 10.19.16.6 lookup 10003
 				rule 1536: from all oif eth0 lookup 10003
+			`,
+		},
+		{
+			name:       "of two families",
+			attachment: attached(layout.Address{IP: ip, Table: 2}, layout.Address{IP: netip.MustParseAddr("2001:db8::6"), Table: 2}),
+			host: `
+				sysctl net/ipv4/conf/pod0/proxy_arp=1
+				sysctl net/ipv4/neigh/pod0/proxy_delay=0
+				sysctl net/ipv6/conf/pod0/disable_ipv6=0
+				sysctl net/ipv6/conf/pod0/accept_ra=0
+				sysctl net/ipv6/conf/pod0/addr_gen_mode=1
+				link pod0 up
+				addr fe80::1/64 dev pod0
+				route 10.19.16.6 dev pod0 scope link
+				route 2001:db8::6 dev pod0
+				rule 512: from all to 10.19.16.6 lookup main
+				rule 1536: from 10.19.16.6 lookup 2
+				rule 512: from all to 2001:db8::6 lookup main
+				rule 1536: from 2001:db8::6 lookup 2
+			`,
+			inside: `
+				link lo up
+				link eth0 up
+				addr 10.19.16.6/32 dev eth0
+				addr 2001:db8::6/128 dev eth0
+				neigh 169.254.1.1 dev eth0 lladdr fa:e4:56:6f:92:8d PERMANENT
+				neigh fe80::1 dev eth0 lladdr fa:e4:56:6f:92:8d PERMANENT
+				route 169.254.1.1 dev eth0 scope link
+				route default via 169.254.1.1 dev eth0
+				route fe80::1 dev eth0
+				route default via fe80::1 dev eth0
 			`,
 		},
 		{

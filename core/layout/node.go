@@ -11,6 +11,18 @@ func Forwarding() State {
 	return State{Sysctls: []Sysctl{{Key: "net/ipv4/ip_forward", Value: "1"}}}
 }
 
+// Forwarding6 returns what a node needs for containers with IPv6 addresses. A host that forwards forgets the default route
+// that a router advertised to it, unless it is told to listen all the same (accept_ra 2, Documentation/networking/
+// ip-sysctl.rst): uplinks are those that may have learnt theirs so.
+func Forwarding6(uplinks ...Device) State {
+	var s State
+	for _, dev := range uplinks {
+		s.Sysctls = append(s.Sysctls, Sysctl{Key: "net/ipv6/conf/" + dev.Name + "/accept_ra", Value: "2", Over: "1"})
+	}
+	s.Sysctls = append(s.Sysctls, Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"})
+	return s
+}
+
 // Node returns what a node needs once: forwarding, and loose reverse path filtering on the primary interface, by which
 // the internet's replies to containers of other ENIs come in.
 func Node(primary Device) State {
@@ -28,7 +40,7 @@ func ENI(eni store.ENI, dev Device) State {
 		return State{Sysctls: []Sysctl{looseReversePath(dev)}}
 	}
 	self := Host(eni.PrimaryIP)
-	return State{
+	s := State{
 		Sysctls: []Sysctl{looseReversePath(dev)},
 		Links:   []Link{{Device: dev, MTU: eni.MTU}},
 		Addrs:   []Addr{{Dev: dev, Prefix: self, Sole: true}},
@@ -45,6 +57,29 @@ func ENI(eni store.ENI, dev Device) State {
 			{Pref: PrefFromContainer, From: self, Table: eni.Table},
 		},
 	}
+	if eni.Gateway6.IsValid() {
+		s.add6(eni, dev)
+	}
+	return s
+}
+
+// add6 adds what the ENI needs for IPv6. It is no uplink of the host's: what a router advertises there is not listened to.
+func (s *State) add6(eni store.ENI, dev Device) {
+	conf := "net/ipv6/conf/" + dev.Name
+	s.Sysctls = append(s.Sysctls, Sysctl{Key: conf + "/disable_ipv6", Value: "0"}, Sysctl{Key: conf + "/accept_ra", Value: "0"})
+	s.Routes = append(s.Routes, defaultOf6(eni, dev))
+	if eni.Subnet6.IsValid() {
+		s.Absent = append(s.Absent, Route{Dst: eni.Subnet6.Masked(), Dev: dev, Table: TableMain})
+	}
+	if !eni.PrimaryIP6.IsValid() {
+		return
+	}
+	self := Host(eni.PrimaryIP6)
+	s.Addrs = append(s.Addrs, Addr{Dev: dev, Prefix: self, Sole: true})
+	s.Rules = append([]Rule{
+		{Pref: PrefToContainer, To: self, Table: TableMain},
+		{Pref: PrefFromContainer, From: self, Table: eni.Table},
+	}, s.Rules...)
 }
 
 // Ready returns the one question whose answer shows that ENI was applied and has not been damaged since.
@@ -52,8 +87,11 @@ func Ready(eni store.ENI, dev Device) Lookup {
 	return Lookup{From: eni.PrimaryIP, To: Elsewhere(eni.PrimaryIP), Want: defaultOf(eni, dev)}
 }
 
-// MarkRule returns the rule by which traffic that carries our mark leaves by the primary ENI.
+// MarkRule returns the rule by which IPv4 traffic that carries our mark leaves by the primary ENI.
 func MarkRule() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain} }
+
+// MarkRule6 is IPv6's.
+func MarkRule6() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain, IPv6: true} }
 
 // Elsewhere returns an address of ip's family that only a default route reaches: of RFC 5737's TEST-NET-1, or of
 // RFC 3849's documentation prefix.
@@ -62,6 +100,19 @@ func Elsewhere(ip netip.Addr) netip.Addr {
 		return netip.AddrFrom4([4]byte{192, 0, 2, 1})
 	}
 	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: 1})
+}
+
+// Ready6 returns the route of the ENI's table that shows the same for IPv6, of which an ENI need not have an address that
+// could be asked for; it is zero where the ENI has no IPv6.
+func Ready6(eni store.ENI, dev Device) Route {
+	if !eni.Gateway6.IsValid() {
+		return Route{}
+	}
+	return defaultOf6(eni, dev)
+}
+
+func defaultOf6(eni store.ENI, dev Device) Route {
+	return Route{Dst: Default(eni.Gateway6), Via: eni.Gateway6, Dev: dev, Table: eni.Table}
 }
 
 func defaultOf(eni store.ENI, dev Device) Route {

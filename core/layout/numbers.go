@@ -32,6 +32,18 @@ const (
 	VethPrefix = "pod"
 )
 
-// Gateway4 is every container's next hop: a link-local address that no interface holds (amazon-vpc-cni-k8s, Calico and
+// Gateway6 is every container's next hop for IPv6. The host's veths hold it: a link-local address is of one link alone, and
+// so the kernel answers for it, and asks from it, with no setting that proxies.
+func Gateway6() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 1}) }
+
+// GatewayOf returns the next hop of a container's packets of the address' family.
+func GatewayOf(ip netip.Addr) netip.Addr {
+	if ip.Is4() {
+		return Gateway4()
+	}
+	return Gateway6()
+}
+
+// Gateway4 is every container's next hop for IPv4: a link-local address that no interface holds (amazon-vpc-cni-k8s, Calico and
 // Terway do the same); the host's veth answers for it.
 func Gateway4() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 1, 1}) }

@@ -36,7 +36,12 @@ type State struct {
 type Sysctl struct {
 	Key   string
 	Value string
+	// Over, where it is not empty, is the only value that is replaced; any other is somebody's choice, and will do.
+	Over string
 }
+
+// Lacks says whether what the kernel has is to be replaced.
+func (s Sysctl) Lacks(has string) bool { return has != s.Value && (s.Over == "" || has == s.Over) }
 
 // Link is a link that is up. An MTU of 0 leaves the link's own.
 type Link struct {
@@ -78,7 +83,12 @@ type Rule struct {
 	Mark  uint32
 	Out   string
 	Table int
+	// IPv6 is the family of a rule with neither From nor To, which tell it otherwise.
+	IPv6 bool
 }
+
+// Is6 says whether a rule is one of IPv6's.
+func (r Rule) Is6() bool { return r.IPv6 || r.From.Addr().Is6() || r.To.Addr().Is6() }
 
 // Lookup is a question to the kernel's routing, "which route takes a packet from From to To", and the answer wanted. A
 // Want.Table of 0 accepts any table. From may be the zero Addr.
@@ -159,7 +169,7 @@ func (r Route) String() string {
 	if r.Table != TableMain && r.Table != 0 {
 		fmt.Fprintf(&b, " table %d", r.Table)
 	}
-	if !r.Via.IsValid() {
+	if !r.Via.IsValid() && r.Dst.Addr().Is4() { // IPv6 has no scopes
 		b.WriteString(" scope link")
 	}
 	if r.Src.IsValid() {

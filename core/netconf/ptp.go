@@ -68,8 +68,8 @@ func (p *PTP) Destinations() ([]netip.Prefix, error) {
 	var to []netip.Prefix
 	for _, r := range p.Routes {
 		dst, err := netip.ParsePrefix(r.Dst)
-		if err != nil || dst != dst.Masked() || !dst.Addr().Is4() {
-			return nil, fmt.Errorf(`"routes" has "dst" %q: it must be an IPv4 network, such as 10.0.0.0/8`, r.Dst)
+		if err != nil || dst != dst.Masked() {
+			return nil, fmt.Errorf(`"routes" has "dst" %q: it must be a network, such as 10.0.0.0/8`, r.Dst)
 		}
 		if dst.Bits() == 0 {
 			return nil, fmt.Errorf(`"routes" has "dst" %q: the default route is "defaultRoute"'s`, r.Dst)

@@ -134,15 +134,12 @@ func kernelRule(r layout.Rule) *netlink.Rule {
 	k := netlink.NewRule()
 	k.Priority = r.Pref
 	k.Family = netlink.FAMILY_V4
+	if r.Is6() {
+		k.Family = netlink.FAMILY_V6
+	}
 	k.Table = r.Table
 	k.Protocol = layout.Protocol
 	k.Src, k.Dst, k.OifName = ipNet(r.From), ipNet(r.To), r.Out
-	if r.From.IsValid() {
-		k.Family = family(r.From.Addr())
-	}
-	if r.To.IsValid() {
-		k.Family = family(r.To.Addr())
-	}
 	if r.Mark != 0 {
 		k.Mark = r.Mark
 		k.Mask = &r.Mark
@@ -154,7 +151,7 @@ func kernelRule(r layout.Rule) *netlink.Rule {
 // (Documentation/networking/ip-sysctl.rst).
 func setSysctl(s layout.Sysctl) error {
 	value, err := Sysctl(s.Key)
-	if err != nil || value == s.Value {
+	if err != nil || !s.Lacks(value) {
 		return err
 	}
 	return os.WriteFile(sysctlPath(s.Key), []byte(s.Value), 0)

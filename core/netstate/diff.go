@@ -82,7 +82,7 @@ func diffSysctl(s layout.Sysctl) (string, error) {
 		return fmt.Sprintf("sysctl %s is missing", s.Key), nil
 	case err != nil:
 		return "", err
-	case got != s.Value:
+	case s.Lacks(got):
 		return fmt.Sprintf("sysctl %s is %s, not %s", s.Key, got, s.Value), nil
 	}
 	return "", nil

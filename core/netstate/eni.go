@@ -2,10 +2,29 @@ package netstate
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/store"
 )
+
+// Forwarding returns what the host needs to forward for its containers, and with ipv6 for those that have IPv6 addresses: its
+// uplink is then that of its default route.
+func (h *Handle) Forwarding(ipv6 bool) (layout.State, error) {
+	s := layout.Forwarding()
+	if !ipv6 {
+		return s, nil
+	}
+	var uplinks []layout.Device
+	route, found, err := h.RouteTo(layout.Elsewhere(netip.IPv6Unspecified()))
+	if err == nil && found && route.Dev.Index != 0 {
+		var link Link
+		link, err = h.LinkByIndex(route.Dev.Index)
+		uplinks = append(uplinks, link.Device)
+	}
+	s.Sysctls = append(s.Sysctls, layout.Forwarding6(uplinks...).Sysctls...)
+	return s, err
+}
 
 // PrepareENI brings the ENI's link, its table and its rules to what layout.ENI says, and returns the link. Where that
 // was done before, two questions to the kernel and one read show it, with no dump. It may run in many processes at once.
@@ -58,5 +77,8 @@ func (h *Handle) isReady(eni store.ENI, link Link) (bool, error) {
 		return false, nil
 	}
 	d, err := h.DiffLookup(layout.Ready(eni, link.Device))
+	if r := layout.Ready6(eni, link.Device); d == "" && err == nil && r.Dst.IsValid() {
+		d, err = h.diffRoute(r)
+	}
 	return d == "", err
 }

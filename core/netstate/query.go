@@ -19,17 +19,21 @@ type Rule struct {
 	Plain bool
 }
 
-// Rules returns all IPv4 rules, in the order in which the kernel tries them.
+// Rules returns all rules of IPv4 and IPv6, those of each family in the order in which the kernel tries them.
 func (h *Handle) Rules() ([]Rule, error) {
-	all, err := dump("rules", func() ([]netlink.Rule, error) { return h.nl.RuleList(netlink.FAMILY_V4) })
+	all, err := dump("rules", func() ([]netlink.Rule, error) { return h.nl.RuleList(netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}
 	rules := make([]Rule, 0, len(all))
 	for _, k := range all {
+		if k.Family != netlink.FAMILY_V4 && k.Family != netlink.FAMILY_V6 { // multicast routing has rules too
+			continue
+		}
 		rules = append(rules, Rule{
 			Rule: layout.Rule{
 				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Out: k.OifName, Table: k.Table,
+				IPv6: k.Family == netlink.FAMILY_V6,
 			},
 			Ours:  k.Protocol == layout.Protocol,
 			Plain: plain(k),
@@ -46,7 +50,7 @@ func plain(k netlink.Rule) bool {
 }
 
 func sameSelector(a, b layout.Rule) bool {
-	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.Out == b.Out
+	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.Out == b.Out && a.Is6() == b.Is6()
 }
 
 // RouteTo returns the route that the kernel finds for a packet of the host's own to the address, as it stands in its
@@ -96,7 +100,7 @@ func (h *Handle) lookup(l layout.Lookup, match bool) (layout.Route, bool, error)
 
 // unreachable says whether a lookup's error is an answer: no route, or a source address that is not the host's.
 func unreachable(err error) bool {
-	for _, errno := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL, unix.ENOENT, unix.ENODEV} {
+	for _, errno := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP} {
 		if errors.Is(err, errno) {
 			return true
 		}
@@ -119,17 +123,19 @@ func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
 
 // HostRoutes returns the single addresses that main routes by the device: what a host veth leads to.
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
-	routes, err := h.routes(layout.TableMain, dev, netlink.FAMILY_V4)
-	if gone(err) { // the device has gone since it was found, and its routes with it
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var ips []netip.Addr
-	for _, r := range routes {
-		if p := routePrefix(r); p.IsSingleIP() {
-			ips = append(ips, p.Addr())
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := h.routes(layout.TableMain, dev, family)
+		if gone(err) { // the device has gone since it was found, and its routes with it
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			if p := routePrefix(r); p.IsSingleIP() {
+				ips = append(ips, p.Addr())
+			}
 		}
 	}
 	return ips, nil

@@ -1,5 +1,5 @@
 // Package sandbox opens a container's network namespace by the path in CNI_NETNS. It tells a namespace that is gone,
-// which is nothing unusual in a DEL, from one that cannot be opened. It never enters one.
+// which is nothing unusual in a DEL, from one that cannot be opened. It enters one for what only /proc can set.
 package sandbox
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,6 +78,20 @@ func (n *Netns) Close() error {
 		return nil
 	}
 	return n.file.Close()
+}
+
+// Do runs f in the namespace, on a thread of its own that ends with it.
+func (n *Netns) Do(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: no other goroutine may find itself there
+		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter network namespace %s: %w", n.file.Name(), err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
 }
 
 // IsOurs says whether the namespace is the one that the calling thread is in.

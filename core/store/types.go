@@ -66,6 +66,10 @@ type ENI struct {
 	Limit       int          `json:"limit,omitempty"`   // addresses or prefixes it may hold, the primary address counted; 0 is unknown
 	IfIndex     int          `json:"ifindex,omitempty"` // where the link was last seen: a hint, to be verified by MAC
 	SubnetID    string       `json:"subnetID,omitempty"`
+	// Subnet6, Gateway6 and PrimaryIP6 are those of IPv6, and PrimaryIP6 the host's own; zero where there is none.
+	Subnet6    netip.Prefix `json:"subnet6,omitzero"`
+	Gateway6   netip.Addr   `json:"gateway6,omitzero"`
+	PrimaryIP6 netip.Addr   `json:"primaryIP6,omitzero"`
 	// Ours says that we made it: it has our tags, and may be deleted when it is empty.
 	Ours bool `json:"ours,omitempty"`
 	// Lost says that the API last did not list it among the instance's: others detached or deleted it. It is kept for the
@@ -73,6 +77,14 @@ type ENI struct {
 	Lost bool `json:"lost,omitempty"`
 	// Draining says that an operator wants it empty: no container gets an address of it any more.
 	Draining bool `json:"draining,omitempty"`
+}
+
+// OwnIP returns the ENI's own address of the family of ip, which may be none.
+func (e ENI) OwnIP(ip netip.Addr) netip.Addr {
+	if ip.Is4() {
+		return e.PrimaryIP
+	}
+	return e.PrimaryIP6
 }
 
 // Node is what the cloud says of this machine.

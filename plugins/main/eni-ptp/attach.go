@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -61,7 +62,11 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err := c.refuseInUse(given, ends); err != nil {
 		return nil, err
 	}
-	w.add(granted)
+	if slices.ContainsFunc(given, netip.Addr.Is6) && c.conf.MTU != 0 && c.conf.MTU < minMTU6 {
+		return nil, cnierr.New(cnierr.Config, fmt.Errorf(`"mtu" is %d, and IPAM gave an IPv6 address`, c.conf.MTU),
+			fmt.Sprintf("IPv6 needs %d (RFC 8200, section 5)", minMTU6))
+	}
+	w.add(granted, given)
 	if err := c.refuseTaken(inside, w, ends.peer); err != nil {
 		return nil, err
 	}
@@ -79,13 +84,16 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 			return nil, err
 		}
 	}
-	if err := c.wire(inside, ends, place, w); err != nil {
+	if err := c.wire(inside, ns, ends, place, w); err != nil {
 		return nil, err
 	}
 	ok = true
 	c.log.Info("attached", "addresses", ips, "veth", c.names.Veth, "again", ends.old)
 	return c.result(granted, ips, ends, w), nil
 }
+
+// minMTU6 is the least MTU of a link with IPv6 (RFC 8200, section 5): the kernel has no IPv6 on one below it.
+const minMTU6 = 1280
 
 // earlierPair looks for what an earlier ADD left: its pair is used again, a veth whose peer is elsewhere removed. An
 // interface that is not ours is another's.
@@ -153,9 +161,8 @@ func containerAddresses(granted *types100.Result) ([]netip.Addr, error) {
 			return nil, cnierr.New(cnierr.Config, errors.New("IPAM gave an address that is null"), "")
 		}
 		a, ok := netip.AddrFromSlice(ip.Address.IP)
-		if a = a.Unmap(); !ok || !a.Is4() {
-			return nil, cnierr.New(cnierr.Config, fmt.Errorf("IPAM gave the address %s", ip.Address.IP),
-				"eni-ptp does IPv4 alone so far")
+		if a = a.Unmap(); !ok || !a.IsGlobalUnicast() {
+			return nil, cnierr.New(cnierr.Config, fmt.Errorf("IPAM gave the address %s", ip.Address.IP), "no container can have it")
 		}
 		ips = append(ips, a)
 	}
@@ -220,7 +227,7 @@ func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.Hard
 // wire brings both namespaces to what layout says, all of it after both ends are up. A new attachment first takes away
 // the rules that an earlier owner of its addresses may have left; an old one, which may carry traffic, only those that
 // differ.
-func (c *call) wire(inside *netstate.Handle, ends pair, place placement, w ways) error {
+func (c *call) wire(inside *netstate.Handle, ns *sandbox.Netns, ends pair, place placement, w ways) error {
 	lo, err := inside.LinkByName("lo")
 	if err != nil {
 		return err
@@ -241,17 +248,22 @@ func (c *call) wire(inside *netstate.Handle, ends pair, place placement, w ways)
 	if err := c.host.Apply(layout.State{Sysctls: onHost.Sysctls, Links: onHost.Links}); err != nil {
 		return err
 	}
-	if err := c.wireInside(inside, a, ends.old); err != nil {
+	if err := c.wireInside(inside, ns, a, ends.old); err != nil {
 		return fmt.Errorf("in the container: %w", err)
 	}
 	if err := c.host.Apply(onHost); err != nil {
 		return err
 	}
-	return c.setSource(a, place.node)
+	return c.setSource(a, place)
 }
 
 // wireInside brings the container to what layout says.
-func (c *call) wireInside(inside *netstate.Handle, a layout.Attachment, old bool) (err error) {
+func (c *call) wireInside(inside *netstate.Handle, ns *sandbox.Netns, a layout.Attachment, old bool) (err error) {
+	if settings := layout.SysctlsInside(a); len(settings) > 0 {
+		if err := ns.Do(func() error { return inside.Apply(layout.State{Sysctls: settings}) }); err != nil {
+			return err
+		}
+	}
 	rules := layout.RulesInside(a)
 	switch {
 	case len(rules) == 0:
@@ -271,11 +283,12 @@ func (c *call) wireInside(inside *netstate.Handle, a layout.Attachment, old bool
 
 // setSource makes the node's address the source of what the host sends to the container, where the kernel would choose
 // another: kubelet's probes, to which NetworkPolicy and the container's replies refer.
-func (c *call) setSource(a layout.Attachment, node netip.Addr) error {
-	if !node.IsValid() {
-		return nil
-	}
+func (c *call) setSource(a layout.Attachment, place placement) error {
 	for i, address := range a.Addresses {
+		node := place.primary.OwnIP(address.IP)
+		if !node.IsValid() {
+			continue
+		}
 		got, err := c.host.SourceTo(address.IP)
 		if err != nil {
 			return err
@@ -314,7 +327,6 @@ func (c *call) undo(inside *netstate.Handle, ips []netip.Addr) error {
 
 // result says what was made: the host's end, the container's, each address as the container has it, and its routes in main.
 func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair, w ways) *types100.Result {
-	gw := layout.Gateway4()
 	r := &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
 		Interfaces: []*types100.Interface{
@@ -323,21 +335,22 @@ func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair, w w
 		},
 		DNS: granted.DNS,
 	}
-	if !w.beside {
-		r.Routes = []*types.Route{
-			{Dst: netconf.IPNet(layout.Default(gw)), GW: gw.AsSlice()},
-			{Dst: netconf.IPNet(layout.Host(gw))},
+	for _, gw := range layout.Gateways(ips) {
+		if w.beside {
+			break
 		}
+		r.Routes = append(r.Routes,
+			&types.Route{Dst: netconf.IPNet(layout.Default(gw)), GW: gw.AsSlice()}, &types.Route{Dst: netconf.IPNet(layout.Host(gw))})
 	}
 	for _, dst := range w.to {
-		r.Routes = append(r.Routes, &types.Route{Dst: netconf.IPNet(dst), GW: gw.AsSlice()})
+		r.Routes = append(r.Routes, &types.Route{Dst: netconf.IPNet(dst), GW: layout.GatewayOf(dst.Addr()).AsSlice()})
 	}
 	if !c.conf.DNS.IsEmpty() {
 		r.DNS = c.conf.DNS
 	}
 	for _, ip := range ips {
 		r.IPs = append(r.IPs, &types100.IPConfig{
-			Interface: types100.Int(1), Address: netconf.IPNet(layout.Host(ip)), Gateway: gw.AsSlice(),
+			Interface: types100.Int(1), Address: netconf.IPNet(layout.Host(ip)), Gateway: layout.GatewayOf(ip).AsSlice(),
 		})
 	}
 	return r

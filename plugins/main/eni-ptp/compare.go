@@ -81,7 +81,11 @@ func (c *call) findPair(inside *netstate.Handle, ns *sandbox.Netns) (a layout.At
 
 // compareHost compares forwarding and the ENIs.
 func (c *call) compareHost(p placement) (string, error) {
-	if d, err := c.host.Diff(layout.Forwarding()); d != "" || err != nil {
+	forwarding, err := c.host.Forwarding(p.has6())
+	if err != nil {
+		return "", err
+	}
+	if d, err := c.host.Diff(forwarding); d != "" || err != nil {
 		return d, err
 	}
 	for _, eni := range p.enis {
@@ -101,10 +105,11 @@ func (c *call) compareHost(p placement) (string, error) {
 
 func (c *call) compareSource(p placement) (string, error) {
 	for _, a := range p.addresses {
-		if !p.node.IsValid() {
-			break
+		node := p.primary.OwnIP(a.IP)
+		if !node.IsValid() {
+			continue
 		}
-		if d, err := c.host.DiffSource(a.IP, p.node); d != "" || err != nil {
+		if d, err := c.host.DiffSource(a.IP, node); d != "" || err != nil {
 			return d, err
 		}
 	}

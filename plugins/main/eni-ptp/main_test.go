@@ -105,6 +105,7 @@ type request struct {
 		ENI     string `json:"eni"`
 		Fail    string `json:"fail"`
 		Address string `json:"address"` // given whatever the store says
+		Second  string `json:"second"`  // given beside it
 		Wait    string `json:"wait"`    // a FIFO, from which a byte is read before an address is taken
 		Die     bool   `json:"die"`     // once the address is taken, without a word
 		Garble  bool   `json:"garble"`  // the result
@@ -141,12 +142,13 @@ func standInAdd(r request, args *skel.CmdArgs) error {
 		fmt.Println("garbage")
 		return nil
 	}
-	addr := netip.MustParseAddr(ip)
-	return types.PrintResult(&types100.Result{
-		CNIVersion: types100.ImplementedSpecVersion,
-		IPs:        []*types100.IPConfig{{Address: netconf.IPNet(layout.Host(addr))}},
-		DNS:        types.DNS{Nameservers: []string{"10.19.0.2"}},
-	}, r.CNIVersion)
+	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion, DNS: types.DNS{Nameservers: []string{"10.19.0.2"}}}
+	for _, given := range []string{ip, r.IPAM.Second} {
+		if given != "" {
+			result.IPs = append(result.IPs, &types100.IPConfig{Address: netconf.IPNet(layout.Host(netip.MustParseAddr(given)))})
+		}
+	}
+	return types.PrintResult(result, r.CNIVersion)
 }
 
 func standInDel(r request, args *skel.CmdArgs) error {

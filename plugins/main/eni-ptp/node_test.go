@@ -183,12 +183,17 @@ func up(name string, addresses ...string) error {
 
 func sysctl(key, value string) error { return os.WriteFile("/proc/sys/net/"+key, []byte(value), 0) }
 
-// rules lists the namespace's rules as ip does, without the kernel's own three.
+// rules lists the namespace's IPv4 rules as ip does, without the kernel's own three.
 func rules(t testing.TB, ns *nstest.NS) []string {
+	t.Helper()
+	return rulesOf(t, ns, netlink.FAMILY_V4)
+}
+
+func rulesOf(t testing.TB, ns *nstest.NS, family int) []string {
 	t.Helper()
 	var out []string
 	ns.Do(func() error {
-		all, err := netlink.RuleList(netlink.FAMILY_V4)
+		all, err := netlink.RuleList(family)
 		for _, k := range all {
 			r := layout.Rule{Pref: k.Priority, Mark: k.Mark, Out: k.OifName, Table: k.Table, From: parsed(k.Src), To: parsed(k.Dst)}
 			if r.Pref != 0 && r.Pref < 32766 {
@@ -279,11 +284,15 @@ const pingWait = 3 * time.Second
 // resend is how long a request is given before it is sent again.
 const resend = 200 * time.Millisecond
 
-// ping sends an echo request from the namespace and returns the TTL of the reply, whose hops it so tells.
+// ping sends an echo request from the namespace and returns the TTL of the reply, whose hops it so tells; of IPv4 alone.
 func ping(t testing.TB, ns *nstest.NS, from, to string) (ttl int, err error) {
 	t.Helper()
 	ns.Do(func() error {
-		ttl, err = echo(from, to)
+		if netip.MustParseAddr(to).Is6() {
+			err = echo6(from, to)
+		} else {
+			ttl, err = echo(from, to)
+		}
 		if err != nil {
 			err = fmt.Errorf("ping %s from %q: %w", to, from, err)
 		}

@@ -19,9 +19,12 @@ type placement struct {
 	addresses []layout.Address
 	// enis are those that own the addresses, and the primary one; none where the addresses are another IPAM's.
 	enis []store.ENI
-	// node is the primary ENI's address, the source of what the host sends to its containers; it may be the zero Addr.
-	node netip.Addr
+	// primary has the node's addresses, the source of what the host sends to its containers; it may be the zero ENI.
+	primary store.ENI
 }
+
+// has6 says whether one of the container's addresses is of IPv6.
+func (p placement) has6() bool { return slices.ContainsFunc(p.ips(), netip.Addr.Is6) }
 
 func (p placement) ips() []netip.Addr {
 	var ips []netip.Addr
@@ -67,7 +70,7 @@ func (p *placement) addPrimary(tx *store.Tx) error {
 		return err
 	}
 	p.enis = append(p.enis, primary)
-	p.node = primary.PrimaryIP
+	p.primary = primary
 	return nil
 }
 
@@ -100,7 +103,11 @@ func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
 // prepareHost lets the host forward, prepares the ENIs, or repairs them, and returns the MTU of the container's link: the
 // configured one, or the least of the ENIs that own its addresses.
 func (c *call) prepareHost(p placement, repair bool) (int, error) {
-	if err := c.host.Apply(layout.Forwarding()); err != nil {
+	forwarding, err := c.host.Forwarding(p.has6())
+	if err != nil {
+		return 0, err
+	}
+	if err := c.host.Apply(forwarding); err != nil {
 		return 0, err
 	}
 	prepare := c.host.PrepareENI

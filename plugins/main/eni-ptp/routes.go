@@ -44,15 +44,16 @@ func (c *call) chooseWays(inside *netstate.Handle, ends pair) (ways, error) {
 
 // otherWayOut returns the route by which another interface of the container has the gateway, or the default route.
 func otherWayOut(inside *netstate.Handle, own netstate.Link) (layout.Route, bool, error) {
-	gw := layout.Gateway4()
-	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
-		route, found, err := inside.RouteTo(to)
-		if err != nil {
-			return route, false, err
-		}
-		if found && route.Table == layout.TableMain && route.Dev.Index != own.Index &&
-			(route.Dst == layout.Host(gw) || route.Dst == layout.Default(gw)) {
-			return route, true, nil
+	for _, gw := range []netip.Addr{layout.Gateway4(), layout.Gateway6()} {
+		for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
+			route, found, err := inside.RouteTo(to)
+			if err != nil {
+				return route, false, err
+			}
+			if found && route.Table == layout.TableMain && route.Dev.Index != own.Index &&
+				(route.Dst == layout.Host(gw) || route.Dst == layout.Default(gw)) {
+				return route, true, nil
+			}
 		}
 	}
 	return layout.Route{}, false, nil
@@ -67,16 +68,19 @@ func (c *call) refuseRoute(inside *netstate.Handle, other layout.Route, hint str
 	return cnierr.New(cnierr.Config, fmt.Errorf("the container has a route to %s by %s already", other.Dst, link.Name), hint)
 }
 
-// add adds the routes that IPAM wants. By which gateway is no question: there is one.
-func (w *ways) add(granted *types100.Result) {
+// add adds the routes that IPAM wants. By which gateway is no question: there is one a family, and of a family without an
+// address there are no routes.
+func (w *ways) add(granted *types100.Result, ips []netip.Addr) {
 	for _, r := range granted.Routes {
 		if r == nil {
 			continue
 		}
-		if dst := netconf.Prefix(r.Dst); dst.Addr().Is4() && dst.Bits() > 0 && !slices.Contains(w.to, dst) {
+		if dst := netconf.Prefix(r.Dst); dst.IsValid() && dst.Bits() > 0 && !slices.Contains(w.to, dst) {
 			w.to = append(w.to, dst)
 		}
 	}
+	gateways := layout.Gateways(ips)
+	w.to = slices.DeleteFunc(w.to, func(dst netip.Prefix) bool { return !slices.Contains(gateways, layout.GatewayOf(dst.Addr())) })
 }
 
 // refuseTaken returns an error where one of the destinations is another interface's already, which would lose it.
@@ -102,8 +106,8 @@ func waysOf(result *types100.Result) ways {
 		}
 		gw, _ := netip.AddrFromSlice(r.GW)
 		switch dst := netconf.Prefix(r.Dst); {
-		case gw.Unmap() != layout.Gateway4():
-		case dst == layout.Default(layout.Gateway4()):
+		case gw.Unmap() != layout.GatewayOf(dst.Addr()):
+		case dst.Bits() == 0:
 			w.beside = false
 		default:
 			w.to = append(w.to, dst)

@@ -186,7 +186,7 @@ func TestAddRefuses(t *testing.T) {
 		{name: "the host's namespace", netns: n.Path(), code: 8, want: "is the host's own"},
 		{name: "interface taken", netns: occupied.Path(), code: 4, want: "the container has an interface eth0 already"},
 		{name: "IPAM fails", conf: ipam(map[string]any{"fail": "ADD"}), code: 11, want: "the stand-in was told to fail"},
-		{name: "IPv6 address", conf: ipam(map[string]any{"address": "fd00::1"}), code: 7, want: "IPAM gave the address fd00::1"},
+		{name: "link-local address", conf: ipam(map[string]any{"address": "fe80::5"}), code: 7, want: "IPAM gave the address fe80::5"},
 		{name: "address that the store lacks", conf: ipam(map[string]any{"address": "10.1.2.3"}), code: 5, want: "the store does not have the address 10.1.2.3"},
 		{name: "no store", conf: ipam(map[string]any{"address": "10.1.2.3", "dataDir": t.TempDir()}), code: 5, want: "no store in "},
 	}
