@@ -21,6 +21,7 @@ import (
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/lab/labtest"
 )
 
 // machine is a node of a lab of its own, with the plugins installed.
@@ -37,16 +38,8 @@ const patience = 30 * time.Second
 
 func newMachine(t *testing.T, o lab.Options) *machine {
 	t.Helper()
-	o.Name, o.Nodes = t.Name(), 1
-	l, err := lab.Up(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Down(); err != nil {
-			t.Error(err)
-		}
-	})
+	o.Nodes = 1
+	l := labtest.Up(t, o)
 	m := &machine{Node: l.Nodes[0], lab: l}
 	if err := m.InstallCNI(bin.Dir, []byte("{}")); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/lab/labtest"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -72,17 +73,7 @@ func on(cloud, conflist string) string {
 // upLab brings a lab up for the test.
 func upLab(t *testing.T, o lab.Options) *lab.Lab {
 	t.Helper()
-	o.Name = t.Name()
-	l, err := lab.Up(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Down(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
+	return labtest.Up(t, o)
 }
 
 // onNode makes a runtime on a node, with a conflist.

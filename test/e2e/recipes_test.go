@@ -10,6 +10,7 @@ import (
 
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/lab/labtest"
 	"github.com/enichain/enichain/test/probe"
 )
 
@@ -56,20 +57,12 @@ func veth(t *testing.T, n *lab.Node, ip netip.Addr) string {
 
 func ping(t *testing.T, from *lab.Host, to netip.Addr, bind probe.From) (probe.Reply, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	var r probe.Reply
-	err := from.Do(func() (err error) { r, err = probe.Ping(ctx, to, bind); return err })
-	return r, err
+	return labtest.Ping(t, from, to, bind)
 }
 
 func mustPing(t *testing.T, from *lab.Host, to netip.Addr, bind probe.From) probe.Reply {
 	t.Helper()
-	r, err := ping(t, from, to, bind)
-	if err != nil {
-		t.Errorf("%s pings %s: %v", from.Name, to, err)
-	}
-	return r
+	return labtest.MustPing(t, from, to, bind)
 }
 
 // hops returns the path as traceroute prints it.
