@@ -16,7 +16,7 @@ type Attachment struct {
 	// Beside says that another interface has the container's default route: by this one leaves what has its address, or
 	// is bound to it, and what is for Destinations.
 	Beside bool
-	// Destinations are reached by this interface whatever has the default route.
+	// Destinations are reached by this interface whatever has the default route, but from other interfaces' addresses.
 	Destinations []netip.Prefix
 }
 

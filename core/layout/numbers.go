@@ -20,8 +20,8 @@ const (
 	// TableBase is added to an ENI's device index to give its routing table, where the configuration says nothing else.
 	TableBase = 1
 
-	// TableInside is added to the index of a container's interface to give its table in the container, where another
-	// interface has the default route. sbr takes tables from 100 on.
+	// TableInside is added to the index of a container's interface to give its table in the container, where there are
+	// several. sbr takes tables from 100 on.
 	TableInside = 10000
 
 	// Mark is the one bit of fwmark and ct mark that enichain sets and reads. kube-proxy has 0x4000 and 0x8000, portmap

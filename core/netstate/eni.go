@@ -55,6 +55,9 @@ func (h *Handle) RepairENI(eni store.ENI) (Link, error) {
 func (h *Handle) repair(eni store.ENI, link Link) (Link, error) {
 	state := layout.ENI(eni, link.Device)
 	if len(state.Rules) > 0 {
+		if err := h.refuseTaken(eni, link); err != nil {
+			return Link{}, fmt.Errorf("prepare %s: %w", eni.ID, err)
+		}
 		if err := h.RemoveStaleRules(state.Rules...); err != nil {
 			return Link{}, fmt.Errorf("prepare %s: %w", eni.ID, err)
 		}
@@ -63,6 +66,21 @@ func (h *Handle) repair(eni store.ENI, link Link) (Link, error) {
 		return Link{}, fmt.Errorf("prepare %s: %w", eni.ID, err)
 	}
 	return h.LinkByIndex(link.Index)
+}
+
+// refuseTaken returns an error where the ENI's table leads out of another device, whose containers would be cut off: two
+// stores, or somebody else, count tables alike. A device that went took its routes along.
+func (h *Handle) refuseTaken(eni store.ENI, link Link) error {
+	route, found, err := h.RouteIn(eni.Table, layout.Default(eni.PrimaryIP))
+	if err != nil || !found || route.Dev.Index == link.Index {
+		return err
+	}
+	other, err := h.LinkByIndex(route.Dev.Index)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("table %d has the default route of %s: networks with stores of their own need a \"tableBase\" each",
+		eni.Table, other.Name)
 }
 
 func (h *Handle) isReady(eni store.ENI, link Link) (bool, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -71,6 +72,42 @@ func (h *Handle) RouteIn(table int, dst netip.Prefix) (layout.Route, bool, error
 		}
 	}
 	return layout.Route{}, false, nil
+}
+
+// BySource returns what makes packets with an address of a device leave by that device, whatever main will say: its routes
+// of main in a table of its own, and a rule for each address, where that has none yet at our preference.
+func (h *Handle) BySource() (layout.State, error) {
+	var s layout.State
+	rules, err := h.Rules()
+	if err != nil {
+		return s, err
+	}
+	all, err := dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(nil, netlink.FAMILY_V4) })
+	if err != nil {
+		return s, err
+	}
+	devices := map[int]bool{}
+	for _, a := range all {
+		from := layout.Host(addr(a.IP))
+		ruled := slices.ContainsFunc(rules, func(r Rule) bool { return r.Pref == layout.PrefFromContainer && r.From == from })
+		if from.Addr().IsLoopback() || ruled {
+			continue
+		}
+		devices[a.LinkIndex] = true
+		s.Rules = append(s.Rules, layout.Rule{Pref: layout.PrefFromContainer, From: from, Table: layout.TableInside + a.LinkIndex})
+	}
+	if len(devices) == 0 {
+		return s, nil
+	}
+	main, err := h.routes(layout.TableMain, layout.Device{}, netlink.FAMILY_V4)
+	for _, r := range main {
+		if devices[r.LinkIndex] && r.Type == unix.RTN_UNICAST {
+			s.Routes = append(s.Routes, layout.Route{
+				Dst: routePrefix(r), Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: layout.TableInside + r.LinkIndex, Src: addr(r.Src),
+			})
+		}
+	}
+	return s, err
 }
 
 // SourceTo returns the source address that the host's own packets to the address get.

@@ -1,10 +1,12 @@
 package netstate
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
 )
@@ -81,7 +83,11 @@ func (h *Handle) routes(table int, dev layout.Device, family int) ([]netlink.Rou
 		mask |= netlink.RT_FILTER_OIF
 	}
 	return dump("routes", func() ([]netlink.Route, error) {
-		return h.nl.RouteListFiltered(family, filter, mask)
+		all, err := h.nl.RouteListFiltered(family, filter, mask)
+		if errors.Is(err, unix.ENOENT) { // there was never a route in the table
+			return nil, nil
+		}
+		return all, err
 	})
 }
 

@@ -278,6 +278,9 @@ func (c *call) wireInside(inside *netstate.Handle, ns *sandbox.Netns, a layout.A
 	if err := inside.Apply(layout.Inside(a)); err != nil {
 		return err
 	}
+	if err := keepApart(inside, a); err != nil {
+		return err
+	}
 	return inside.Apply(layout.ToDestinations(a))
 }
 

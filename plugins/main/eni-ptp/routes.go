@@ -97,6 +97,26 @@ func (c *call) refuseTaken(inside *netstate.Handle, w ways, own netstate.Link) e
 	return nil
 }
 
+// keepApart routes what has an address of the container by the interface of that address, where some interface has
+// destinations, which would draw it: answers, for which the VPC and strict reverse path filters know one way. A container
+// with one interface needs none of it.
+func keepApart(inside *netstate.Handle, a layout.Attachment) error {
+	if a.Beside && len(a.Destinations) == 0 || a.Interface.Index == a.Loopback.Index+1 { // nothing was there before
+		return nil
+	}
+	if !a.Beside {
+		rules, err := inside.Rules()
+		if err != nil || !slices.ContainsFunc(rules, func(r netstate.Rule) bool { return r.Ours && r.Out != "" }) {
+			return err
+		}
+	}
+	apart, err := inside.BySource()
+	if err != nil {
+		return err
+	}
+	return inside.Apply(apart)
+}
+
 // waysOf reads from a result what ADD chose: only routes of main are in it.
 func waysOf(result *types100.Result) ways {
 	w := ways{beside: true}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/store"
 )
 
 // twice is a container with two interfaces, eth0 and net1.
@@ -131,6 +134,9 @@ func (c *twice) wantInside(t *testing.T, destinations []string) {
 	t.Helper()
 	ip := c.result.IPs[0].Address.IP
 	wantRules := []string{fmt.Sprintf("1536: from %s lookup %d", ip, c.table), fmt.Sprintf("1536: from all oif net1 lookup %d", c.table)}
+	if len(destinations) > 0 {
+		wantRules = append(wantRules, c.ruleOfFirst())
+	}
 	if diff := cmp.Diff(wantRules, rules(t, c.NS)); diff != "" {
 		t.Errorf("unexpected rules (-want +got):\n%s", diff)
 	}
@@ -159,6 +165,11 @@ func (c *twice) wantInside(t *testing.T, destinations []string) {
 	}
 }
 
+// ruleOfFirst keeps what has the first interface's address from taking the second one's destinations.
+func (c *twice) ruleOfFirst() string {
+	return fmt.Sprintf("1536: from %s lookup %d", c.firstResult.IPs[0].Address.IP, c.table-1)
+}
+
 // secondGoesAndComes takes net1 away, with a late DEL behind, and attaches it again.
 func (c *twice) secondGoesAndComes(t *testing.T, conf map[string]any) {
 	t.Helper()
@@ -166,7 +177,7 @@ func (c *twice) secondGoesAndComes(t *testing.T, conf map[string]any) {
 	del.verb = "DEL"
 	succeed(t, c.node.NS, del)
 	succeed(t, c.node.NS, del)
-	if left := rules(t, c.NS); len(left) > 0 {
+	if left := rules(t, c.NS); len(left) > 0 && !slices.Equal(left, []string{c.ruleOfFirst()}) {
 		t.Errorf("left in the container: %q", left)
 	}
 	check(t, c.node, c.first, c.firstResult)
@@ -326,5 +337,44 @@ func TestCheckNamesEachPieceOfASecond(t *testing.T) {
 			add(t, n.NS, c.second)
 			check(t, n, c.second, c.result)
 		})
+	}
+}
+
+// A second network's destinations are not for what has the first one's address: answers to them leave by its own ENI.
+func TestDestinationsAreNotForOtherAddresses(t *testing.T) {
+	n := prepared(t)
+	strict(t, n.NS)
+	c := attachTwice(t, n, n.conf("eni-1"), with(n.conf("eni-2"), map[string]any{
+		"routes": []any{map[string]any{"dst": otherIP + "/32"}},
+	}))
+	strict(t, c.NS)
+	c.wantBoth(t)
+	if _, err := ping(t, c.NS, "", otherIP); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two stores that count tables alike would cut the first one's containers off.
+func TestATableOfAnotherStoreIsRefused(t *testing.T) {
+	n := prepared(t)
+	ns := nstest.New(t)
+	p := plugin{id: "a", netns: ns.Path(), conf: n.conf("eni-1")}
+	add(t, n.NS, p)
+	other := t.TempDir()
+	err := store.At(other).Update(t.Context(), func(tx *store.Tx) error {
+		mine := ports()[2]
+		mine.eni.Table = 2
+		return errors.Join(tx.PutENI(mine.eni), tx.AddAddresses(mine.eni.ID, []netip.Addr{netip.MustParseAddr(mine.ips[0])}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := with(n.conf("eni-2"), map[string]any{"name": "other", "ipam": map[string]any{"type": "eni-ipam", "dataDir": other, "eni": "eni-2"}})
+	_, refused := run(t, n.NS, plugin{verb: "ADD", id: "b", netns: nstest.New(t).Path(), conf: conf})
+	if refused == nil || refused.Code != 101 || !strings.Contains(refused.Msg, `table 2 has the default route of eth1: networks with stores of their own need a "tableBase" each`) {
+		t.Errorf("unexpected error: %v", refused)
+	}
+	if _, err := ping(t, ns, "", otherIP); err != nil {
+		t.Error(err)
 	}
 }
