@@ -30,12 +30,18 @@ func NewRuntime(node *lab.Node, bin *Binaries, conflist []byte) (*Runtime, error
 	if err := node.InstallCNI(bin.Dir, conflist); err != nil {
 		return nil, err
 	}
+	exec := &nodeExec{node: node, DefaultExec: invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}}
+	r := &Runtime{Node: node, cni: libcni.NewCNIConfig([]string{"/opt/cni/bin"}, exec)}
+	return r.Network(conflist)
+}
+
+// Network is the same runtime with another network.
+func (r *Runtime) Network(conflist []byte) (*Runtime, error) {
 	list, err := libcni.ConfListFromBytes(conflist)
 	if err != nil {
 		return nil, fmt.Errorf("read the conflist: %w", err)
 	}
-	exec := &nodeExec{node: node, DefaultExec: invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}}
-	return &Runtime{Node: node, List: list, cni: libcni.NewCNIConfig([]string{"/opt/cni/bin"}, exec)}, nil
+	return &Runtime{Node: r.Node, List: list, cni: r.cni}, nil
 }
 
 // nodeExec runs plugins with the node's environment. They start where the calling thread is, which Host.Do moves.
@@ -50,6 +56,11 @@ func (e *nodeExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 
 // Option changes what a call hands to the plugins.
 type Option func(*libcni.RuntimeConf)
+
+// As gives the container's interface another name than IfName.
+func As(ifName string) Option {
+	return func(c *libcni.RuntimeConf) { c.IfName = ifName }
+}
 
 // WithIP asks for an address by CNI_ARGS.
 func WithIP(ip netip.Addr) Option {
@@ -83,8 +94,8 @@ func (r *Runtime) Run(ctx context.Context, id string, options ...Option) (*types
 }
 
 // Remove takes a container from the network and removes its network namespace.
-func (r *Runtime) Remove(ctx context.Context, id string) error {
-	return errors.Join(r.Del(ctx, id), r.Node.DelNetns(id))
+func (r *Runtime) Remove(ctx context.Context, id string, options ...Option) error {
+	return errors.Join(r.Del(ctx, id, options...), r.Node.DelNetns(id))
 }
 
 // Add is ADD of the chain.
@@ -101,21 +112,18 @@ func (r *Runtime) Add(ctx context.Context, id string, options ...Option) (result
 }
 
 // Check is CHECK of the chain.
-func (r *Runtime) Check(ctx context.Context, id string) error {
-	return r.Node.Do(func() error { return r.cni.CheckNetworkList(ctx, r.List, r.conf(id, nil)) })
+func (r *Runtime) Check(ctx context.Context, id string, options ...Option) error {
+	return r.Node.Do(func() error { return r.cni.CheckNetworkList(ctx, r.List, r.conf(id, options)) })
 }
 
 // Del is DEL of the chain.
-func (r *Runtime) Del(ctx context.Context, id string) error {
-	return r.Node.Do(func() error { return r.cni.DelNetworkList(ctx, r.List, r.conf(id, nil)) })
+func (r *Runtime) Del(ctx context.Context, id string, options ...Option) error {
+	return r.Node.Do(func() error { return r.cni.DelNetworkList(ctx, r.List, r.conf(id, options)) })
 }
 
-// GC is GC of the chain, where only these containers are valid.
-func (r *Runtime) GC(ctx context.Context, valid ...string) error {
-	args := &libcni.GCArgs{ValidAttachments: []types.GCAttachment{}}
-	for _, id := range valid {
-		args.ValidAttachments = append(args.ValidAttachments, types.GCAttachment{ContainerID: id, IfName: IfName})
-	}
+// GC is GC of the chain, where only these attachments are valid.
+func (r *Runtime) GC(ctx context.Context, valid ...types.GCAttachment) error {
+	args := &libcni.GCArgs{ValidAttachments: append([]types.GCAttachment{}, valid...)}
 	return r.Node.Do(func() error { return r.cni.GCNetworkList(ctx, r.List, args) })
 }
 
