@@ -62,9 +62,11 @@ func As(ifName string) Option {
 	return func(c *libcni.RuntimeConf) { c.IfName = ifName }
 }
 
-// WithIP asks for an address by CNI_ARGS.
+// WithIP asks for an address by CNI_ARGS, in which runtimes let plugins ignore what is for others.
 func WithIP(ip netip.Addr) Option {
-	return func(c *libcni.RuntimeConf) { c.Args = append(c.Args, [2]string{"IP", ip.String()}) }
+	return func(c *libcni.RuntimeConf) {
+		c.Args = append(c.Args, [2]string{"IgnoreUnknown", "1"}, [2]string{"IP", ip.String()})
+	}
 }
 
 // WithCapability adds to runtimeConfig.

@@ -40,7 +40,7 @@ func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error
 			all = append(all, args[len(args)-1]+": "+line)
 		}
 	}
-	nft, err := n.Output(ctx, nil, "nft", "list", "ruleset")
+	nft, err := n.Output(ctx, nil, "nft", "--stateless", "list", "ruleset") // counters are no trace
 	if err != nil {
 		return nil, err
 	}
