@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,19 +15,7 @@ import (
 // bin has the built programs.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) {
-	var err error
-	if bin, err = chain.Build(false); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	status := m.Run()
-	if err := bin.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { chain.Main(m, &bin) }
 
 // world is a node of a simulated cloud, with a conflist.
 type world struct {

@@ -15,15 +15,17 @@ const Region = "eu-test-1"
 // Cloud is what a test has to know of a cloud, so that it can be the same for all.
 type Cloud struct {
 	Name string // as in a conflist
-	// Small, Medium and Large are instance types whose ENIs hold 5, 9 and 29 secondary addresses.
-	Small, Medium, Large Size
-	Kept                 int  // addresses of a subnet that nobody gets
-	Binds                bool // ENIs that we make are deleted with their instance
+	// Tiny to Large are instance types whose ENIs hold 1, 5, 9 and 29 secondary addresses.
+	Tiny, Small, Medium, Large Size
+	// Endpoints are the fields of the "driver" section that say where the cloud answers.
+	Endpoints  func(api, metadata string) map[string]any
+	Kept       int    // addresses of a subnet that nobody gets
+	Binds      bool   // ENIs that we make are deleted with their instance
+	MetadataAt string // where the metadata service answers a real instance
 
 	actions  map[Call][]string
 	failures map[Failure]vpcsim.Fault
 	serve    func(v *vpcsim.VPC, instance string) (api, metadata http.Handler)
-	driver   func(api, metadata string) map[string]any
 }
 
 // Size is an instance type, and what it takes.
@@ -36,10 +38,13 @@ type Size struct {
 // All are the secondary addresses that all ENIs of an instance hold.
 func (s Size) All() int { return s.ENIs * s.Each }
 
+// All are the clouds.
+func All() []Cloud { return []Cloud{AWS(), Tencent()} }
+
 // Each runs a test on each cloud, on all of them at the same time.
 func Each(t *testing.T, test func(t *testing.T, c Cloud)) {
 	t.Helper()
-	for _, c := range []Cloud{AWS(), Tencent()} {
+	for _, c := range All() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			test(t, c)
@@ -52,15 +57,19 @@ func (c Cloud) Serve(v *vpcsim.VPC, instance string) (api, metadata http.Handler
 	return c.serve(v, instance)
 }
 
-// DriverConfig is the "driver" object for a cloud that answers at two URLs.
-func (c Cloud) DriverConfig(api, metadata string) map[string]any { return c.driver(api, metadata) }
+// DriverConfig is the "driver" section for a cloud that answers at two URLs.
+func (c Cloud) DriverConfig(api, metadata string) map[string]any {
+	config := c.Endpoints(api, metadata)
+	config["region"] = Region
+	return config
+}
 
 // AWS is Amazon's cloud.
 func AWS() Cloud {
 	return Cloud{
-		Name:  vpcsim.AWS,
-		Small: Size{"t3.medium", 3, 5}, Medium: Size{"m5.large", 3, 9}, Large: Size{"c5.4xlarge", 8, 29},
-		Kept: 5, Binds: true,
+		Name: vpcsim.AWS,
+		Tiny: Size{"t3.micro", 2, 1}, Small: Size{"t3.medium", 3, 5}, Medium: Size{"m5.large", 3, 9}, Large: Size{"c5.4xlarge", 8, 29},
+		Kept: 5, Binds: true, MetadataAt: "169.254.169.254",
 		actions: map[Call][]string{
 			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
 			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeInstanceTypes"},
@@ -80,8 +89,8 @@ func AWS() Cloud {
 			Gone:         {Code: "InvalidNetworkInterfaceID.NotFound", Message: "The network interface does not exist."},
 		},
 		serve: func(v *vpcsim.VPC, instance string) (api, metadata http.Handler) { return v.EC2(), v.IMDSFor(instance) },
-		driver: func(api, metadata string) map[string]any {
-			return map[string]any{"region": Region, "ec2Endpoint": api, "imdsEndpoint": metadata}
+		Endpoints: func(api, metadata string) map[string]any {
+			return map[string]any{"ec2Endpoint": api, "imdsEndpoint": metadata}
 		},
 	}
 }
@@ -89,9 +98,9 @@ func AWS() Cloud {
 // Tencent is Tencent's cloud.
 func Tencent() Cloud {
 	return Cloud{
-		Name:  vpcsim.TencentCloud,
-		Small: Size{"S5.SMALL1", 2, 5}, Medium: Size{"S5.MEDIUM4", 4, 9}, Large: Size{"S5.4XLARGE32", 8, 29},
-		Kept: 3,
+		Name: vpcsim.TencentCloud,
+		Tiny: Size{"SA1.SMALL1", 2, 1}, Small: Size{"S5.SMALL1", 2, 5}, Medium: Size{"S5.MEDIUM4", 4, 9}, Large: Size{"S5.4XLARGE32", 8, 29},
+		Kept: 3, MetadataAt: "169.254.0.23",
 		actions: map[Call][]string{
 			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
 			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeNetworkInterfaceLimit"},
@@ -112,8 +121,8 @@ func Tencent() Cloud {
 		serve: func(v *vpcsim.VPC, instance string) (api, metadata http.Handler) {
 			return v.Tencent(), v.TencentMetadataFor(instance)
 		},
-		driver: func(api, metadata string) map[string]any {
-			return map[string]any{"region": Region, "vpcEndpoint": api, "cvmEndpoint": api, "metadataEndpoint": metadata}
+		Endpoints: func(api, metadata string) map[string]any {
+			return map[string]any{"vpcEndpoint": api, "cvmEndpoint": api, "metadataEndpoint": metadata}
 		},
 	}
 }

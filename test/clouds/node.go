@@ -70,7 +70,7 @@ func Up(t *testing.T, bin *chain.Binaries, c Cloud, size Size, subnets ...string
 	api, metadata := c.serve(n.VPC, n.Instance.ID)
 	n.API, n.Metadata = n.listen(api), n.listen(metadata)
 	n.IPAM = map[string]any{
-		"type": "eni-ipam", "cloud": c.Name, "timeout": "30s", "driver": c.driver(n.API.URL, n.Metadata.URL),
+		"type": "eni-ipam", "cloud": c.Name, "timeout": "30s", "driver": c.DriverConfig(n.API.URL, n.Metadata.URL),
 	}
 	t.Cleanup(func() {
 		if err := n.AwaitEnd(); err != nil {

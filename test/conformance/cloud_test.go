@@ -14,6 +14,7 @@ import (
 
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -22,6 +23,7 @@ import (
 func (m *machine) agree(t *testing.T) int {
 	t.Helper()
 	var assigned, known []netip.Addr
+	m.lab.VPC.Wait()
 	for _, e := range m.lab.VPC.ENIs(m.InstanceID) {
 		assigned = append(assigned, e.Secondary...)
 	}
@@ -112,32 +114,39 @@ func driverConf(code uint, section any, words ...string) trouble {
 	return trouble{code: code, words: words, conf: func(c conf) conf { return c.with(section, "ipam", "driver") }}
 }
 
-func troubles() map[string]trouble {
+// driverTroubles are those with a driver, whatever the cloud behind it.
+func driverTroubles() map[string]trouble {
 	return map[string]trouble{
 		"unknown cloud": {
 			code: 7, words: []string{"nebula", "CNI_PATH"}, conf: func(c conf) conf { return c.with("nebula", "ipam", "cloud") },
 		},
-		"driver prints garbage":  shell(11, "echo hello", "answer"),
-		"driver prints nothing":  shell(11, "exit 0"),
-		"driver fails silently":  shell(11, "exit 1", "exit status 1"),
-		"driver fails and says":  shell(11, "echo lost my way >&2; exit 1", "lost my way"),
-		"driver dies":            shell(11, "kill -9 $$", "killed"),
-		"driver floods":          shell(11, "yes", "more than"),
-		"driver hangs":           shell(11, "exec sleep 60", "time"),
-		"driver hangs in child":  shell(11, "sleep 60", "time"),
-		"driver is no program":   driver(7, "\x00", "eni-cloud-script", "cannot be run"),
+		"driver prints garbage": shell(11, "echo hello", "answer"),
+		"driver prints nothing": shell(11, "exit 0"),
+		"driver fails silently": shell(11, "exit 1", "exit status 1"),
+		"driver fails and says": shell(11, "echo lost my way >&2; exit 1", "lost my way"),
+		"driver dies":           shell(11, "kill -9 $$", "killed"),
+		"driver floods":         shell(11, "yes", "more than"),
+		"driver hangs":          shell(11, "exec sleep 60", "time"),
+		"driver hangs in child": shell(11, "sleep 60", "time"),
+		"driver is no program":  driver(7, "\x00", "eni-cloud-script", "cannot be run"),
+	}
+}
+
+// troubles are those of a cloud.
+func troubles(c clouds.Cloud) map[string]trouble {
+	return map[string]trouble{
 		"driver of wrong type":   driverConf(7, conf{"region": 5}, "region"),
-		"endpoint of wrong kind": driverConf(7, conf{"ec2Endpoint": "ftp://x"}, "endpoint"),
-		"endpoint that is dead":  driverConf(11, conf{"ec2Endpoint": "http://127.0.0.1:9"}, "127.0.0.1:9"),
-		"metadata unreachable":   cut("169.254.169.254", "metadata"),
+		"endpoint of wrong kind": driverConf(7, c.Endpoints("ftp://x", ""), "endpoint"),
+		"endpoint that is dead":  driverConf(11, c.Endpoints("http://127.0.0.1:9", ""), "127.0.0.1:9"),
+		"metadata unreachable":   cut(c.MetadataAt, "metadata"),
 		"API unreachable":        cut("10.19.255.10", "10.19.255.10"),
-		"metadata refuses":       inject(11, vpcsim.Fault{Action: vpcsim.IMDSToken, Status: 503}, "metadata"),
-		"credentials refused":    inject(102, vpcsim.Fault{Code: "AuthFailure", Status: 401, Message: "not valid"}, "not valid"),
-		"call not allowed":       inject(102, vpcsim.Fault{Action: assignAction, Code: "UnauthorizedOperation", Status: 403}),
-		"quota":                  resting(11, vpcsim.Fault{Action: assignAction, Code: "PrivateIpAddressLimitExceeded"}, "eni-"),
-		"subnet full":            resting(11, vpcsim.Fault{Action: assignAction, Code: "InsufficientFreeAddressesInSubnet"}, "eni-"),
-		"throttled":              inject(11, vpcsim.Fault{Action: assignAction, Code: "RequestLimitExceeded", Status: 503}),
-		"API broken":             inject(11, vpcsim.Fault{Code: "InternalError", Status: 500}),
+		"metadata refuses":       inject(11, vpcsim.Fault{Action: c.Action(clouds.Metadata), Status: 503}, "metadata"),
+		"credentials refused":    inject(102, c.Fault(clouds.AnyCall, clouds.Refused), "not valid"),
+		"call not allowed":       inject(102, c.Fault(clouds.Assign, clouds.NotAllowed)),
+		"quota":                  resting(11, c.Fault(clouds.Assign, clouds.AddressLimit), "eni-"),
+		"subnet full":            resting(11, c.Fault(clouds.Assign, clouds.SubnetFull), "eni-"),
+		"throttled":              inject(11, c.Fault(clouds.Assign, clouds.Throttled)),
+		"API broken":             inject(11, c.Fault(clouds.AnyCall, clouds.Broken)),
 		"no role": {
 			code: 102, words: []string{"role"},
 			begin: func(_ *testing.T, m *machine) { m.lab.VPC.SetRole("") },
@@ -146,18 +155,25 @@ func troubles() map[string]trouble {
 	}
 }
 
-// assignAction is the EC2 action by which a pool grows.
-const assignAction = "AssignPrivateIpAddresses"
-
 // Whatever keeps the pool from growing: ADD fails in time with a code, the reason and a hint; nothing of the container or
 // of an address is left; and once the trouble is over, ADD works.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	for name, trouble := range troubles() {
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) { testTroubles(t, c, troubles(c)) })
+}
+
+func TestTroubleWithTheDriver(t *testing.T) {
+	t.Parallel()
+	testTroubles(t, clouds.AWS(), driverTroubles())
+}
+
+// testTroubles has each of the troubles on a node that has grown its pool before, and on one that has not.
+func testTroubles(t *testing.T, c clouds.Cloud, troubles map[string]trouble) {
+	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(t, lab.Options{ENIs: 2})
-			network := onAWS().with(1, "ipam", "batch")
+			m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2})
+			network := on(c).with(1, "ipam", "batch")
 			m.netns(t, "a")
 			m.netns(t, "c")
 			m.add(t, "a", network) // has the pool's only address
@@ -171,8 +187,8 @@ func TestTrouble(t *testing.T) {
 		})
 		t.Run(name+", on a cold node", func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(t, lab.Options{ENIs: 2})
-			network := onAWS().with(1, "ipam", "batch")
+			m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2})
+			network := on(c).with(1, "ipam", "batch")
 			m.netns(t, "c")
 			before := m.state(t)
 			m.endure(t, trouble, network)
@@ -214,11 +230,12 @@ func (m *machine) endure(t *testing.T, trouble trouble, network conf) {
 // A driver that is late is ended with all that it started.
 func TestLateDriverIsEnded(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t, lab.Options{ENIs: 2})
+	c := clouds.AWS()
+	m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2})
 	m.netns(t, "c")
 	pids := t.TempDir() + "/pids"
 	late := shell(11, "echo $$ >>"+pids+"; sleep 60 & echo $! >>"+pids+"; wait", "time")
-	m.endure(t, late, onAWS().with("1s", "ipam", "timeout"))
+	m.endure(t, late, on(c).with("1s", "ipam", "timeout"))
 	content, err := os.ReadFile(pids)
 	if err != nil {
 		t.Fatal(err)
@@ -234,95 +251,106 @@ func TestLateDriverIsEnded(t *testing.T) {
 // The driver is not where the plugins are.
 func TestMissingDriver(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t, lab.Options{ENIs: 2})
-	m.netns(t, "c")
-	before := m.state(t)
-	folder := t.TempDir()
-	if err := os.Link(bin.Path(ipamPlugin), filepath.Join(folder, ipamPlugin)); err != nil {
-		t.Fatal(err)
-	}
-	c := m.call(ptpPlugin, "ADD", "c", onAWS())
-	c.Env["CNI_PATH"] = folder
-	if e := m.fail(t, c, 7, "eni-cloud-aws", folder); !strings.Contains(e.Details, "beside the plugins") {
-		t.Errorf("unhelpful hint: %q", e.Details)
-	}
-	m.unchanged(t, before)
-	m.add(t, "c", onAWS())
-	m.agree(t)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2})
+		m.netns(t, "c")
+		before := m.state(t)
+		folder := t.TempDir()
+		if err := os.Link(bin.Path(ipamPlugin), filepath.Join(folder, ipamPlugin)); err != nil {
+			t.Fatal(err)
+		}
+		call := m.call(ptpPlugin, "ADD", "c", on(c))
+		call.Env["CNI_PATH"] = folder
+		if e := m.fail(t, call, 7, "eni-cloud-"+c.Name, folder); !strings.Contains(e.Details, "beside the plugins") {
+			t.Errorf("unhelpful hint: %q", e.Details)
+		}
+		m.unchanged(t, before)
+		m.add(t, "c", on(c))
+		m.agree(t)
+	})
 }
 
 // Each ENI holds all that it may: code 11, and which ENI holds how many. A DEL makes room again.
 func TestNoAddressLeft(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t, lab.Options{ENIs: 2, InstanceType: "t3.micro"}) // 2 addresses an ENI, the primary counted
-	for _, id := range []string{"a", "b", "c"} {
-		m.netns(t, id)
-	}
-	m.add(t, "a", onAWS())
-	m.add(t, "b", onAWS())
-	before := m.state(t)
-	for range 2 {
-		e := m.fail(t, m.call(ptpPlugin, "ADD", "c", onAWS()), 11, m.lab.VPC.ENIs(m.InstanceID)[0].ID+" is full with 1", "t3.micro")
-		if !strings.Contains(e.Details, "retry") {
-			t.Errorf("unhelpful hint: %q", e.Details)
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2, InstanceType: c.Tiny.Type})
+		for _, id := range []string{"a", "b", "c"} {
+			m.netns(t, id)
 		}
-		m.unchanged(t, before)
-	}
-	m.del(t, "a", onAWS().with("1h", "ipam", "cooldown"))
-	m.fail(t, m.call(ptpPlugin, "ADD", "c", onAWS()), 11, "1 are cooling down")
-	m.del(t, "b", onAWS())
-	m.add(t, "c", onAWS())
-	if n := m.agree(t); n != 2 {
-		t.Errorf("%d addresses", n)
-	}
+		m.add(t, "a", on(c))
+		m.add(t, "b", on(c))
+		before := m.state(t)
+		for range 2 {
+			e := m.fail(t, m.call(ptpPlugin, "ADD", "c", on(c)), 11, m.lab.VPC.ENIs(m.InstanceID)[0].ID+" is full with 1", c.Tiny.Type)
+			if !strings.Contains(e.Details, "retry") {
+				t.Errorf("unhelpful hint: %q", e.Details)
+			}
+			m.unchanged(t, before)
+		}
+		m.del(t, "a", on(c).with("1h", "ipam", "cooldown"))
+		m.fail(t, m.call(ptpPlugin, "ADD", "c", on(c)), 11, "1 are cooling down")
+		m.del(t, "b", on(c))
+		m.add(t, "c", on(c))
+		if n := m.agree(t); n != 2 {
+			t.Errorf("%d addresses", n)
+		}
+	})
 }
 
 // An assignment whose answer is lost has been made: the ADD finds it, and so does the next one where this one cannot.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
-	network := onAWS().with("2s", "ipam", "timeout").with(1, "ipam", "batch")
-	lost := vpcsim.Fault{Action: assignAction, AfterEffect: true}
-	t.Run("found at once", func(t *testing.T) {
-		t.Parallel()
-		m := newMachine(t, lab.Options{ENIs: 2})
-		m.netns(t, "c")
-		m.lab.VPC.Inject(lost)
-		m.add(t, "c", network)
-		if n := m.agree(t); n != 1 {
-			t.Errorf("%d addresses, want 1", n)
-		}
-	})
-	for name, trouble := range map[string]trouble{
-		"found by the next":            inject(11, vpcsim.Fault{Action: "DescribeNetworkInterfaces", Code: "InternalError", Status: 500}),
-		"found by the next, throttled": inject(11, vpcsim.Fault{Action: "DescribeNetworkInterfaces", Code: "RequestLimitExceeded", Status: 503}),
-		"an answer that is late, then nothing": {code: 11, begin: func(_ *testing.T, m *machine) {
-			m.lab.VPC.ClearFaults()
-			m.lab.VPC.Inject(vpcsim.Fault{Action: assignAction, Delay: 5 * time.Second})
-			m.lab.VPC.Inject(vpcsim.Fault{Action: "DescribeNetworkInterfaces", Delay: 5 * time.Second})
-		}},
-		"the time is over meanwhile": {code: 11, begin: func(_ *testing.T, m *machine) {
-			m.lab.VPC.Inject(vpcsim.Fault{Action: "DescribeNetworkInterfaces", Delay: 5 * time.Second})
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		network := on(c).with("2s", "ipam", "timeout").with(1, "ipam", "batch")
+		t.Run("found at once", func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(t, lab.Options{ENIs: 2})
-			m.netns(t, "a")
+			m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2})
 			m.netns(t, "c")
-			m.add(t, "a", network)
-			before, calls := m.state(t), m.lab.VPC.Calls(assignAction)
-			m.lab.VPC.Inject(lost)
-			trouble.words = nil
-			m.endure(t, trouble, network)
-			m.lab.VPC.ClearFaults()
-			m.unchanged(t, before)
+			m.lab.VPC.Inject(c.Lost(clouds.Assign))
 			m.add(t, "c", network)
-			if n := m.agree(t); n != 2 {
-				t.Errorf("%d addresses, want 2", n)
-			}
-			if n := m.lab.VPC.Calls(assignAction) - calls; n != 1 {
-				t.Errorf("%d calls to assign one address", n)
+			if n := m.agree(t); n != 1 {
+				t.Errorf("%d addresses, want 1", n)
 			}
 		})
+		for name, trouble := range unfound(c) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				m := newMachine(t, lab.Options{Cloud: c.Name, ENIs: 2})
+				m.netns(t, "a")
+				m.netns(t, "c")
+				m.add(t, "a", network)
+				before, calls := m.state(t), m.lab.VPC.Calls(c.Action(clouds.Assign))
+				m.lab.VPC.Inject(c.Lost(clouds.Assign))
+				trouble.words = nil
+				m.endure(t, trouble, network)
+				m.lab.VPC.ClearFaults()
+				m.unchanged(t, before)
+				m.add(t, "c", network)
+				if n := m.agree(t); n != 2 {
+					t.Errorf("%d addresses, want 2", n)
+				}
+				if n := m.lab.VPC.Calls(c.Action(clouds.Assign)) - calls; n != 1 {
+					t.Errorf("%d calls to assign one address", n)
+				}
+			})
+		}
+	})
+}
+
+// unfound are troubles in which an ADD cannot find out what became of its assignment.
+func unfound(c clouds.Cloud) map[string]trouble {
+	late := func(call clouds.Call) vpcsim.Fault {
+		return clouds.Always(vpcsim.Fault{Action: c.Action(call), Delay: 5 * time.Second})
+	}
+	return map[string]trouble{
+		"found by the next":            inject(11, c.Fault(clouds.List, clouds.Broken)),
+		"found by the next, throttled": inject(11, c.Fault(clouds.List, clouds.Throttled)),
+		"an answer that is late, then nothing": {code: 11, begin: func(_ *testing.T, m *machine) {
+			m.lab.VPC.ClearFaults()
+			m.lab.VPC.Inject(late(clouds.Assign))
+			m.lab.VPC.Inject(late(clouds.List))
+		}},
+		"the time is over meanwhile": {code: 11, begin: func(_ *testing.T, m *machine) { m.lab.VPC.Inject(late(clouds.List)) }},
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/lab/labtest"
 )
@@ -94,11 +95,11 @@ func static() conf {
 	}
 }
 
-// onAWS is a network of the cloud that the lab simulates.
-func onAWS() conf {
+// on is a network of a cloud that the lab simulates.
+func on(c clouds.Cloud) conf {
 	return conf{
 		"cniVersion": "1.1.0", "name": "enichain", "type": ptpPlugin,
-		"ipam": conf{"type": ipamPlugin, "cloud": "aws", "cooldown": "0s", "timeout": "10s", "batch": 2},
+		"ipam": conf{"type": ipamPlugin, "cloud": c.Name, "cooldown": "0s", "timeout": "10s", "batch": 2},
 	}
 }
 

@@ -4,8 +4,6 @@
 package conformance
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/version"
@@ -16,19 +14,7 @@ import (
 // bin has the plugins and the drivers.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) {
-	var err error
-	if bin, err = chain.Build(false); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	status := m.Run()
-	if err := bin.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { chain.Main(m, &bin) }
 
 // The plugins, and the verbs of the specification that act.
 const (

@@ -76,17 +76,16 @@ func TestRequestedAddressThatCannotBe(t *testing.T) {
 		request
 		word string
 	}{
-		"another's":                    {request{runtimeConfig: []string{"10.19.16.100"}}, "eth0 of other in enichain"},
-		"of an ENI that is not in use": {request{runtimeConfig: []string{"10.19.0.100"}}, "is device 0, and \"firstDeviceIndex\" is 1"},
-		"not ours":                     {request{runtimeConfig: []string{"10.19.16.200"}}, "no ENI of this node has it"},
-		"of no subnet":                 {request{cniArgs: "IP=192.0.2.1"}, "no ENI of this node has it"},
-		"the ENI's own":                {request{args: []string{"10.19.16.17"}}, "no ENI of this node has it"},
-		"the node's own":               {request{args: []string{"10.19.0.22"}}, "no ENI of this node has it"},
-		"IPv6":                         {request{runtimeConfig: []string{"fd00::1"}}, "no ENI of this node has it"},
-		"no address":                   {request{cniArgs: "IP=anything"}, "anything"},
-		"a bad prefix":                 {request{runtimeConfig: []string{"10.19.16.101/99"}}, "10.19.16.101/99"},
-		"more than one":                {request{runtimeConfig: []string{"10.19.16.101", "10.19.16.102"}}, "10.19.16.102"},
-		"an empty string":              {request{runtimeConfig: []string{""}}, "requested address"},
+		"another's":       {request{runtimeConfig: []string{"10.19.16.100"}}, "eth0 of other in enichain"},
+		"not ours":        {request{runtimeConfig: []string{"10.19.16.200"}}, "no ENI of this node has it"},
+		"of no subnet":    {request{cniArgs: "IP=192.0.2.1"}, "no ENI of this node has it"},
+		"the ENI's own":   {request{args: []string{"10.19.16.17"}}, "no ENI of this node has it"},
+		"the node's own":  {request{args: []string{"10.19.0.22"}}, "no ENI of this node has it"},
+		"IPv6":            {request{runtimeConfig: []string{"fd00::1"}}, "no ENI of this node has it"},
+		"no address":      {request{cniArgs: "IP=anything"}, "anything"},
+		"a bad prefix":    {request{runtimeConfig: []string{"10.19.16.101/99"}}, "10.19.16.101/99"},
+		"more than one":   {request{runtimeConfig: []string{"10.19.16.101", "10.19.16.102"}}, "10.19.16.102"},
+		"an empty string": {request{runtimeConfig: []string{""}}, "requested address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, del, fail := tt.over(m, "c", "ips", "ips")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -25,7 +26,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	quote := func(used ...string) *vpcsim.Fault {
 		return &vpcsim.Fault{Code: "AuthFailure", Status: 401, Message: "refused: " + strings.Join(used, " "), Times: -1}
 	}
-	network := onAWS().with("3s", "ipam", "timeout").
+	network := on(clouds.AWS()).with("3s", "ipam", "timeout").
 		with(conf{"file": dataDir + "/ipam.log", "level": "debug"}, "ipam", "log").
 		with(conf{"file": dataDir + "/ptp.log", "level": "debug"}, "log")
 	sh(t, &m.Host, "mkdir -m 700 "+dataDir)

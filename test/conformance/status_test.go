@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 )
 
@@ -22,7 +23,9 @@ func TestStatus(t *testing.T) {
 	}
 	t.Run("before the first ADD", func(t *testing.T) {
 		everywhere(t, static())
-		everywhere(t, onAWS())
+		for _, c := range clouds.All() {
+			everywhere(t, on(c))
+		}
 		sh(t, &m.Host, "test ! -e "+dataDir)
 	})
 	t.Run("with an exhausted pool", func(t *testing.T) {
@@ -47,12 +50,14 @@ func TestStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, plugin := range []string{ptpPlugin, ipamPlugin} {
-			c := m.call(plugin, "STATUS", "", onAWS())
-			c.Env["CNI_PATH"] = folder
-			m.fail(t, c, 50, "eni-cloud-aws", folder)
-			m.fail(t, m.call(plugin, "STATUS", "", onAWS().with("nebula", "ipam", "cloud")), 50, "eni-cloud-nebula")
+			for _, c := range clouds.All() {
+				call := m.call(plugin, "STATUS", "", on(c))
+				call.Env["CNI_PATH"] = folder
+				m.fail(t, call, 50, "eni-cloud-"+c.Name, folder)
+			}
+			m.fail(t, m.call(plugin, "STATUS", "", on(clouds.AWS()).with("nebula", "ipam", "cloud")), 50, "eni-cloud-nebula")
 		}
-		c := m.call(ptpPlugin, "STATUS", "", onAWS())
+		c := m.call(ptpPlugin, "STATUS", "", on(clouds.AWS()))
 		c.Env["CNI_PATH"] = t.TempDir()
 		m.fail(t, c, 50, ipamPlugin)
 	})

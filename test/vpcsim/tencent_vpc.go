@@ -21,13 +21,16 @@ func tencentTypes() map[string]tencentType {
 		"S5.2XLARGE16": {8, 16},
 		"S5.4XLARGE32": {16, 32},
 		"SA2.MEDIUM4":  {2, 4},
+		"SA1.SMALL1":   {1, 1},
 	}
 }
 
-// tencentLimits goes by the cores ("Use limits" of the ENI documents).
+// tencentLimits goes by the cores, with an exception ("Use limits" of the ENI documents).
 func tencentLimits(instanceType string) (typeLimits, bool) {
 	t, ok := tencentTypes()[instanceType]
 	switch {
+	case instanceType == "SA1.SMALL1":
+		return typeLimits{enis: 2, addresses: 2}, ok
 	case t.cores >= 12:
 		return typeLimits{enis: 8, addresses: 30}, ok
 	case t.cores >= 8:

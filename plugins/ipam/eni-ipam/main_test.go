@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/enichain/enichain/test/chain"
@@ -12,19 +10,7 @@ import (
 // bin has the built plugin and the drivers.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) {
-	var err error
-	if bin, err = chain.Build(false); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	status := m.Run()
-	if err := bin.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { chain.Main(m, &bin) }
 
 // up is a node of a cloud, all of whose ENIs may be used.
 func up(t *testing.T, c clouds.Cloud, size clouds.Size, subnets ...string) *clouds.Node {
