@@ -38,32 +38,28 @@ func (c *checkup) judge(what string, err error) {
 func (t *tool) doctor(args []string) error {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	root := flags.String("root", "/", "the folder below which systemd's files are")
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
-		return err
-	}
-	net, err := findNetwork(t.where)
+	r, done, err := t.begin(flags, args, 0, 0)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
+	defer done()
 	c := &checkup{t: t}
-	c.good("network %s in %s", net.name, net.file)
-	list, err := readConflist(net.file)
+	c.good("network %s in %s", r.net.name, r.net.file)
+	list, err := readConflist(r.net.file)
 	if err != nil {
 		return err
 	}
 	for _, f := range inspect(list) {
-		c.bad("%s: %s", net.file, f)
+		c.bad("%s: %s", r.net.file, f)
 	}
-	c.binaries(net)
-	c.judge("the store in "+net.ipam.DataDir+" can be used", store.At(net.ipam.DataDir).Usable())
-	c.cloud(ctx, net)
-	links, err := c.kernel(ctx, net)
+	c.binaries(r.net)
+	c.judge("the store in "+r.net.ipam.DataDir+" can be used", store.At(r.net.ipam.DataDir).Usable())
+	c.cloud(r.ctx, r.net)
+	links, err := c.kernel(r.ctx, r.net)
 	if err != nil {
 		return err
 	}
-	c.forwarding(ctx, list)
+	c.forwarding(r.ctx, list)
 	c.networkd(*root)
 	c.networkManager(*root, links)
 	if c.sick {

@@ -14,25 +14,20 @@ import (
 func (t *tool) drain(args []string) error {
 	flags := flag.NewFlagSet("drain", flag.ContinueOnError)
 	undo := flags.Bool("undo", false, "put the ENI back to use")
-	rest, err := t.parse(flags, args, 1, 1)
+	r, done, err := t.begin(flags, args, 1, 1)
 	if err != nil {
 		return err
 	}
-	net, err := findNetwork(t.where)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
-	pool, eni := t.supply(net), rest[0]
+	defer done()
+	pool, eni := t.supply(r.net), r.rest[0]
 	if *undo {
-		if err := pool.EndDrain(ctx, eni); err != nil {
+		if err := pool.EndDrain(r.ctx, eni); err != nil {
 			return err
 		}
 		return t.printf("%s is in use again\n", eni)
 	}
 	t.doing("drain %s", eni)
-	d, err := pool.Drain(ctx, eni)
+	d, err := pool.Drain(r.ctx, eni)
 	if errors.Is(err, supply.ErrUnknownENI) {
 		return t.printf("%s is not on this node, or not any more: there is nothing to drain\n", eni)
 	}

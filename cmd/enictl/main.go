@@ -123,6 +123,27 @@ func (t *tool) usage(flags *flag.FlagSet) {
 	flags.PrintDefaults()
 }
 
+// run is one run of a verb that is about a network.
+type run struct {
+	ctx  context.Context // ends when the time is over that an ADD has, too
+	net  *network
+	rest []string // arguments
+}
+
+// begin reads a verb's command line and its network's configuration. What it returns second ends the run.
+func (t *tool) begin(flags *flag.FlagSet, args []string, least, most int) (*run, func(), error) {
+	rest, err := t.parse(flags, args, least, most)
+	if err != nil {
+		return nil, nil, err
+	}
+	net, err := findNetwork(t.where)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := t.timeout(net)
+	return &run{ctx, net, rest}, cancel, nil
+}
+
 // parse reads a verb's options and its arguments, of which it takes from least to most. Options may stand behind
 // arguments.
 func (t *tool) parse(flags *flag.FlagSet, args []string, least, most int) ([]string, error) {

@@ -19,16 +19,12 @@ import (
 func (t *tool) metrics(args []string) error {
 	flags := flag.NewFlagSet("metrics", flag.ContinueOnError)
 	file := flags.String("o", "", "a file to be replaced as a whole, for node_exporter's textfile collector; standard output where empty")
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
-		return err
-	}
-	net, err := findNetwork(t.where)
+	r, done, err := t.begin(flags, args, 0, 0)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
-	s, err := look(ctx, store.At(net.ipam.DataDir))
+	defer done()
+	s, err := look(r.ctx, store.At(r.net.ipam.DataDir))
 	if err != nil {
 		return err
 	}

@@ -12,27 +12,23 @@ import (
 func (t *tool) repair(args []string) error {
 	flags := flag.NewFlagSet("repair", flag.ContinueOnError)
 	dry := flags.Bool("dry-run", false, "only say what would be done")
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
-		return err
-	}
-	net, err := findNetwork(t.where)
+	r, done, err := t.begin(flags, args, 0, 0)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
+	defer done()
 	host, err := netstate.Here()
 	if err != nil {
 		return err
 	}
 	defer host.Close()
-	s, err := look(ctx, store.At(net.ipam.DataDir))
+	s, err := look(r.ctx, store.At(r.net.ipam.DataDir))
 	if err != nil {
 		return err
 	}
 	t.doing("compare %d ENIs and %d containers with the kernel", len(s.enis), len(s.assigned()))
-	k := &healer{net: net, host: host, say: t.say, dry: *dry}
-	if err := k.heal(ctx, s); err != nil {
+	k := &healer{net: r.net, host: host, say: t.say, dry: *dry}
+	if err := k.heal(r.ctx, s); err != nil {
 		return err
 	}
 	return t.sum(k)

@@ -59,23 +59,19 @@ type shownFailure struct {
 func (t *tool) show(args []string) error {
 	flags := flag.NewFlagSet("show", flag.ContinueOnError)
 	format := flags.String("o", "table", "table or json")
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
+	r, done, err := t.begin(flags, args, 0, 0)
+	if err != nil {
 		return err
 	}
+	defer done()
 	if *format != "table" && *format != "json" {
 		return usageError("show: -o is %q: table or json is wanted", *format)
 	}
-	net, err := findNetwork(t.where)
+	s, err := look(r.ctx, store.At(r.net.ipam.DataDir))
 	if err != nil {
 		return err
 	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
-	s, err := look(ctx, store.At(net.ipam.DataDir))
-	if err != nil {
-		return err
-	}
-	v := view(net, s, devices(s.enis))
+	v := view(r.net, s, devices(s.enis))
 	if *format == "json" {
 		encoder := json.NewEncoder(t.out)
 		encoder.SetIndent("", "  ")

@@ -20,30 +20,26 @@ func (t *tool) sweep(args []string) error {
 	flags := flag.NewFlagSet("sweep", flag.ContinueOnError)
 	yes := flags.Bool("yes", false, "delete them; they are only listed otherwise")
 	age := flags.Duration("age", sweepAge, "how long ago they must have been made")
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
-		return err
-	}
-	net, err := findNetwork(t.where)
+	r, done, err := t.begin(flags, args, 0, 0)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
-	driver, err := t.driver(net)()
+	defer done()
+	driver, err := t.driver(r.net)()
 	if err != nil {
 		return err
 	}
-	s, err := look(ctx, store.At(net.ipam.DataDir))
+	s, err := look(r.ctx, store.At(r.net.ipam.DataDir))
 	if err != nil {
 		return err
 	}
-	tagged, err := driver.TaggedENIs(ctx, map[string]string{supply.TagOwner: net.ipam.Owner})
+	tagged, err := driver.TaggedENIs(r.ctx, map[string]string{supply.TagOwner: r.net.ipam.Owner})
 	if err != nil {
-		return fmt.Errorf("list the ENIs with the tag %s=%s: %w", supply.TagOwner, net.ipam.Owner, err)
+		return fmt.Errorf("list the ENIs with the tag %s=%s: %w", supply.TagOwner, r.net.ipam.Owner, err)
 	}
 	leaked := leakedENIs(tagged, s.intents, time.Now().Add(-*age))
 	if len(leaked) == 0 {
-		return t.printf("no ENI is left over: %d have the tag %s=%s\n", len(tagged), supply.TagOwner, net.ipam.Owner)
+		return t.printf("no ENI is left over: %d have the tag %s=%s\n", len(tagged), supply.TagOwner, r.net.ipam.Owner)
 	}
 	if err := t.listLeaked(leaked); err != nil {
 		return err
@@ -54,7 +50,7 @@ func (t *tool) sweep(args []string) error {
 	var failed []error
 	for _, e := range leaked {
 		// Without an instance the driver refuses what has been attached meanwhile.
-		if err := driver.DeleteENI(ctx, "", e.ID); err != nil {
+		if err := driver.DeleteENI(r.ctx, "", e.ID); err != nil {
 			failed = append(failed, fmt.Errorf("delete %s: %w", e.ID, err))
 			continue
 		}

@@ -13,22 +13,17 @@ import (
 
 func (t *tool) warm(args []string) error {
 	flags := flag.NewFlagSet("warm", flag.ContinueOnError)
-	rest, err := t.parse(flags, args, 1, 1)
+	r, done, err := t.begin(flags, args, 1, 1)
 	if err != nil {
 		return err
 	}
-	n, err := strconv.Atoi(rest[0])
+	defer done()
+	n, err := strconv.Atoi(r.rest[0])
 	if err != nil || n < 1 {
-		return usageError("warm: %q is no number of addresses", rest[0])
+		return usageError("warm: %q is no number of addresses", r.rest[0])
 	}
-	net, err := findNetwork(t.where)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
 	t.doing("grow the pool until %d addresses are free", n)
-	free, err := t.supply(net).WarmTo(ctx, n)
+	free, err := t.supply(r.net).WarmTo(r.ctx, n)
 	if err != nil {
 		return fmt.Errorf("%d of %d addresses are free: %w", free, n, err)
 	}
@@ -36,11 +31,7 @@ func (t *tool) warm(args []string) error {
 }
 
 func (t *tool) limits(args []string) error {
-	flags := flag.NewFlagSet("limits", flag.ContinueOnError)
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
-		return err
-	}
-	net, s, err := t.learn()
+	net, s, err := t.learn(flag.NewFlagSet("limits", flag.ContinueOnError), args)
 	if err != nil {
 		return err
 	}
@@ -59,10 +50,7 @@ func (t *tool) limits(args []string) error {
 func (t *tool) maxPods(args []string) error {
 	flags := flag.NewFlagSet("maxpods", flag.ContinueOnError)
 	host := flags.Int("host", 0, "how many pods on the host's network are to be counted too")
-	if _, err := t.parse(flags, args, 0, 0); err != nil {
-		return err
-	}
-	net, s, err := t.learn()
+	net, s, err := t.learn(flags, args)
 	if err != nil {
 		return err
 	}
@@ -73,19 +61,19 @@ func (t *tool) maxPods(args []string) error {
 	return t.printf("%d\n", most+*host)
 }
 
-// learn reads the store after the cloud was asked, where it may be: kubelet wants its number before any container.
-func (t *tool) learn() (*network, *snapshot, error) {
-	net, err := findNetwork(t.where)
+// learn begins a verb that reads the store after the cloud was asked, where it may be: kubelet wants its number before any
+// container.
+func (t *tool) learn(flags *flag.FlagSet, args []string) (*network, *snapshot, error) {
+	r, done, err := t.begin(flags, args, 0, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := t.timeout(net)
-	defer cancel()
-	if err := t.supply(net).Learn(ctx); err != nil {
+	defer done()
+	if err := t.supply(r.net).Learn(r.ctx); err != nil {
 		return nil, nil, fmt.Errorf("ask the cloud: %w", err)
 	}
-	s, err := look(context.WithoutCancel(ctx), store.At(net.ipam.DataDir))
-	return net, s, err
+	s, err := look(context.WithoutCancel(r.ctx), store.At(r.net.ipam.DataDir))
+	return r.net, s, err
 }
 
 // capacity is how many containers the node can have addresses for: on the ENIs that it may have and that are enichain's to

@@ -29,6 +29,34 @@ func PrevResult(conf *types.NetConf) (*types100.Result, error) {
 	return result, nil
 }
 
+// Addresses returns a result's addresses: those of a container's interface with the name, and those that name no interface;
+// all where the name is empty.
+func Addresses(result *types100.Result, ifName string) []netip.Addr {
+	var ips []netip.Addr
+	for _, ip := range result.IPs {
+		if ip == nil || ifName != "" && !isOf(result, ip, ifName) {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
+			ips = append(ips, a.Unmap())
+		}
+	}
+	return ips
+}
+
+// isOf says whether an address belongs to a container's interface with the name; one that names no interface does.
+func isOf(result *types100.Result, ip *types100.IPConfig, ifName string) bool {
+	i := ip.Interface
+	if i == nil {
+		return true
+	}
+	if *i < 0 || *i >= len(result.Interfaces) {
+		return false
+	}
+	l := result.Interfaces[*i]
+	return l != nil && l.Name == ifName && l.Sandbox != ""
+}
+
 // Prefix is IPNet's inverse; the zero Prefix where the CNI's types hold none.
 func Prefix(n net.IPNet) netip.Prefix {
 	ip, _ := netip.AddrFromSlice(n.IP)

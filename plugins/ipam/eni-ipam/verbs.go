@@ -66,10 +66,11 @@ func cmdCheck(args *skel.CmdArgs) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	reported, err := addressesOf(&c.request.NetConf)
+	result, err := netconf.PrevResult(&c.request.NetConf)
 	if err != nil {
 		return cnierr.New(cnierr.Config, err, "CHECK needs the result of ADD as prevResult")
 	}
+	reported := netconf.Addresses(result, "") // the main plugin knows which is whose
 	held, err := c.held()
 	if err != nil {
 		return diagnose(fmt.Errorf("look up the address of %s: %w", c.owner, err))
@@ -160,24 +161,6 @@ func (c *call) result(g supply.Grant) *types100.Result {
 		IPs:        []*types100.IPConfig{ip},
 		Routes:     []*types.Route{{Dst: everything, GW: ip.Gateway}},
 	}
-}
-
-// addressesOf returns the addresses in the prevResult.
-func addressesOf(conf *types.NetConf) ([]netip.Addr, error) {
-	result, err := netconf.PrevResult(conf)
-	if err != nil {
-		return nil, err
-	}
-	var ips []netip.Addr
-	for _, ip := range result.IPs {
-		if ip == nil {
-			continue
-		}
-		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
-			ips = append(ips, a.Unmap())
-		}
-	}
-	return ips, nil
 }
 
 // held returns the addresses that the call's owner holds.

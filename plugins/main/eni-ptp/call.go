@@ -10,7 +10,6 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/cnierr"
@@ -140,29 +139,7 @@ func (c *call) reported() []netip.Addr {
 	if err != nil {
 		return nil
 	}
-	return addressesOf(result, c.owner.IfName)
-}
-
-// addressesOf returns a result's addresses of the container's interface; one that names no interface belongs to it.
-func addressesOf(result *types100.Result, ifName string) []netip.Addr {
-	var ips []netip.Addr
-	for _, ip := range result.IPs {
-		if ip == nil {
-			continue
-		}
-		if i := ip.Interface; i != nil {
-			if *i < 0 || *i >= len(result.Interfaces) {
-				continue
-			}
-			if l := result.Interfaces[*i]; l == nil || l.Name != ifName || l.Sandbox == "" {
-				continue
-			}
-		}
-		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
-			ips = append(ips, a.Unmap())
-		}
-	}
-	return ips
+	return netconf.Addresses(result, c.owner.IfName)
 }
 
 // forwardingPossible says whether the host forwards or can be made to.

@@ -10,6 +10,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/sandbox"
 )
@@ -18,7 +19,7 @@ import (
 // chained plugins may change is not one: further interfaces, the container's MAC and MTU (tuning), the table of its
 // routes (sbr).
 func (c *call) compare(ns *sandbox.Netns, result *types100.Result) (string, error) {
-	ips := addressesOf(result, c.owner.IfName)
+	ips := netconf.Addresses(result, c.owner.IfName)
 	if len(ips) == 0 {
 		return "prevResult has no address of " + c.owner.IfName, nil
 	}
