@@ -31,11 +31,43 @@ func ValidAttachments(stdin []byte) (valid map[Attachment]bool, given bool, err 
 	if err := json.Unmarshal(list, &attachments); err != nil {
 		return nil, false, fmt.Errorf("read cni.dev/valid-attachments: %w", err)
 	}
-	valid = make(map[Attachment]bool, len(attachments))
-	for _, a := range attachments {
-		valid[a] = true
+	return set(attachments), true, nil
+}
+
+// liveAttachments is the key under which eni-ptp tells eni-ipam, in a GC without a list, which attachments it has proof of.
+const liveAttachments = "enichain/live-attachments"
+
+// WithLive adds to a GC's configuration that attachments live, whatever else is known of them.
+func WithLive(stdin []byte, live []Attachment) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(stdin, &fields); err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return valid, true, nil
+	list, err := json.Marshal(live)
+	if err != nil {
+		return nil, err
+	}
+	fields[liveAttachments] = list
+	return json.Marshal(fields)
+}
+
+// Live reads what WithLive added.
+func Live(stdin []byte) (map[Attachment]bool, error) {
+	var told struct {
+		Live []Attachment `json:"enichain/live-attachments"`
+	}
+	if err := json.Unmarshal(stdin, &told); err != nil {
+		return nil, fmt.Errorf("read %s: %w", liveAttachments, err)
+	}
+	return set(told.Live), nil
+}
+
+func set(attachments []Attachment) map[Attachment]bool {
+	in := make(map[Attachment]bool, len(attachments))
+	for _, a := range attachments {
+		in[a] = true
+	}
+	return in
 }
 
 // Arg returns the value of a key in CNI_ARGS ("K=V;K=V"), or "". Other keys are none of our business: runtimes send

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
@@ -167,6 +168,27 @@ func (h *Handle) IsPair(veth, peer Link, ns *sandbox.Netns) (bool, error) {
 		return false, fmt.Errorf("number of the container's namespace: %w", err)
 	}
 	return id >= 0 && id == veth.NSID, nil
+}
+
+// PeerLives says whether a veth's peer is in another namespace that somebody is in, or holds open. One that nobody does is
+// dead soon, and before the kernel takes its links away. The veth is of the calling thread's namespace.
+func PeerLives(veth Link) (bool, error) {
+	if veth.Kind != "veth" || veth.NSID < 0 {
+		return false, nil
+	}
+	ask := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	peer := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	peer.Index = int32(veth.Peer)
+	ask.AddData(peer)
+	ask.AddData(nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(veth.NSID))))
+	_, err := ask.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV): // no such namespace (net/core/rtnetlink.c, rtnl_get_net_ns_capable), or no such link in it
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look up the peer of %s: %w", veth.Name, err)
+	}
+	return true, nil
 }
 
 // RemoveLink removes a link, and with a veth its peer. One that is gone already is no error.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -436,6 +437,52 @@ func delRoute(t *testing.T, l netlink.Link, table int, dst string) {
 }
 
 // A link may go between being found and being asked about: a container's namespace ends when it likes.
+// A namespace dies when nobody is in it or holds it open.
+func TestPeerLives(t *testing.T) {
+	here, there := nstest.New(t), nstest.New(t)
+	ns, err := sandbox.Open(there.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here.Do(func() error {
+		h, err := netstate.Here()
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		if _, err := h.AddVeth(netstate.Veth{Name: "pod1", Peer: "eth0", PeerIn: ns}); err != nil {
+			return err
+		}
+		veth, err := h.LinkByName("pod1")
+		if err != nil {
+			return err
+		}
+		there.Close()
+		if lives, err := netstate.PeerLives(veth); !lives || err != nil {
+			t.Errorf("while it is held open: it lives: %v, error %v", lives, err)
+		}
+		_ = ns.Close()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // the kernel lets go of it in its own time
+			lives, err := netstate.PeerLives(veth)
+			if !lives && err == nil {
+				break
+			}
+			if err != nil || time.Now().After(end) {
+				t.Errorf("when nobody holds it: it lives: %v, error %v", lives, err)
+				break
+			}
+		}
+		lo, err := h.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		if lives, err := netstate.PeerLives(lo); lives || err != nil {
+			t.Errorf("of no veth: it lives: %v, error %v", lives, err)
+		}
+		return nil
+	})
+}
+
 func TestHostRoutesOfALinkThatIsGone(t *testing.T) {
 	in(t, func(h *netstate.Handle) error {
 		ips, err := h.HostRoutes(layout.Device{Index: 4711, Name: "gone"})

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -105,11 +107,14 @@ func (n *Netns) IsOurs() (bool, error) {
 }
 
 // Alive says whether the namespace with the inode is still at path; an inode of 0 accepts any. What cannot be found out
-// counts as alive: only proof makes a container dead.
+// counts as alive: only proof makes a container dead, and where not even the folder is there (but for a process's own, which
+// goes with it) it may be in another mount namespace.
 func Alive(path string, inode uint64) bool {
 	ns, err := Open(path)
 	if err != nil {
-		return !errors.Is(err, ErrGone)
+		_, dirErr := os.Stat(filepath.Dir(path))
+		hidden := errors.Is(dirErr, fs.ErrNotExist) && !strings.HasPrefix(path, "/proc/")
+		return !errors.Is(err, ErrGone) || hidden
 	}
 	defer ns.Close()
 	return inode == 0 || ns.Inode() == inode

@@ -76,4 +76,10 @@ func TestIdentity(t *testing.T) {
 	if sandbox.Alive(path, ns.Inode()) {
 		t.Error("its path is gone and it counts as alive")
 	}
+	if dir := t.TempDir(); sandbox.Alive(filepath.Join(dir, "x"), 1) || !sandbox.Alive(filepath.Join(dir, "netns", "x"), 1) {
+		t.Error("where its folder is not to be seen, nothing is known of it")
+	}
+	if sandbox.Alive("/proc/0/ns/net", 1) {
+		t.Error("its process is gone and it counts as alive")
+	}
 }

@@ -25,7 +25,12 @@ type Request struct {
 	Owner   store.Owner
 	Sandbox store.Sandbox
 	IP      netip.Addr // the one that is wanted; zero is any
+	// Abandoned says that nobody waits for the answer any more, so that nobody would release what is given; nil is never.
+	Abandoned func() bool
 }
+
+// ErrAbandoned says that who asked for an address is gone.
+var ErrAbandoned = errors.New("who asked for an address is gone")
 
 // Allocate gives the owner an address: a free one of the pool, which grows while there is none, until ctx ends.
 func (s *Supply) Allocate(ctx context.Context, r Request) (Grant, error) {
@@ -96,6 +101,10 @@ func (s *Supply) lookFor(ctx context.Context) error {
 func (s *Supply) take(ctx context.Context, r Request, otherwise func(*store.Tx) error) (g Grant, err error) {
 	var none error
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if r.Abandoned != nil && r.Abandoned() {
+			none = ErrAbandoned
+			return tx.EndWait(r.Owner)
+		}
 		if r.IP.IsValid() {
 			g.Address, err = s.takeThis(tx, r)
 		} else {

@@ -122,6 +122,26 @@ func TestGCOfDeadContainers(t *testing.T) {
 	}
 }
 
+// A GC without a list that runs where containers' namespaces are not to be seen takes nobody's address: a namespace lives that
+// a veth leads to, and where not even the folder of the namespaces is there, nothing is known of them.
+func TestGCInAnotherMountNamespace(t *testing.T) {
+	t.Parallel()
+	m, ips := gcMachine(t)
+	const empty = "mount -t tmpfs none /run/netns"
+	const absent = "mount -t tmpfs none /mnt && mkdir /mnt/store && mount --bind /run/enichain /mnt/store && mount -t tmpfs none /run && " +
+		"mkdir /run/enichain && mount --bind /mnt/store /run/enichain"
+	for _, tt := range []struct{ plugin, hide string }{{ptpPlugin, empty}, {ptpPlugin, absent}, {ipamPlugin, absent}} {
+		c := m.call(tt.plugin, "GC", "", static())
+		c.Wrapper = []string{"unshare", "-m", "sh", "-c", tt.hide + ` && exec "$0"`}
+		m.succeed(t, c)
+		for id, ip := range ips {
+			if !m.wired(t, id, ip) {
+				t.Errorf("%s after %q: %s is gone", tt.plugin, tt.hide, id)
+			}
+		}
+	}
+}
+
 // eventually waits for what the kernel does in its own time and tells nobody.
 func (m *machine) eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()

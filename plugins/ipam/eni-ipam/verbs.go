@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -19,6 +20,7 @@ import (
 )
 
 func cmdAdd(args *skel.CmdArgs) error {
+	parent := os.Getppid()
 	c, done, err := begin(args)
 	if err != nil {
 		return err
@@ -31,7 +33,11 @@ func cmdAdd(args *skel.CmdArgs) error {
 	if err != nil {
 		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address, such as 10.0.1.20")
 	}
-	got, err := c.Allocate(c.ctx, supply.Request{Owner: c.owner, Sandbox: c.sandbox(), IP: want})
+	got, err := c.Allocate(c.ctx, supply.Request{
+		Owner: c.owner, Sandbox: c.sandbox(), IP: want,
+		// A runtime whose patience is over kills the main plugin, calls DEL, and forgets the container.
+		Abandoned: func() bool { return os.Getppid() != parent },
+	})
 	if err != nil {
 		return diagnose(fmt.Errorf("allocate an address to %s: %w", c.owner, err))
 	}
@@ -98,6 +104,12 @@ func cmdGC(args *skel.CmdArgs) error {
 	if err != nil {
 		return cnierr.New(cnierr.Decode, err, "the runtime's list of valid attachments is not a list")
 	}
+	if !given {
+		valid, err = netconf.Live(args.StdinData)
+		if err != nil {
+			return cnierr.New(cnierr.Decode, err, "a fault of the main plugin")
+		}
+	}
 	err = c.Store().UpdateExisting(c.ctx, func(tx *store.Tx) error { return collect(tx, c, valid, given) })
 	if err != nil && !errors.Is(err, store.ErrNoStore) {
 		return diagnose(fmt.Errorf("release what no container of %s holds: %w", c.request.Name, err))
@@ -125,8 +137,8 @@ func cmdStatus(args *skel.CmdArgs) error {
 	return nil
 }
 
-// collect releases the attachments of the network that are not valid; where no list is given, only those whose network
-// namespace is provably gone.
+// collect releases the attachments of the network that are not valid; where no list is given, only those of them whose
+// network namespace is provably gone.
 func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given bool) error {
 	owned, err := tx.OwnedIn(c.request.Name)
 	if err != nil {
@@ -135,7 +147,7 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 	for _, a := range owned {
 		live := valid[netconf.Attachment{ContainerID: a.Owner.ContainerID, IfName: a.Owner.IfName}]
 		if !given {
-			live = a.Sandbox == nil || sandbox.Alive(a.Sandbox.Netns, a.Sandbox.NetnsInode)
+			live = live || a.Sandbox == nil || sandbox.Alive(a.Sandbox.Netns, a.Sandbox.NetnsInode)
 		}
 		if live {
 			continue

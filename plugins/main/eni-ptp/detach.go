@@ -133,19 +133,11 @@ func (c *call) orphans() ([]netip.Addr, error) {
 	return ips, nil
 }
 
-// collect detaches the network's attachments that are not valid; where no list is given, those that are provably dead.
-func (c *call) collect(valid map[netconf.Attachment]bool, given bool) error {
-	found, err := c.attachments()
-	if err != nil {
-		return err
-	}
+// collect detaches the network's attachments that are not live.
+func (c *call) collect(found map[store.Owner]trace, live map[netconf.Attachment]bool) error {
 	var errs []error
 	for owner, f := range found {
-		live := valid[netconf.Attachment{ContainerID: owner.ContainerID, IfName: owner.IfName}]
-		if !given {
-			live = f.sandbox == nil || sandbox.Alive(f.sandbox.Netns, f.sandbox.NetnsInode)
-		}
-		if live {
+		if live[attachmentOf(owner)] {
 			continue
 		}
 		a := attachment{owner: owner, veth: f.veth}
@@ -159,9 +151,32 @@ func (c *call) collect(valid map[netconf.Attachment]bool, given bool) error {
 	return errors.Join(errs...)
 }
 
+func attachmentOf(o store.Owner) netconf.Attachment {
+	return netconf.Attachment{ContainerID: o.ContainerID, IfName: o.IfName}
+}
+
+// notDead returns those of the attachments that are not provably dead.
+func notDead(found map[store.Owner]trace) (map[netconf.Attachment]bool, error) {
+	live := make(map[netconf.Attachment]bool)
+	for owner, f := range found {
+		alive := f.sandbox == nil || sandbox.Alive(f.sandbox.Netns, f.sandbox.NetnsInode)
+		if !alive { // by its path, which may be in another mount namespace
+			var err error
+			if alive, err = netstate.PeerLives(f.link); err != nil {
+				return nil, err
+			}
+		}
+		if alive {
+			live[attachmentOf(owner)] = true
+		}
+	}
+	return live, nil
+}
+
 // trace is what is known of an attachment that the store or a veth's alias tells of.
 type trace struct {
 	veth    string
+	link    netstate.Link  // the veth, where it is there
 	sandbox *store.Sandbox // nil where the store does not know it
 }
 
@@ -186,6 +201,12 @@ func (c *call) attachments() (map[store.Owner]trace, error) {
 	for _, l := range links {
 		if owner, ours := layout.ParseAlias(l.Alias); ours && l.Kind == "veth" && owner.Network == c.conf.Name {
 			found[owner] = trace{veth: l.Name, sandbox: found[owner].sandbox}
+		}
+	}
+	for owner, f := range found {
+		if i := slices.IndexFunc(links, func(l netstate.Link) bool { return l.Name == f.veth }); i >= 0 {
+			f.link = links[i]
+			found[owner] = f
 		}
 	}
 	return found, nil

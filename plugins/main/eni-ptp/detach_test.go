@@ -13,11 +13,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/store"
 )
@@ -283,6 +285,7 @@ func TestGC(t *testing.T) {
 			if err := os.Remove(gone); err != nil {
 				t.Fatal(err)
 			}
+			n.awaitNoLink(t, layout.Identify("pod", "gone", "eth0").Veth)
 			conf := with(n.conf("eni-1"), tt.keys)
 			succeed(t, n.NS, plugin{verb: "GC", conf: conf})
 			succeed(t, n.NS, plugin{verb: "GC", conf: conf})
@@ -291,6 +294,24 @@ func TestGC(t *testing.T) {
 			succeed(t, n.NS, stranger)
 		})
 	}
+}
+
+// awaitNoLink waits until the kernel has taken away the link of a namespace that is gone.
+func (n *node) awaitNoLink(t *testing.T, name string) {
+	t.Helper()
+	n.Do(func() error {
+		h, err := netstate.Here()
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if _, err := h.LinkByName(name); errors.Is(err, netstate.ErrNoLink) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is still there", name)
+	})
 }
 
 // wantLeft wants rules and addresses of the containers named, and of no other but the stranger. The stand-in for IPAM

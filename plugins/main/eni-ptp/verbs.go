@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -92,13 +94,30 @@ func cmdGC(args *skel.CmdArgs) error {
 	if err != nil {
 		return cnierr.New(cnierr.Decode, err, "the runtime's list of valid attachments is not a list")
 	}
-	// IPAM's comes after, because its store says what is wired; and in any case, for a veth that would not go holds up
-	// no other: its address is refused to whoever gets it next, for as long as it is routed there.
-	err = errors.Join(c.collect(valid, given), c.ipam().Run(c.ctx, "GC"))
-	if err != nil {
+	if err := c.collectAll(valid, given); err != nil {
 		return cnierr.New(cnierr.Kernel, fmt.Errorf("collect dead attachments of %s: %w", c.conf.Name, err), "GC may be repeated")
 	}
 	return nil
+}
+
+// collectAll collects attachments and then their addresses: IPAM's store says what is wired. A veth that would not go holds
+// up no address but its own, which is refused to whoever gets it next for as long as it is routed there.
+func (c *call) collectAll(valid map[netconf.Attachment]bool, given bool) error {
+	ipam := c.ipam()
+	found, err := c.attachments()
+	if given {
+		return errors.Join(err, c.collect(found, valid), ipam.Run(c.ctx, "GC"))
+	}
+	if err == nil {
+		valid, err = notDead(found)
+	}
+	if err == nil && c.conf.OwnIPAM() { // which may not see the namespaces either
+		ipam.Config, err = netconf.WithLive(ipam.Config, slices.Collect(maps.Keys(valid)))
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.collect(found, valid), ipam.Run(c.ctx, "GC"))
 }
 
 func cmdStatus(args *skel.CmdArgs) error {
