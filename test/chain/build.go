@@ -47,6 +47,15 @@ func (b *Binaries) AddOutside(packages ...string) error {
 	return run(filepath.Join(root, "test", "outside"), false, args...)
 }
 
+// AddOutsideAs builds a program of others into the folder, under the name given, as the module below test/outside pins it.
+func (b *Binaries) AddOutsideAs(name, module, pkg string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	return run(filepath.Join(root, "test", "outside", module), false, "build", "-buildvcs=false", "-o", b.Path(name), pkg)
+}
+
 // AddOutsideTest builds the tests of a package of others into the folder, under the name given.
 func (b *Binaries) AddOutsideTest(name, pkg string) error {
 	root, err := moduleRoot()

@@ -48,6 +48,11 @@ func run(m *testing.M) (status int, err error) {
 	if err := bin.AddOutside(outside...); err != nil {
 		return 1, err
 	}
+	for version, module := range cnitools() {
+		if err := bin.AddOutsideAs("cnitool-"+version, module, "github.com/containernetworking/cni/cnitool"); err != nil {
+			return 1, err
+		}
+	}
 	return m.Run(), nil
 }
 

@@ -1,0 +1,7 @@
+module github.com/enichain/enichain/test/outside/cnitool-1.2.3
+
+go 1.26.0
+
+tool github.com/containernetworking/cni/cnitool
+
+require github.com/containernetworking/cni v1.2.3 // indirect
