@@ -111,8 +111,11 @@ func (c *checkup) cloud(ctx context.Context, net *network) {
 	}
 	_, err = driver.ENIs(ctx, node.InstanceID)
 	c.judge("the API lists the ENIs of "+node.InstanceID, err)
-	_, err = driver.Limits(ctx, node.InstanceType)
+	limits, err := driver.Limits(ctx, node.InstanceType)
 	c.judge("the API tells the limits of "+node.InstanceType, err)
+	if err == nil && net.ipam.Prefixes && !limits.Prefixes {
+		c.bad(`"prefixes" is true, and %s takes none: containers get single addresses`, node.InstanceType)
+	}
 }
 
 // kernel looks at the settings and rules that traffic depends on, and returns the links of the ENIs.

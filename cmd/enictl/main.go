@@ -49,7 +49,7 @@ func verbs() []verb {
 		{"show", "[-o json]", "the node, its ENIs, its addresses and who has them", (*tool).show},
 		{"warm", "N", "grow the pool until N addresses are free", (*tool).warm},
 		{"limits", "", "what the instance type takes", (*tool).limits},
-		{"maxpods", "[-host N]", "the number for kubelet's maxPods", (*tool).maxPods},
+		{"maxpods", "[-host N] [-uncapped]", "the number for kubelet's maxPods", (*tool).maxPods},
 		{"metrics", "[-o FILE]", "the pool for Prometheus", (*tool).metrics},
 		{"doctor", "", "what on this node stands in the way", (*tool).doctor},
 		{"lint", "[CONFLIST]", "what is wrong with a conflist, unknown fields too", (*tool).lint},

@@ -71,6 +71,12 @@ func exposition(s *snapshot) []byte {
 		sample("addresses", n.Cooling, "eni", e.ID, "state", string(store.Cooling))
 		sample("addresses", n.Releasing, "eni", e.ID, "state", string(store.Releasing))
 	}
+	family("prefixes", "Prefixes of an ENI: free as a whole, or used.")
+	for _, e := range s.enis {
+		n := s.counts[e.ID]
+		sample("prefixes", n.FreePrefixes, "eni", e.ID, "state", "free")
+		sample("prefixes", n.Prefixes-n.FreePrefixes, "eni", e.ID, "state", "used")
+	}
 	family("enis", "ENIs in the store, and those of the instance that are not managed.")
 	sample("enis", len(s.enis), "managed", "true")
 	sample("enis", s.node.ForeignENIs, "managed", "false")

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -145,23 +144,8 @@ func learnt(before, after *snapshot) []string {
 			lines = append(lines, fmt.Sprintf("got %s (%s)", e.ID, e.PrimaryIP))
 		}
 	}
-	for _, a := range after.addresses {
-		if _, known := before.address(a.IP); !known {
-			lines = append(lines, fmt.Sprintf("got %s of %s", a.IP, a.ENI))
-		}
-	}
 	settled := settledIntents(before, after)
-	for _, a := range before.addresses {
-		now, known := after.address(a.IP)
-		switch {
-		case !known && isGivenBack(settled, a):
-			lines = append(lines, fmt.Sprintf("gave back %s of %s", a.IP, a.ENI))
-		case !known:
-			lines = append(lines, fmt.Sprintf("lost %s of %s: the cloud does not have it there", a.IP, a.ENI))
-		case a.State == store.Releasing && now.State == store.Free:
-			lines = append(lines, fmt.Sprintf("put %s of %s back to use: it was to be given back, and was not", a.IP, a.ENI))
-		}
-	}
+	lines = append(lines, learntAddresses(before, after, settled)...)
 	for _, e := range before.enis {
 		_, known := after.eni(e.ID)
 		switch {
@@ -177,6 +161,58 @@ func learnt(before, after *snapshot) []string {
 	return lines
 }
 
+// learntAddresses says how the store's addresses have changed. A prefix that did as a whole is one line.
+func learntAddresses(before, after *snapshot, settled []store.Intent) []string {
+	var lines []change
+	for _, a := range after.addresses {
+		if _, known := before.address(a.IP); !known {
+			lines = append(lines, change{"got %s of %s", a})
+		}
+	}
+	for _, a := range before.addresses {
+		now, known := after.address(a.IP)
+		switch {
+		case !known && isGivenBack(settled, a):
+			lines = append(lines, change{"gave back %s of %s", a})
+		case !known:
+			lines = append(lines, change{"lost %s of %s: the cloud does not have it there", a})
+		case a.State == store.Releasing && now.State == store.Free:
+			lines = append(lines, change{"put %s of %s back to use: it was to be given back, and was not", a})
+		}
+	}
+	return inWords(lines)
+}
+
+// change is what happened to an address: words that want it and its ENI.
+type change struct {
+	words string
+	store.Address
+}
+
+// inWords says what happened, of prefixes in the place of all their addresses.
+func inWords(changes []change) []string {
+	same := map[string][]store.Address{}
+	for _, c := range changes {
+		same[c.words] = append(same[c.words], c.Address)
+	}
+	whole := map[change]bool{}
+	for words, addresses := range same {
+		for _, p := range prefixesOf(addresses) {
+			whole[change{words, store.Address{ENI: p.ENI, Prefix: p.Prefix}}] = p.total() == p.size()
+		}
+	}
+	var lines []string
+	for _, c := range changes {
+		switch {
+		case !whole[change{c.words, store.Address{ENI: c.ENI, Prefix: c.Prefix}}]:
+			lines = append(lines, fmt.Sprintf(c.words, c.IP, c.ENI))
+		case c.IP == c.Prefix.Addr():
+			lines = append(lines, fmt.Sprintf(c.words, c.Prefix, c.ENI))
+		}
+	}
+	return lines
+}
+
 // settledIntents returns the intents that were open before and are not any more.
 func settledIntents(before, after *snapshot) []store.Intent {
 	return slices.DeleteFunc(slices.Clone(before.intents), func(i store.Intent) bool {
@@ -187,7 +223,7 @@ func settledIntents(before, after *snapshot) []store.Intent {
 // isGivenBack says whether an address went because one of the intents was about giving it back, alone or with its ENI.
 func isGivenBack(settled []store.Intent, a store.Address) bool {
 	return isDeleted(settled, a.ENI) || slices.ContainsFunc(settled, func(i store.Intent) bool {
-		return i.Op == store.OpUnassign && i.ENI == a.ENI && slices.Contains(i.Addresses, a.IP)
+		return i.Op == store.OpUnassign && i.ENI == a.ENI && (slices.Contains(i.Addresses, a.IP) || slices.Contains(i.Prefixes, a.Prefix))
 	})
 }
 
@@ -199,21 +235,11 @@ func isDeleted(settled []store.Intent, eni string) bool {
 // lostAddresses names the containers whose address the cloud does not have on its ENI. Nothing can be done for them but
 // to make them anew.
 func lostAddresses(before, after *snapshot, listed []cloud.ENI) []string {
-	on := map[netip.Addr]string{}
-	for _, e := range listed {
-		for _, ip := range e.Addresses {
-			on[ip] = e.ID
-		}
-		for _, p := range e.Prefixes {
-			for ip := p.Masked().Addr(); p.Contains(ip); ip = ip.Next() {
-				on[ip] = e.ID
-			}
-		}
-	}
+	on := supply.Places(listed)
 	var lines []string
 	for _, a := range before.assigned() {
 		now, known := after.address(a.IP)
-		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || on[a.IP] == now.ENI {
+		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || on[a.IP].ENI == now.ENI {
 			continue
 		}
 		lines = append(lines, fmt.Sprintf("%s of %s is not on %s in the cloud any more: make the container anew", a.IP, ownerOf(a), now.ENI))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -106,27 +107,49 @@ func TestWhatAReconcileLearnt(t *testing.T) {
 			of("10.0.0.7", "eni-2", store.Releasing), // gone with its ENI
 		},
 		intents: []store.Intent{
+			{Number: 3, Op: store.OpUnassign, ENI: "eni-1", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.16/28")}, PID: 4713},
 			{Number: 1, Op: store.OpUnassign, ENI: "eni-1", Addresses: []netip.Addr{ip("10.0.0.4"), ip("10.0.0.6")}, PID: 4711},
 			{Number: 2, Op: store.OpDeleteENI, ENI: "eni-2", PID: 4712},
 		},
 	}
+	before.addresses = append(before.addresses, ofPrefix("10.0.1.16/28", 16)...)
+	before.addresses = append(before.addresses, ofPrefix("10.0.1.32/28", 9)...) // what nobody has of it
 	after := &snapshot{
 		enis:      []store.ENI{{ID: "eni-1"}},
-		addresses: []store.Address{of("10.0.0.6", "eni-1", store.Free)},
+		addresses: append([]store.Address{of("10.0.0.6", "eni-1", store.Free)}, ofPrefix("10.0.1.48/28", 16)...),
 	}
 	want := []string{
+		"got 10.0.1.48/28 of eni-1",
 		"gave back 10.0.0.4 of eni-1",
 		"lost 10.0.0.5 of eni-1: the cloud does not have it there",
 		"put 10.0.0.6 of eni-1 back to use: it was to be given back, and was not",
 		"gave back 10.0.0.7 of eni-2",
+		"gave back 10.0.1.16/28 of eni-1",
+	}
+	for _, a := range ofPrefix("10.0.1.32/28", 9) {
+		want = append(want, fmt.Sprintf("lost %s of eni-1: the cloud does not have it there", a.IP))
+	}
+	want = append(want,
 		"gave back eni-2: it is deleted",
 		"lost eni-3: the cloud does not have it here",
+		"settled what process 4713 began: give back [10.0.1.16/28] of eni-1",
 		"settled what process 4711 began: give back [10.0.0.4 10.0.0.6] of eni-1",
 		"settled what process 4712 began: delete eni-2",
-	}
+	)
 	if d := cmp.Diff(want, learnt(before, after)); d != "" {
 		t.Error(d)
 	}
+}
+
+// ofPrefix is the first n addresses of a prefix, on eni-1.
+func ofPrefix(prefix string, n int) (some []store.Address) {
+	p := netip.MustParsePrefix(prefix)
+	for ip := range store.AddressesIn(p) {
+		if len(some) < n {
+			some = append(some, store.Address{IP: ip, ENI: "eni-1", Prefix: p, State: store.Free})
+		}
+	}
+	return some
 }
 
 func TestLostAddresses(t *testing.T) {

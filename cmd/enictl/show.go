@@ -24,6 +24,7 @@ type shown struct {
 	Mode      string         `json:"mode"`
 	Node      *store.Node    `json:"node,omitempty"`
 	ENIs      []shownENI     `json:"enis"`
+	Prefixes  []prefixUse    `json:"prefixes"`
 	Addresses []shownAddress `json:"addresses"`
 	Rests     []shownRest    `json:"rests"`
 	Intents   []store.Intent `json:"intents"`
@@ -100,7 +101,7 @@ func devices(enis []store.ENI) map[string]string {
 func view(net *network, s *snapshot, devices map[string]string) *shown {
 	v := &shown{
 		Network: net.name, Conflist: net.file, DataDir: net.ipam.DataDir, Cloud: net.ipam.Cloud, Mode: net.ipam.Mode,
-		ENIs: []shownENI{}, Addresses: []shownAddress{}, Rests: []shownRest{}, Intents: append([]store.Intent{}, s.intents...),
+		ENIs: []shownENI{}, Prefixes: prefixesOf(s.addresses), Addresses: []shownAddress{}, Rests: []shownRest{}, Intents: append([]store.Intent{}, s.intents...),
 	}
 	now := time.Duration(s.now)
 	if s.known {
@@ -141,6 +142,15 @@ func (v *shown) print(out io.Writer) error {
 	for _, e := range v.ENIs {
 		line("%s\t%s\t%d\t%d\t%s\t%s\t%d\t%d\t%d\t%d\t%s", e.ID, orDash(e.Device), e.DeviceIndex, e.Table, e.Subnet, e.PrimaryIP,
 			e.Counts.Free, e.Counts.Assigned, e.Counts.Cooling, e.Counts.Releasing, e.remark())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for i, p := range v.Prefixes {
+		if i == 0 {
+			line("\nPREFIX\tENI\tFREE\tASSIGNED\tCOOLING\tRELEASING")
+		}
+		line("%s\t%s\t%d\t%d\t%d\t%d", p.Prefix, p.ENI, p.Free, p.Assigned, p.Cooling, p.Releasing)
 	}
 	if err := w.Flush(); err != nil {
 		return err

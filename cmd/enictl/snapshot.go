@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 )
 
 // snapshot is what the store says at a moment.
@@ -67,6 +68,49 @@ func (s *snapshot) eni(id string) (store.ENI, bool) {
 // ipv6 says whether a container has an IPv6 address.
 func (s *snapshot) ipv6() bool {
 	return slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return a.IP.Is6() })
+}
+
+// prefixUse is a prefix of an ENI, and how many of its addresses are in which state.
+type prefixUse struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	ENI       string       `json:"eni"`
+	Free      int          `json:"free"`
+	Assigned  int          `json:"assigned"`
+	Cooling   int          `json:"cooling"`
+	Releasing int          `json:"releasing"`
+}
+
+func (p prefixUse) total() int { return p.Free + p.Assigned + p.Cooling + p.Releasing }
+
+func (p prefixUse) size() int { return 1 << (p.Prefix.Addr().BitLen() - p.Prefix.Bits()) }
+
+// prefixesOf returns the prefixes that addresses are of, in their order.
+func prefixesOf(addresses []store.Address) []prefixUse {
+	all := []prefixUse{}
+	at := map[supply.Place]int{}
+	for _, a := range addresses {
+		if !a.Prefix.IsValid() {
+			continue
+		}
+		place := supply.Place{ENI: a.ENI, Prefix: a.Prefix}
+		i, known := at[place]
+		if !known {
+			i = len(all)
+			at[place] = i
+			all = append(all, prefixUse{Prefix: a.Prefix, ENI: a.ENI})
+		}
+		switch a.State {
+		case store.Free:
+			all[i].Free++
+		case store.Assigned:
+			all[i].Assigned++
+		case store.Cooling:
+			all[i].Cooling++
+		case store.Releasing:
+			all[i].Releasing++
+		}
+	}
+	return all
 }
 
 // assigned returns the addresses that have an owner.

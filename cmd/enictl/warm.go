@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"runtime"
 	"strconv"
 
 	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -43,13 +45,39 @@ func (t *tool) limits(args []string) error {
 	if net.ipam.Cloud != netconf.StaticCloud {
 		perENI = fmt.Sprintf("%d addresses each, the primary one counted", s.node.AddressesPerENI)
 	}
-	return t.printf("%s: %d ENIs with %s\n%d ENIs are there, %d of them not enichain's\ncontainers: %d at the most\n",
-		s.node, s.node.MaxENIs, perENI, len(s.enis)+s.node.ForeignENIs, s.node.ForeignENIs, most)
+	advice := ""
+	switch {
+	case perPlace(net.ipam, s) > 1:
+		perENI += fmt.Sprintf("; each other may be a prefix of %d", pool.PrefixSize)
+		advice = fmt.Sprintf("; AWS advises %d pods with %d CPUs", advisedPods(runtime.NumCPU()), runtime.NumCPU())
+	case net.ipam.Prefixes:
+		perENI += "; the instance type takes no prefixes"
+	}
+	return t.printf("%s: %d ENIs with %s\n%d ENIs are there, %d of them not enichain's\ncontainers: %d at the most%s\n",
+		s.node, s.node.MaxENIs, perENI, len(s.enis)+s.node.ForeignENIs, s.node.ForeignENIs, most, advice)
+}
+
+// perPlace is how many addresses a place of an ENI may bring.
+func perPlace(conf *netconf.IPAM, s *snapshot) int {
+	if conf.Prefixes && !s.node.NoPrefixes {
+		return pool.PrefixSize
+	}
+	return 1
+}
+
+// advisedPods is how many pods AWS advises on a node whose pods get addresses of prefixes (Amazon EKS User Guide, "Assign more
+// IP addresses to nodes with prefixes"): a type of which more could have addresses has no CPUs for them.
+func advisedPods(cpus int) int {
+	if cpus < 30 {
+		return 110
+	}
+	return 250
 }
 
 func (t *tool) maxPods(args []string) error {
 	flags := flag.NewFlagSet("maxpods", flag.ContinueOnError)
 	host := flags.Int("host", 0, "how many pods on the host's network are to be counted too")
+	uncapped := flags.Bool("uncapped", false, "with prefixes, more than AWS advises")
 	net, s, err := t.learn(flags, args)
 	if err != nil {
 		return err
@@ -58,7 +86,11 @@ func (t *tool) maxPods(args []string) error {
 	if err != nil {
 		return err
 	}
-	return t.printf("%d\n", most+*host)
+	most += *host
+	if perPlace(net.ipam, s) > 1 && !*uncapped {
+		most = min(most, advisedPods(runtime.NumCPU()))
+	}
+	return t.printf("%d\n", most)
 }
 
 // learn begins a verb that reads the store after the cloud was asked, where it may be: kubelet wants its number before any
@@ -97,7 +129,7 @@ func capacity(conf *netconf.IPAM, s *snapshot) (int, error) {
 		if conf.MaxENIs > 0 {
 			enis = min(enis, conf.MaxENIs)
 		}
-		most = max(0, enis-others) * (s.node.AddressesPerENI - 1)
+		most = max(0, enis-others) * (s.node.AddressesPerENI - 1) * perPlace(conf, s)
 	}
 	if conf.MaxIPs > 0 {
 		most = min(most, conf.MaxIPs)
