@@ -38,13 +38,16 @@ func BuildRelease() (*Binaries, error) {
 }
 
 // AddOutside builds programs of others, by their packages, into the folder.
-func (b *Binaries) AddOutside(packages ...string) error {
+func (b *Binaries) AddOutside(packages ...string) error { return b.AddModule("outside", packages...) }
+
+// AddModule builds programs of one of the modules below test/, or that it pins, into the folder.
+func (b *Binaries) AddModule(module string, packages ...string) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
 	}
 	args := append([]string{"build", "-buildvcs=false", "-o", b.Dir + "/"}, packages...)
-	return run(filepath.Join(root, "test", "outside"), false, args...)
+	return run(filepath.Join(root, "test", module), false, args...)
 }
 
 // AddOutsideAs builds a program of others into the folder, under the name given, as the module below test/outside pins it.

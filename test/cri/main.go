@@ -41,7 +41,11 @@ func main() {
 }
 
 func command(ctx context.Context, socket string, p pod, args []string) error {
-	runtime, err := cri.NewRemoteRuntimeService(ctx, socket, callTimeout, nil, false)
+	var runtime internalapi.RuntimeService
+	err := await(ctx, func() (err error) { // containerd serves before its CRI plugin does
+		runtime, err = cri.NewRemoteRuntimeService(ctx, socket, callTimeout, nil, false)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -56,7 +60,7 @@ func command(ctx context.Context, socket string, p pod, args []string) error {
 			return err
 		}
 		p.name, p.image, p.command = args[0], args[1], args[2:]
-		if err := awaitReady(ctx, runtime, images, p.image); err != nil {
+		if err := await(ctx, func() error { return ready(ctx, runtime, images, p.image) }); err != nil {
 			return err
 		}
 		return p.run(ctx, runtime)
@@ -79,28 +83,29 @@ func command(ctx context.Context, socket string, p pod, args []string) error {
 	return fmt.Errorf("%q is no command", args)
 }
 
-// awaitReady asks, as kubelet does, until the runtime and its network are ready and the image is known.
-func awaitReady(ctx context.Context, runtime internalapi.RuntimeService, images internalapi.ImageManagerService, image string) error {
-	for {
-		err := ready(ctx, runtime, images, image)
-		if err == nil {
+// await asks again until the answer is nil, as kubelet does: the CRI has no event for it.
+func await(ctx context.Context, ask func() error) error {
+	for last := error(nil); ; {
+		err := ask()
+		switch {
+		case err == nil:
 			return nil
+		case ctx.Err() != nil:
+			return errors.Join(last, err)
 		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause): // the CRI has no event for it
-		}
+		last = err
+		time.Sleep(pause)
 	}
 }
 
+// ready is nil once the runtime and its network are ready and the image is known.
 func ready(ctx context.Context, runtime internalapi.RuntimeService, images internalapi.ImageManagerService, image string) error {
 	status, err := runtime.Status(ctx, false)
 	if err != nil {
 		return err
 	}
 	for _, c := range status.Status.Conditions {
-		if !c.Status {
+		if !c.Status && (c.Type == v1.RuntimeReady || c.Type == v1.NetworkReady) { // others are advice
 			return fmt.Errorf("not ready: %s: %s: %s", c.Type, c.Reason, c.Message)
 		}
 	}

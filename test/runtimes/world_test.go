@@ -1,0 +1,266 @@
+package runtimes
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/image"
+	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/machine"
+	"github.com/enichain/enichain/test/probe"
+)
+
+// The lab's hosts, and a service of the cluster.
+var (
+	node1Primary = netip.MustParseAddr("10.19.0.22")
+	node2Primary = netip.MustParseAddr("10.19.0.11")
+	internet     = netip.MustParseAddr("198.51.100.10")
+	otherSubnet  = netip.MustParsePrefix("10.19.16.0/20") // of node1's eth1
+	serviceIP    = netip.MustParseAddr("172.20.0.10")
+)
+
+const (
+	dataDir     = "/run/enichain"
+	probePort   = 7000 // of the servers outside of containers
+	webPort     = 8080 // of the web server in a container
+	callTimeout = 30 * time.Second
+)
+
+// webServer is the command of a container that answers HTTP with a word.
+func webServer(word string) []string {
+	return []string{"sh", "-c", fmt.Sprintf("echo %s > /tmp/index.html; exec httpd -f -p %d -h /tmp", word, webPort)}
+}
+
+// world is a lab whose first node is a machine that is switched on, with our plugins installed.
+type world struct {
+	*lab.Lab
+	t       *testing.T
+	node    *lab.Node
+	machine *machine.Machine
+}
+
+// newWorld brings up two nodes with a conflist that we ship. The ENI of the other subnet has some addresses already, so
+// that containers get these: an ENI that is in use is used up first.
+func newWorld(t *testing.T, cloud, conflist string) *world {
+	t.Helper()
+	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: cloud})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &world{Lab: l, t: t, node: l.Nodes[0]}
+	text, err := os.ReadFile("../../conflist/" + conflist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.node.InstallCNI(bin.Dir, text); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.VPC.AddAddresses(l.VPC.ENIs(w.node.InstanceID)[1].ID, 4); err != nil {
+		t.Fatal(err)
+	}
+	w.on()
+	for _, h := range []*lab.Host{&l.Nodes[1].Host, l.Internet} {
+		w.serve(h)
+	}
+	return w
+}
+
+// on switches the node on until the test's end.
+func (w *world) on() {
+	w.t.Helper()
+	m, err := machine.On(w.node)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := m.Off(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.machine = m
+}
+
+// reboot ends all that runs on the node, as a power failure does, and switches it on again.
+func (w *world) reboot() {
+	w.t.Helper()
+	if err := w.machine.Off(); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.Reboot(w.node); err != nil {
+		w.t.Fatal(err)
+	}
+	w.on()
+}
+
+// serve answers TCP in a host, with the address that the caller is seen by.
+func (w *world) serve(h *lab.Host) {
+	w.t.Helper()
+	err := h.Do(func() error {
+		s, err := probe.ServeTCP(w.t.Context(), netip.AddrPortFrom(netip.IPv4Unspecified(), probePort))
+		if err != nil {
+			return err
+		}
+		w.t.Cleanup(func() { _ = s.Close() }) // the callers' answers have been read
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// busybox is the image's archive.
+func busybox(t *testing.T) []byte {
+	t.Helper()
+	archive, err := image.Busybox()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return archive
+}
+
+// container is one that runs, whoever runs it.
+type container struct {
+	name string
+	ip   netip.Addr
+	exec func(ctx context.Context, command ...string) (string, error)
+}
+
+// mustExec runs a command in the container and returns what it prints.
+func (w *world) mustExec(c container, command ...string) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), callTimeout)
+	defer cancel()
+	out, err := c.exec(ctx, command...)
+	if err != nil {
+		w.t.Errorf("%s runs %q: %v", c.name, command, err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// seenAs is who the server at an address says that the container's process is.
+func (w *world) seenAs(c container, at netip.Addr) netip.Addr {
+	w.t.Helper()
+	line := w.mustExec(c, "sh", "-c", fmt.Sprintf("nc %s %d </dev/null | head -n 1", at, probePort))
+	seen, err := netip.ParseAddrPort(line)
+	if err != nil {
+		w.t.Errorf("%s calls %s: %q, %v", c.name, at, line, err)
+	}
+	return seen.Addr()
+}
+
+// reaches checks that the container's own process reaches the other node as itself, and the internet as the node.
+func (w *world) reaches(c container) {
+	w.t.Helper()
+	if seen := w.seenAs(c, node2Primary); seen != c.ip {
+		w.t.Errorf("the other node sees %s as %s, want %s", c.name, seen, c.ip)
+	}
+	if seen := w.seenAs(c, internet); seen != node1Primary {
+		w.t.Errorf("the internet sees %s as %s, want the primary address %s", c.name, seen, node1Primary)
+	}
+}
+
+// fetches checks that the container's own process gets a word by HTTP.
+func (w *world) fetches(c container, from netip.AddrPort, word string) {
+	w.t.Helper()
+	if got := w.mustExec(c, "wget", "-q", "-O", "-", fmt.Sprintf("http://%s/", from)); got != word {
+		w.t.Errorf("%s gets %q from %s, want %q", c.name, got, from, word)
+	}
+}
+
+// service makes what kube-proxy makes of a service with one endpoint, for calls from containers; remove takes it away.
+func (w *world) service(to netip.Addr) (at netip.AddrPort, remove func()) {
+	w.t.Helper()
+	const port = 80
+	w.nft(fmt.Sprintf(`table ip kube-proxy {
+		chain nat-prerouting {
+			type nat hook prerouting priority dstnat
+			ip daddr %s tcp dport %d dnat to %s:%d
+		}
+	}`, serviceIP, port, to, webPort))
+	return netip.AddrPortFrom(serviceIP, port), func() { w.nft("delete table ip kube-proxy") }
+}
+
+func (w *world) nft(ruleset string) {
+	w.t.Helper()
+	if _, err := w.node.Output(w.t.Context(), nil, "nft", ruleset); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// left is all that containers may leave on the node: what enichain may leave, mounts, processes, and control groups below
+// the machine's own.
+func (w *world) left() []string {
+	w.t.Helper()
+	if err := bin.AwaitEnd(); err != nil {
+		w.t.Fatal(err)
+	}
+	all, err := chain.Snapshot(w.t.Context(), w.node, dataDir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	mounts, err := w.machine.Mounts()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, m := range mounts {
+		all = append(all, "mount: "+m)
+	}
+	groups, err := w.machine.Cgroups()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, g := range groups {
+		all = append(all, "cgroup: "+g)
+	}
+	processes, err := w.machine.Processes()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var running []string
+	for _, p := range processes {
+		running = append(running, "process: "+p.Args)
+	}
+	slices.Sort(running)
+	return append(all, running...)
+}
+
+// leaves waits until what is left is what it is to be. That a shim or a control group is gone shows a moment after the
+// runtime said so, and by no event.
+func (w *world) leaves(want []string) {
+	w.t.Helper()
+	deadline := time.Now().Add(callTimeout)
+	for {
+		diff := cmp.Diff(want, w.left())
+		if diff == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Errorf("what was there before, and what is left (-want +got):\n%s", diff)
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// assigned counts the secondary addresses that the node has in the cloud.
+func (w *world) assigned() int {
+	count := 0
+	for _, e := range w.VPC.ENIs(w.node.InstanceID) {
+		count += len(e.Secondary)
+	}
+	return count
+}
