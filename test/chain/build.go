@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -92,14 +93,50 @@ func (b *Binaries) AwaitEnd() error { return b.awaitEnd(func(string) bool { retu
 
 // AwaitEndIn is AwaitEnd for the processes in one network namespace, by a path to it.
 func (b *Binaries) AwaitEndIn(netns string) error {
-	within, err := os.Stat(netns)
+	within, err := inNetns(netns)
 	if err != nil {
 		return err
 	}
-	return b.awaitEnd(func(process string) bool {
+	return b.awaitEnd(within)
+}
+
+// KillIn kills the process in a network namespace that choose picks of so many, where there are any, and says whether so.
+func (b *Binaries) KillIn(netns string, choose func(n int) int) (killed bool, err error) {
+	within, err := inNetns(netns)
+	if err != nil {
+		return false, err
+	}
+	running, err := b.running(within)
+	if err != nil || len(running) == 0 {
+		return false, err
+	}
+	link := running[choose(len(running))]
+	pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+	if err != nil {
+		return false, err
+	}
+	process, err := os.FindProcess(pid) // holds the process, not its number
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = process.Release() }()
+	if now, err := b.running(within); err != nil || !slices.Contains(now, link) {
+		return false, err // it has ended, and the number may be another's
+	}
+	err = process.Kill()
+	if errors.Is(err, os.ErrProcessDone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// inNetns says of a process, by its folder in /proc, whether it is in a network namespace.
+func inNetns(netns string) (func(process string) bool, error) {
+	within, err := os.Stat(netns)
+	return func(process string) bool {
 		info, err := os.Stat(filepath.Join(process, "ns/net"))
 		return err == nil && os.SameFile(info, within)
-	})
+	}, err
 }
 
 // awaitEnd waits for those processes, by their folders in /proc, that count.

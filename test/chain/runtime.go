@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -23,6 +24,7 @@ type Runtime struct {
 	Node *lab.Node
 	List *libcni.NetworkConfigList
 	cni  *libcni.CNIConfig
+	exec *nodeExec
 }
 
 // NewRuntime installs the programs and the conflist in the node.
@@ -31,7 +33,7 @@ func NewRuntime(node *lab.Node, bin *Binaries, conflist []byte) (*Runtime, error
 		return nil, err
 	}
 	exec := &nodeExec{node: node, DefaultExec: invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}}
-	r := &Runtime{Node: node, cni: libcni.NewCNIConfig([]string{"/opt/cni/bin"}, exec)}
+	r := &Runtime{Node: node, cni: libcni.NewCNIConfig([]string{"/opt/cni/bin"}, exec), exec: exec}
 	return r.Network(conflist)
 }
 
@@ -41,17 +43,39 @@ func (r *Runtime) Network(conflist []byte) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the conflist: %w", err)
 	}
-	return &Runtime{Node: r.Node, List: list, cni: r.cni}, nil
+	return &Runtime{Node: r.Node, List: list, cni: r.cni, exec: r.exec}, nil
 }
+
+// Wrap sets a command line that plugins' paths are appended to from then on, in all networks, such as unshare's.
+func (r *Runtime) Wrap(line ...string) { r.exec.wrapper = line }
 
 // nodeExec runs plugins with the node's environment. They start where the calling thread is, which Host.Do moves.
 type nodeExec struct {
 	invoke.DefaultExec
-	node *lab.Node
+	node    *lab.Node
+	wrapper []string
 }
 
 func (e *nodeExec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
-	return e.DefaultExec.ExecPlugin(ctx, path, stdin, append(environ, e.node.Env()...))
+	environ = append(environ, e.node.Env()...)
+	if len(e.wrapper) == 0 {
+		return e.DefaultExec.ExecPlugin(ctx, path, stdin, environ)
+	}
+	call := Call{Plugin: path, Env: map[string]string{}, Stdin: stdin, Wrapper: e.wrapper}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		call.Env[name] = value
+	}
+	o, err := call.Run(ctx, &e.node.Host)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.Error != nil:
+		return nil, o.Error
+	case o.Status != 0:
+		return nil, fmt.Errorf("%s: status %d: %s", path, o.Status, o.Stderr)
+	}
+	return o.Stdout, nil
 }
 
 // Option changes what a call hands to the plugins.

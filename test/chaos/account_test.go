@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -22,6 +24,7 @@ type account struct {
 	clouds.Cloud
 	*ledger
 	r          *rand.Rand
+	update     func(context.Context, func(*store.Tx) error) error // of the instance's store
 	instanceID string
 	subnets    []string
 	before     []vpcsim.ENI    // all of them, before anything was done

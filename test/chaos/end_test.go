@@ -8,7 +8,6 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/netconf"
-	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
 )
 
@@ -74,40 +73,6 @@ func (n *node) settle(t *testing.T, conf *netconf.IPAM) {
 		}
 	}
 	t.Errorf("never settled: %+v", n.snapshot(t))
-}
-
-// thawing says whether addresses cool down that nobody makes free.
-func thawing(s snapshot) bool {
-	for _, a := range s.addresses {
-		if a.State == store.Cooling || a.State == store.Releasing {
-			return true
-		}
-	}
-	return false
-}
-
-// agree compares cloud and store. What containers hold that was taken away is theirs until they go.
-func (n *node) agree(t *testing.T) {
-	t.Helper()
-	s := n.snapshot(t)
-	if len(s.intents) > 0 {
-		t.Errorf("left open: %+v", s.intents)
-	}
-	managed := map[string]bool{}
-	for _, e := range s.enis {
-		managed[e.ID] = true
-	}
-	for _, a := range s.addresses {
-		if s.cloud[a.IP] != a.ENI && (a.State != store.Assigned || !n.excused[a.IP]) {
-			t.Errorf("the store has %s (%s) on %s, the cloud on %q", a.IP, a.State, a.ENI, s.cloud[a.IP])
-		}
-		delete(s.cloud, a.IP)
-	}
-	for ip, eni := range s.cloud {
-		if managed[eni] {
-			t.Errorf("the cloud has %s on %s, and the store does not know", ip, eni)
-		}
-	}
 }
 
 // sweep deletes the ENIs that we made and that are attached to nothing, as the operator's tool does.

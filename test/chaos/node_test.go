@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
-	"github.com/enichain/enichain/test/vpcsim"
 )
 
 const network = "net"
@@ -85,115 +83,6 @@ func (n *node) gc(t *testing.T) {
 	})
 	n.did("GC: %v", err)
 	clear(n.unsure)
-}
-
-// snapshot is what store and cloud say at a moment.
-type snapshot struct {
-	addresses []store.Address
-	enis      []store.ENI
-	counts    map[string]store.Counts
-	intents   []store.Intent
-	cloud     map[netip.Addr]string // ENI of each secondary address that is attached
-}
-
-func (n *node) snapshot(t *testing.T) snapshot {
-	t.Helper()
-	s := snapshot{counts: map[string]store.Counts{}, cloud: map[netip.Addr]string{}}
-	for _, e := range n.ENIs(n.instanceID) {
-		for _, ip := range e.Secondary {
-			if e.State == vpcsim.Attached {
-				s.cloud[ip] = e.ID
-			}
-		}
-	}
-	err := n.store.Update(t.Context(), func(tx *store.Tx) (err error) {
-		if s.addresses, err = tx.Addresses(); err != nil {
-			return err
-		}
-		if s.intents, err = tx.Intents(); err != nil {
-			return err
-		}
-		if s.enis, err = tx.ENIs(); err != nil {
-			return err
-		}
-		for _, e := range s.enis {
-			if s.counts[e.ID], err = tx.Counts(e.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// check looks for what must never be.
-func (n *node) check(t *testing.T) snapshot {
-	t.Helper()
-	s := n.snapshot(t)
-	maps.DeleteFunc(n.away, func(eni string, _ bool) bool { return n.attached(eni) })
-	held := map[string]store.Address{}
-	counted := map[string]store.Counts{}
-	for _, a := range s.addresses {
-		c := counted[a.ENI]
-		switch a.State {
-		case store.Free:
-			c.Free++
-		case store.Cooling:
-			c.Cooling++
-		case store.Releasing:
-			c.Releasing++
-		case store.Assigned:
-			c.Assigned++
-			n.checkOwner(t, a, held)
-		}
-		counted[a.ENI] = c
-		switch {
-		case n.away[a.ENI]: // EC2 assigns to an ENI that is attached to nothing, too
-			n.excused[a.IP] = true
-		case s.cloud[a.IP] == a.ENI:
-			delete(n.excused, a.IP)
-		}
-	}
-	for _, e := range s.enis {
-		got, want := s.counts[e.ID], counted[e.ID]
-		got.Changed = 0
-		if got != want {
-			t.Errorf("%s counts %+v, and has %+v", e.ID, got, want)
-		}
-		delete(counted, e.ID)
-	}
-	for eni, c := range counted {
-		t.Errorf("%+v of %s, which is not in the store", c, eni)
-	}
-	for _, id := range ids(n.live) {
-		a, ok := held[id]
-		switch ip := n.live[id]; {
-		case !ok || a.IP != ip:
-			t.Errorf("%s was given %s, and the store has %v for it", id, ip, a.IP)
-		case s.cloud[ip] != a.ENI && !n.excused[ip]:
-			t.Errorf("%s has %s of %s, which in the cloud is of %q", id, ip, a.ENI, s.cloud[ip])
-		}
-	}
-	return s
-}
-
-func (n *node) checkOwner(t *testing.T, a store.Address, held map[string]store.Address) {
-	t.Helper()
-	if a.Owner == nil {
-		t.Errorf("%s is assigned to nobody", a.IP)
-		return
-	}
-	id := a.Owner.ContainerID
-	if other, twice := held[id]; twice {
-		t.Errorf("%s has %s and %s", id, other.IP, a.IP)
-	}
-	held[id] = a
-	if _, live := n.live[id]; !live && !n.unsure[id] {
-		t.Errorf("%s is %s's, which is gone", a.IP, id)
-	}
 }
 
 // checkIndexes compares the store's indexes with its addresses.

@@ -90,6 +90,7 @@ func newWorld(t *testing.T, c clouds.Cloud, size clouds.Size, conf map[string]an
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	w.dataDir = filepath.Join(base, "data")
 	w.store = store.WithClock(w.dataDir, w.now)
+	w.update = w.store.Update
 	w.conf = w.configuration(t, conf)
 	w.cloud = newDriver(t, c, w.endpoints)
 	return w

@@ -1,0 +1,191 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/store"
+)
+
+// object is a rule or a route of ours in the kernel, in words.
+type object struct {
+	about netip.Addr // whose it is: a container's address, or an ENI's primary
+	words string
+}
+
+func rule(pref int, ip netip.Addr, table int) object {
+	return object{ip, fmt.Sprintf("rule %d of %s to table %d", pref, ip, table)}
+}
+
+func route(about netip.Addr, to netip.Prefix, via netip.Addr, link string, table int) object {
+	return object{about, fmt.Sprintf("route %s via %v by %s in table %d", to, via, link, table)}
+}
+
+// routes are all of ours, in all tables.
+func (m *machine) routes(t *testing.T) []netlink.Route {
+	t.Helper()
+	filter := &netlink.Route{Protocol: layout.Protocol, Table: unix.RT_TABLE_UNSPEC}
+	all, err := m.links.RouteListFiltered(netlink.FAMILY_V4, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// kernel is all that is ours in it, but for the rule of eni-snat, which is the node's.
+func (m *machine) kernel(t *testing.T, tables map[int]netip.Addr) map[object]bool {
+	t.Helper()
+	got := map[object]bool{}
+	rules, err := m.links.RuleList(netlink.FAMILY_V4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if r.Protocol != layout.Protocol || r.Priority == layout.PrefMark {
+			continue
+		}
+		ip, _ := netip.AddrFromSlice(cmp.Or(r.Src, r.Dst).IP)
+		o := rule(r.Priority, ip.Unmap(), r.Table)
+		if got[o] {
+			t.Errorf("twice in the kernel: %s", o.words)
+		}
+		got[o] = true
+	}
+	names := m.names(t)
+	for _, r := range m.routes(t) {
+		to := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		if r.Dst != nil {
+			ip, _ := netip.AddrFromSlice(r.Dst.IP)
+			ones, _ := r.Dst.Mask.Size()
+			to = netip.PrefixFrom(ip.Unmap(), ones)
+		}
+		via, _ := netip.AddrFromSlice(r.Gw)
+		about := to.Addr()
+		if r.Table != layout.TableMain {
+			about = tables[r.Table]
+		}
+		got[route(about, to, via.Unmap(), names[r.LinkIndex], r.Table)] = true
+	}
+	return got
+}
+
+// names are the links' names, by index.
+func (m *machine) names(t *testing.T) map[int]string {
+	t.Helper()
+	links, err := m.links.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	return names
+}
+
+// ofENI is what the kernel has for an ENI that is prepared, and whose link is there.
+func (m *machine) ofENI(t *testing.T, e store.ENI) []object {
+	t.Helper()
+	links, err := m.links.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().HardwareAddr.String() == e.MAC })
+	if e.Primary || at < 0 {
+		return nil
+	}
+	link, none := links[at].Attrs().Name, netip.Addr{}
+	return []object{
+		rule(layout.PrefToContainer, e.PrimaryIP, layout.TableMain),
+		rule(layout.PrefFromContainer, e.PrimaryIP, e.Table),
+		route(e.PrimaryIP, layout.Host(e.PrimaryIP), none, link, layout.TableMain),
+		route(e.PrimaryIP, layout.Host(e.Gateway), none, link, e.Table),
+		route(e.PrimaryIP, layout.Default(e.Gateway), e.Gateway, link, e.Table),
+	}
+}
+
+// ofContainer is what the kernel has for a container.
+func (m *machine) ofContainer(id string, ip netip.Addr, e store.ENI) []object {
+	veth := layout.Identify(layout.VethPrefix, id, "eth0").Veth
+	all := []object{
+		rule(layout.PrefToContainer, ip, layout.TableMain),
+		route(ip, layout.Host(ip), netip.Addr{}, veth, layout.TableMain),
+	}
+	if !e.Primary {
+		all = append(all, rule(layout.PrefFromContainer, ip, e.Table))
+	}
+	return all
+}
+
+// wanted is what the kernel must have, and about whom it may have more or less: containers that one is not sure of, addresses
+// that went astray, ENIs that no container uses, and, until a reconcile, those that are no more.
+func (m *machine) wanted(t *testing.T, s snapshot, reconciled bool) (must map[object]bool, may map[netip.Addr]bool) {
+	t.Helper()
+	must, may = map[object]bool{}, maps.Clone(m.astray)
+	enis := map[string]store.ENI{}
+	need := func(all []object) {
+		for _, o := range all {
+			must[o] = true
+		}
+	}
+	for _, e := range s.enis {
+		enis[e.ID] = e
+		if objects := m.ofENI(t, e); reconciled && len(objects) > 0 {
+			need(objects)
+		} else {
+			may[e.PrimaryIP] = true
+		}
+	}
+	for _, x := range s.addresses {
+		if x.State != store.Assigned {
+			continue
+		}
+		id := x.Owner.ContainerID
+		if m.live[id] != x.IP || m.astray[x.IP] {
+			may[x.IP] = true
+			continue
+		}
+		need(m.ofContainer(id, x.IP, enis[x.ENI]))
+		need(m.ofENI(t, enis[x.ENI]))
+	}
+	return must, may
+}
+
+// checkKernel compares the kernel with what it must have for the containers that live.
+func (m *machine) checkKernel(t *testing.T, s snapshot, reconciled bool) {
+	t.Helper()
+	must, may := m.wanted(t, s, reconciled)
+	tables := map[int]netip.Addr{}
+	for _, e := range s.enis {
+		tables[e.Table] = e.PrimaryIP
+	}
+	got := m.kernel(t, tables)
+	for o := range must {
+		if !got[o] && !m.astray[o.about] {
+			t.Errorf("lacking in the kernel: %s", o.words)
+		}
+	}
+	for o := range got {
+		if !must[o] && !may[o.about] && (reconciled || !m.wasENI(o.about)) {
+			t.Errorf("left in the kernel: %s", o.words)
+		}
+	}
+}
+
+// wasENI says whether an address was ever an ENI's primary: what is left of one that is no more is for reconcile.
+func (m *machine) wasENI(ip netip.Addr) bool { return !ip.IsValid() || m.primaries[ip] }
+
+// watchENIs notes the primary addresses of the instance's ENIs.
+func (m *machine) watchENIs() {
+	for _, e := range m.ENIs(m.instanceID) {
+		m.primaries[e.PrimaryIP] = true
+	}
+}
