@@ -52,10 +52,10 @@ type machine struct {
 	primaries map[netip.Addr]bool // of all ENIs that there ever were
 }
 
-// newMachine is an instance of a small size with its primary ENI alone, with a pool so configured.
-func newMachine(t *testing.T, c clouds.Cloud, r *rand.Rand, pool map[string]any) *machine {
+// newMachine is an instance of a size with its primary ENI alone, with a pool so configured.
+func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, pool map[string]any) *machine {
 	t.Helper()
-	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: c.Name, ENIs: 1, InstanceType: c.Small.Type})
+	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: c.Name, ENIs: 1, InstanceType: size.Type})
 	if err != nil {
 		t.Fatal(err)
 	}
