@@ -26,6 +26,7 @@ import (
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/lab/labtest"
 	"github.com/enichain/enichain/test/probe"
 )
 
@@ -55,15 +56,7 @@ type machine struct {
 // newMachine is an instance of a size with its primary ENI alone, with a pool so configured.
 func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, pool map[string]any) *machine {
 	t.Helper()
-	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: c.Name, ENIs: 1, InstanceType: size.Type})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Down(); err != nil {
-			t.Error(err)
-		}
-	})
+	l := labtest.Up(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: size.Type})
 	m := &machine{node: l.Nodes[0], peer: l.Nodes[1], netns: map[string]bool{}, astray: map[netip.Addr]bool{}, primaries: map[netip.Addr]bool{}}
 	m.account = account{
 		VPC: l.VPC, Cloud: c, ledger: newLedger(m.now), r: r, instanceID: m.node.InstanceID, before: l.VPC.AllENIs(),
@@ -73,6 +66,7 @@ func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, po
 		},
 	}
 	m.install(t, with(pool, map[string]any{"type": "eni-ipam", "cloud": c.Name, "subnets": m.subnets}))
+	var err error
 	if m.links, err = m.node.Handle(unix.NETLINK_ROUTE); err != nil {
 		t.Fatal(err)
 	}

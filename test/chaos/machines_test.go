@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containernetworking/cni/pkg/types"
+
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
 )
@@ -174,7 +176,11 @@ func (m *machine) burst(t *testing.T) {
 func (m *machine) gc(t *testing.T) {
 	t.Helper()
 	stop, may := m.maybeKill(t)
-	err := m.runtime.GC(t.Context(), ids(m.live)...)
+	var valid []types.GCAttachment
+	for _, id := range ids(m.live) {
+		valid = append(valid, types.GCAttachment{ContainerID: id, IfName: chain.IfName})
+	}
+	err := m.runtime.GC(t.Context(), valid...)
 	stop()
 	m.did("GC: %v", err)
 	if err != nil {
