@@ -36,12 +36,13 @@ bench: setup ## run the benchmarks
 lint: ## gofumpt, go vet, staticcheck, tidy modules
 	test/lint
 
-install: build ## install the binaries and a sample conflist below DESTDIR
+install: build ## install the binaries and the conflist of CLOUD (aws, tencent, static) below DESTDIR
+	@test -e conflist/10-enichain-$(CLOUD).conflist || { echo "CLOUD is $(CLOUD): aws, tencent or static is wanted" >&2; exit 1; }
 	install -d $(DESTDIR)/opt/cni/bin $(DESTDIR)/etc/cni/net.d
 	install -m 0755 bin/eni-ipam bin/eni-ptp bin/eni-snat bin/eni-cloud-* $(DESTDIR)/opt/cni/bin/
 	install -d $(DESTDIR)/usr/local/bin
 	install -m 0755 bin/enictl $(DESTDIR)/usr/local/bin/
-	test -e $(DESTDIR)/etc/cni/net.d/10-enichain.conflist || install -m 0600 conflist/10-enichain-aws.conflist $(DESTDIR)/etc/cni/net.d/10-enichain.conflist
+	test -e $(DESTDIR)/etc/cni/net.d/10-enichain.conflist || install -m 0600 conflist/10-enichain-$(CLOUD).conflist $(DESTDIR)/etc/cni/net.d/10-enichain.conflist
 
 dist: ## make a tarball of static binaries, with checksums
 	rm -rf dist/$(RELEASE) && mkdir -p dist/$(RELEASE)
