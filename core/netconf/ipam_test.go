@@ -29,6 +29,10 @@ func TestIPAMIsRefused(t *testing.T) {
 			strings.Replace(with(`"addresses":[]`), `"name":"eth0"`, `"mac":"02:00:00:00:00:0a"`, 1),
 			strings.NewReplacer(`"name":"eth0"`, `"mac":"02-00-00-00-00-0A"`, "10.0.0.11", "10.0.0.12").Replace(with(`"addresses":[]`))), "02:00:00:00:00:0a is listed twice"},
 		{"a mapped address", static(eth0, eth1(`"::ffff:10.0.0.60"`)), "leaves the subnet"},
+		{
+			"IPv6", static(strings.NewReplacer("10.0.0.0/24", "fd00::/64", "10.0.0.16-10.0.0.31", "fd00::16-fd00::31", "10.0.0.10", "fd00::10", "10.0.0.1", "fd00::1").Replace(eth0)),
+			`"subnet" fd00::/64 is of IPv6, and a pool gives addresses of IPv4 so far`,
+		},
 		{"prefixes where there are some", `"cloud":"aws","prefixes":true`, ""},
 		{"prefixes where there are none", `"cloud":"tencent","prefixes":true`, `"prefixes" is true, and tencent has none`},
 		{"prefixes without a cloud", static(eth0) + `,"prefixes":true`, "static has none"},

@@ -61,6 +61,8 @@ func (e StaticENI) check(seen map[string]string) error {
 		return errors.New(`"name" or "mac" is missing`)
 	case !e.Subnet.IsValid(), !e.PrimaryIP.IsValid(), !e.Gateway.IsValid():
 		return errors.New(`"subnet", "gateway" or "primaryIP" is missing`)
+	case !e.Subnet.Addr().Is4():
+		return fmt.Errorf(`"subnet" %s is of IPv6, and a pool gives addresses of IPv4 so far`, e.Subnet)
 	case !e.Subnet.Contains(e.PrimaryIP), !e.Subnet.Contains(e.Gateway):
 		return fmt.Errorf(`"primaryIP" %s and "gateway" %s must be in "subnet" %s`, e.PrimaryIP, e.Gateway, e.Subnet)
 	}
