@@ -213,20 +213,10 @@ func (k *healer) removeLeftovers(read func() (*snapshot, error)) error {
 	return nil
 }
 
-// isLeftover says whether a rule of ours serves nobody. An address that the host routes to a link is somebody's whom this
-// store does not know: eni-ptp works above other IPAM plugins, and networks may have stores of their own.
+// isLeftover says whether a rule of ours serves nobody.
 func (k *healer) isLeftover(s *snapshot, r netstate.Rule) (bool, error) {
-	var of netip.Prefix
-	switch {
-	case r.Ours && r.Plain && r.Pref == layout.PrefToContainer && r.To.IsSingleIP():
-		of = r.To
-	case r.Ours && r.Plain && r.Pref == layout.PrefFromContainer && r.From.IsSingleIP():
-		of = r.From
-	default:
-		return false, nil
-	}
-	ip := of.Addr()
-	if slices.ContainsFunc(s.enis, func(e store.ENI) bool { return e.PrimaryIP == ip }) {
+	ip, ours := r.Of()
+	if !ours || slices.ContainsFunc(s.enis, func(e store.ENI) bool { return e.PrimaryIP == ip || e.PrimaryIP6 == ip }) {
 		return false, nil
 	}
 	a, known := s.address(ip)
@@ -234,6 +224,5 @@ func (k *healer) isLeftover(s *snapshot, r netstate.Rule) (bool, error) {
 		eni, _ := s.eni(a.ENI)
 		return eni.Primary && r.Pref == layout.PrefFromContainer, nil // what is on the primary ENI leaves by main
 	}
-	route, found, err := k.host.RouteTo(ip)
-	return err == nil && (!found || route.Dst != of), err
+	return k.host.Unrouted(ip)
 }

@@ -2,6 +2,7 @@ package netstate
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/enichain/enichain/core/layout"
 )
@@ -12,4 +13,25 @@ func (h *Handle) RemoveRule(r layout.Rule) error {
 		return fmt.Errorf("remove rule %s: %w", r, err)
 	}
 	return nil
+}
+
+// Of returns the one address that a rule of ours serves, a container's or an ENI's own; false where it is another rule.
+func (r Rule) Of() (netip.Addr, bool) {
+	switch {
+	case !r.Ours || !r.Plain:
+		return netip.Addr{}, false
+	case r.Pref == layout.PrefToContainer && r.To.IsSingleIP():
+		return r.To.Addr(), true
+	case r.Pref == layout.PrefFromContainer && r.From.IsSingleIP():
+		return r.From.Addr(), true
+	}
+	return netip.Addr{}, false
+}
+
+// Unrouted says whether no route is for the address alone. One that has such a route is somebody's, whoever knows of it:
+// eni-ptp works above other IPAM plugins, and networks may have stores of their own. A container's address has its route
+// before its rules and loses it after them, except with its namespace; an ENI's is local.
+func (h *Handle) Unrouted(ip netip.Addr) (bool, error) {
+	route, found, err := h.RouteTo(ip)
+	return err == nil && (!found || route.Dst != layout.Host(ip)), err
 }

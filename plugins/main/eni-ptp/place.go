@@ -129,8 +129,11 @@ func (c *call) prepareHost(p placement, repair bool) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := c.remember(eni, link); err != nil {
-			return 0, err
+		if eni.IfIndex != link.Index {
+			if err := c.remember(eni, link); err != nil {
+				return 0, err
+			}
+			c.removeLeftovers()
 		}
 		if p.owns(eni) && (mtu == 0 || link.MTU < mtu) {
 			mtu = link.MTU
@@ -180,9 +183,6 @@ func (c *call) uplinkMTU(ip netip.Addr) (int, error) {
 
 // remember keeps the index of an ENI's link, which saves the next ADD a dump of all links.
 func (c *call) remember(eni store.ENI, link netstate.Link) error {
-	if eni.IfIndex == link.Index {
-		return nil
-	}
 	ctx, cancel := c.storeTime()
 	defer cancel()
 	err := store.At(c.conf.IPAM.DataDir).Update(ctx, func(tx *store.Tx) error {
