@@ -139,20 +139,28 @@ func (n *Node) Start(cmd *exec.Cmd) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// Run runs a verb of eni-ipam for a container. more are fields of the "ipam" section.
-func (n *Node) Run(verb, id string, more map[string]any) (*types100.Result, *types.Error) {
+// Call puts together a call of eni-ipam for a container. more are fields of the "ipam" section, and the plugin is run by the
+// wrapper's command line where there is one.
+func (n *Node) Call(verb, id string, more map[string]any, wrapper ...string) *exec.Cmd {
 	n.t.Helper()
 	stdin, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": n.Network, "type": "main", "ipam": n.Section(more)})
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	cmd := exec.Command(n.bin.Path("eni-ipam"))
+	line := append(wrapper, n.bin.Path("eni-ipam"))
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = []string{
 		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + id, "CNI_IFNAME=eth0", "CNI_NETNS=" + filepath.Join(n.Dir, "no-such-netns"),
 		"CNI_PATH=" + n.bin.Dir, "CNI_NETNS_OVERRIDE=1", "CNI_ARGS=" + cmp.Or(n.Args, "K8S_POD_NAMESPACE=shop;K8S_POD_NAME="+id),
 	}
 	cmd.Stdin = strings.NewReader(string(stdin))
-	stdout, stderr, status := n.Start(cmd)
+	return cmd
+}
+
+// Run runs a verb of eni-ipam for a container. more are fields of the "ipam" section.
+func (n *Node) Run(verb, id string, more map[string]any) (*types100.Result, *types.Error) {
+	n.t.Helper()
+	stdout, stderr, status := n.Start(n.Call(verb, id, more))
 	if status != 0 {
 		e := &types.Error{}
 		if err := json.Unmarshal([]byte(stdout), e); err != nil {

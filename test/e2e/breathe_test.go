@@ -2,11 +2,11 @@ package e2e
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/probe"
 )
@@ -15,60 +15,61 @@ import (
 // reached by it.
 func TestANewENICarriesTraffic(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "ens%d"} {
-		t.Run("links are called "+name, func(t *testing.T) {
-			l := upLab(t, lab.Options{ENIs: 1, InstanceType: "t3.medium", Delay: 300 * time.Millisecond, Hotplug: name})
-			n := l.Nodes[0]
-			r := onNode(t, n, fmt.Sprintf(whole, `, "batch": 5`, ""))
-			first := map[netip.Addr]bool{}
-			for _, e := range l.VPC.ENIs(n.InstanceID) {
-				first[e.PrimaryIP] = true
-			}
-			for i := range 6 { // 5 fill the primary ENI
-				id := fmt.Sprintf("c%d", i)
-				ip := runIn(t, r, id)
-				if i < 5 {
-					continue
-				}
-				enis := l.VPC.ENIs(n.InstanceID)
-				if len(enis) != 2 {
-					t.Fatalf("%d ENIs, want 2", len(enis))
-				}
-				link := l.Link(enis[1].ID)
-				capture := startCapture(t, &n.Host)
-				mustPing(t, &l.Nodes[1].Host, ip, probe.From{})
-				mustPing(t, n.Container(id), node2Primary, probe.From{})
-				seen := devices(t, capture, func(p probe.Packet) bool { return p.Src.Addr() == ip || p.Dst.Addr() == ip })
-				if !strings.HasPrefix(seen, link+" pod") {
-					t.Errorf("the traffic was on %q, want %s and the container's veth", seen, link)
-				}
-				mustPing(t, n.Container(id), internet, probe.From{})
-				if err := r.Check(t.Context(), id); err != nil {
-					t.Error(err)
-				}
-			}
-		})
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		for _, name := range []string{"", "ens%d"} {
+			t.Run("links are called "+name, func(t *testing.T) { aNewENICarriesTraffic(t, c, name) })
+		}
+	})
+}
+
+func aNewENICarriesTraffic(t *testing.T, c clouds.Cloud, hotplug string) {
+	l := upLab(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: c.Small.Type, Delay: 300 * time.Millisecond, Hotplug: hotplug})
+	n := l.Nodes[0]
+	r := onNode(t, n, on(c.Name, fmt.Sprintf(whole, fmt.Sprintf(`, "batch": %d`, c.Small.Each), "")))
+	for i := range c.Small.Each { // these fill the primary ENI
+		runIn(t, r, fmt.Sprintf("c%d", i))
+	}
+	ip := runIn(t, r, "next")
+	enis := l.VPC.ENIs(n.InstanceID)
+	if len(enis) != 2 {
+		t.Fatalf("%d ENIs, want 2", len(enis))
+	}
+	capture := startCapture(t, &n.Host)
+	mustPing(t, &l.Nodes[1].Host, ip, probe.From{})
+	mustPing(t, n.Container("next"), node2Primary, probe.From{})
+	seen := devices(t, capture, func(p probe.Packet) bool { return p.Src.Addr() == ip || p.Dst.Addr() == ip })
+	if link := l.Link(enis[1].ID); !strings.HasPrefix(seen, link+" pod") {
+		t.Errorf("the traffic was on %q, want %s and the container's veth", seen, link)
+	}
+	mustPing(t, n.Container("next"), internet, probe.From{})
+	if err := r.Check(t.Context(), "next"); err != nil {
+		t.Error(err)
 	}
 }
 
 // What nobody uses goes back: the ENI is detached and deleted, its link goes, and the node lives on.
 func TestAnIdleENIGoesBack(t *testing.T) {
 	t.Parallel()
-	l := upLab(t, lab.Options{ENIs: 1, InstanceType: "t3.medium"})
+	clouds.Each(t, anIdleENIGoesBack)
+}
+
+func anIdleENIGoesBack(t *testing.T, c clouds.Cloud) {
+	l := upLab(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: c.Small.Type})
 	n := l.Nodes[0]
-	r := onNode(t, n, fmt.Sprintf(whole, `, "batch": 5, "cooldown": "0s", "eniIdle": "0s", "warm": {"max": 1}`, ""))
-	for i := range 6 {
+	breathing := fmt.Sprintf(`, "batch": %d, "cooldown": "0s", "eniIdle": "0s", "warm": {"max": 1}`, c.Small.Each)
+	r := onNode(t, n, on(c.Name, fmt.Sprintf(whole, breathing, "")))
+	for i := range c.Small.Each + 1 {
 		if _, err := r.Run(t.Context(), fmt.Sprintf("c%d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i := range 6 {
+	link := l.Link(l.VPC.ENIs(n.InstanceID)[1].ID)
+	for i := range c.Small.Each + 1 {
 		if err := r.Remove(t.Context(), fmt.Sprintf("c%d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for n := l.Nodes[0]; ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		// Somebody comes and goes: that is when the pool is looked at.
 		if _, err := r.Run(t.Context(), "late"); err != nil {
 			t.Fatal(err)
@@ -79,10 +80,15 @@ func TestAnIdleENIGoesBack(t *testing.T) {
 		}
 		enis := l.VPC.ENIs(n.InstanceID)
 		if len(enis) == 1 && len(enis[0].Secondary) <= 2 {
-			return
+			break
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("still there: %+v", enis)
+		}
+	}
+	for _, l := range macs(t, n) {
+		if l.Attrs().Name == link {
+			t.Errorf("%s is still there", link)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,24 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
 )
-
-// steps are the system calls that change something, or hand over to something that does: netlink, files, processes.
-const steps = "sendto,sendmsg,write,pwrite64,fdatasync,ftruncate,openat,mkdirat,renameat,unlinkat,flock,execve,clone,clone3"
-
-// maxSteps bounds the search for the last step, should a plugin never end by itself.
-const maxSteps = 400
-
-// killedAt is a command line under which a program dies by SIGKILL when it enters its nth step.
-func killedAt(n int) []string {
-	return []string{
-		"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + steps,
-		"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", steps, n),
-	}
-}
 
 // plugin puts together a call of one plugin of a network, as libcni would.
 func plugin(n *lab.Node, command, id, conf string, prevResult []byte) chain.Call {
@@ -82,9 +65,9 @@ func snapshot(t *testing.T, n *lab.Node) []string {
 // lives to its end. It says how many kills there were.
 func killAtEachStep(t *testing.T, n *lab.Node, do func(i int) chain.Call, cleanUp func(i int)) {
 	t.Helper()
-	for i := 1; i <= maxSteps; i++ {
+	for i := 1; i <= chain.MaxSteps; i++ {
 		c := do(i)
-		c.Wrapper = killedAt(i)
+		c.Wrapper = chain.KilledAt(i)
 		o, err := c.Run(t.Context(), &n.Host)
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +84,7 @@ func killAtEachStep(t *testing.T, n *lab.Node, do func(i int) chain.Call, cleanU
 			return
 		}
 	}
-	t.Fatalf("still killed at step %d", maxSteps)
+	t.Fatalf("still killed at step %d", chain.MaxSteps)
 }
 
 // crashNode is a node whose ENIs are prepared, and whose pool has addresses: the state that crashes must lead back to.
@@ -215,62 +198,4 @@ func sameState(t *testing.T, n *lab.Node, before []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// A process that dies while it grows the pool leaks no address: what the cloud has assigned, the store knows once the
-// next one has grown it.
-func TestKilledWhileThePoolGrows(t *testing.T) {
-	t.Parallel()
-	const ipam = `{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws", "batch": 2}}`
-	for i := 1; i <= maxSteps; i++ {
-		l := upLab(t, lab.Options{Nodes: 1, ENIs: 2})
-		n := l.Nodes[0]
-		onNode(t, n, fmt.Sprintf(whole, "", ""))
-		for _, id := range []string{"killed", "next", "third"} {
-			if _, err := n.AddNetns(id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		call := func(id string) chain.Call {
-			c := plugin(n, "ADD", id, ipam, nil)
-			c.Plugin, c.Env["CNI_PATH"] = "/opt/cni/bin/eni-ipam", "/opt/cni/bin"
-			return c
-		}
-		c := call("killed")
-		c.Wrapper = killedAt(i)
-		o, err := c.Run(t.Context(), &n.Host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, id := range []string{"next", "third"} {
-			must(t, n, call(id))
-		}
-		var known, assigned []netip.Addr
-		for _, e := range l.VPC.ENIs(n.InstanceID) {
-			assigned = append(assigned, e.Secondary...)
-		}
-		if err := n.Do(func() error {
-			return store.At(dataDir).View(t.Context(), func(tx *store.Tx) error {
-				all, err := tx.Addresses()
-				for _, a := range all {
-					known = append(known, a.IP)
-				}
-				return err
-			})
-		}); err != nil {
-			t.Fatal(err)
-		}
-		slices.SortFunc(assigned, netip.Addr.Compare)
-		if !slices.Equal(known, assigned) || len(assigned) > 6 {
-			t.Fatalf("killed at step %d: the cloud has assigned %v, the store knows %v", i, assigned, known)
-		}
-		if err := l.Down(); err != nil {
-			t.Fatal(err)
-		}
-		if o.Status == 0 {
-			t.Logf("killed %d times", i-1)
-			return
-		}
-	}
-	t.Fatalf("still killed at step %d", maxSteps)
 }

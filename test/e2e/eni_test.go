@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -31,7 +32,11 @@ func macs(t *testing.T, n *lab.Node) map[string]netlink.Link {
 // The driver as it is shipped, in a node, plugs an ENI into it and pulls it out again.
 func TestAnENIComesAndGoes(t *testing.T) {
 	t.Parallel()
-	l := upLab(t, lab.Options{Nodes: 1, ENIs: 2})
+	clouds.Each(t, anENIComesAndGoes)
+}
+
+func anENIComesAndGoes(t *testing.T, c clouds.Cloud) {
+	l := upLab(t, lab.Options{Cloud: c.Name, Nodes: 1, ENIs: 2})
 	n := l.Nodes[0]
 	before := l.VPC.AllENIs()
 	driver := driverOf(l, n)
@@ -53,7 +58,7 @@ func TestAnENIComesAndGoes(t *testing.T) {
 	if !ok || link.Attrs().Flags&1 != 0 || link.Attrs().Name != "eth2" {
 		t.Fatalf("the node's link of %+v: %+v", made, link)
 	}
-	if e := l.VPC.ENIs(n.InstanceID)[2]; e.ID != made.ID || !e.DeleteOnTermination || len(e.Secondary) != 3 {
+	if e := l.VPC.ENIs(n.InstanceID)[2]; e.ID != made.ID || e.DeleteOnTermination != c.Binds || len(e.Secondary) != 3 {
 		t.Errorf("ENI: %+v", e)
 	}
 	if err := n.Do(func() error { return driver.DeleteENI(t.Context(), n.InstanceID, made.ID) }); err != nil {

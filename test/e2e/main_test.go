@@ -15,9 +15,9 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/lab/labtest"
-	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // bin has the plugins with the race detector, and cnitool.
@@ -58,11 +58,10 @@ const (
 		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}}, {"type": "eni-snat"%s}]}`
 )
 
-// onClouds runs a test on each cloud that the lab simulates.
+// onClouds runs a test of what packets do on each cloud that the lab simulates.
 func onClouds(t *testing.T, test func(t *testing.T, cloud string)) {
-	for _, name := range []string{vpcsim.AWS, vpcsim.TencentCloud} {
-		t.Run(name, func(t *testing.T) { test(t, name) })
-	}
+	t.Helper()
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) { test(t, c.Name) })
 }
 
 // on is a conflist of AWS with another cloud in its place.

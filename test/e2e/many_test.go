@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
-	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // each runs fn for the numbers below n, all at once, and joins the errors.
@@ -28,14 +28,13 @@ func each(n int, fn func(i int) error) error {
 
 // 64 ADDs of distinct containers at once, then their DELs, repeated: no address twice, none lost, nothing left. The
 // plugins run with the race detector.
-func TestManyAtOnce(t *testing.T) { onClouds(t, manyAtOnce) }
+func TestManyAtOnce(t *testing.T) { clouds.Each(t, manyAtOnce) }
 
-func manyAtOnce(t *testing.T, cloud string) {
+func manyAtOnce(t *testing.T, c clouds.Cloud) {
 	const containers, rounds = 64, 3
-	instanceType := map[string]string{vpcsim.AWS: "c5.4xlarge", vpcsim.TencentCloud: "S5.4XLARGE32"}[cloud] // 29 addresses an ENI
-	l := upLab(t, lab.Options{Cloud: cloud, Nodes: 1, InstanceType: instanceType})
+	l := upLab(t, lab.Options{Cloud: c.Name, Nodes: 1, InstanceType: c.Large.Type})
 	n := l.Nodes[0]
-	r := onNode(t, n, on(cloud, fmt.Sprintf(whole, `, "cooldown": "0s"`, "")))
+	r := onNode(t, n, on(c.Name, fmt.Sprintf(whole, `, "cooldown": "0s"`, "")))
 	var before []string
 	for round := range rounds {
 		ips := make([]netip.Addr, containers)
