@@ -142,13 +142,13 @@ func noPrefixes(class cloud.Class) bool {
 // whole call for the one that is too many. What takes not even one rests.
 func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
 	for {
-		err := s.assign(ctx, driver, step)
+		at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
+		err := s.assign(ctx, driver, k.enis[at], step)
 		if noRoom(ClassOf(err)) && step.Count > 1 {
 			step.Count /= 2
 			continue
 		}
 		what := restOfENI(step.ENI)
-		at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
 		switch class := ClassOf(err); {
 		case step.Prefixes && noPrefixes(class):
 			what = prefixesOf(k.enis[at])
@@ -161,7 +161,7 @@ func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowled
 
 // assign adds addresses or prefixes to one ENI and to the store. Its intent is written before the call, and dropped with the
 // outcome in the store: what a killed process leaves open, the next to grow finds and settles.
-func (s *Supply) assign(ctx context.Context, driver cloud.Driver, step pool.Step) error {
+func (s *Supply) assign(ctx context.Context, driver cloud.Driver, eni store.ENI, step pool.Step) error {
 	intent, err := s.begin(ctx, intended(store.Intent{Op: store.OpAssign, ENI: step.ENI}, step))
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (s *Supply) assign(ctx context.Context, driver cloud.Driver, step pool.Step
 	}
 	s.log.Info("assign", "eni", step.ENI, "count", step.Count, "addresses", added.addresses, "prefixes", added.prefixes, "error", err)
 	if err != nil {
-		err = fmt.Errorf("assign %s to %s: %w", AmountOf(intent), step.ENI, err)
+		err = fmt.Errorf("assign %s to %s in %s: %w", AmountOf(intent), eni.ID, cmp.Or(eni.SubnetID, eni.Subnet.String()), err)
 	}
 	if ClassOf(err).Ambiguous() {
 		// Never repeated blindly: the call may have done its work, and on AWS has no token that would keep it from doing so
@@ -210,7 +210,7 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 		InstanceID: k.node.InstanceID, IDs: s.conf.Subnets, Tags: s.conf.SubnetTags,
 	})
 	if err != nil {
-		return s.heed(ctx, restENIs, fmt.Errorf("find a subnet for another ENI: %w", err))
+		return s.heed(ctx, restENIs, fmt.Errorf("find a subnet for another ENI of %s: %w", k.node.InstanceID, err))
 	}
 	slices.SortFunc(subnets, func(a, b cloud.Subnet) int { return cmp.Compare(b.Free, a.Free) })
 	what, rest, size, restOf := "address", restENIs, 1, restOfSubnet
@@ -219,11 +219,14 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 	}
 	var full []string
 	for _, subnet := range subnets {
-		full = append(full, subnet.ID)
-		_, subnetRests := k.rests[restOfSubnet(subnet.ID)]
-		_, rests := k.rests[restOf(subnet.ID)]
 		part := step
-		if part.Count = min(step.Count, (subnet.Free-1)/size); part.Count < 1 || rests || subnetRests {
+		part.Count = min(step.Count, (subnet.Free-1)/size)
+		if r, rests := k.rest(restOfSubnet(subnet.ID), restOf(subnet.ID)); rests {
+			full = append(full, fmt.Sprintf("%s (%s)", subnet.ID, r.Reason))
+			continue
+		}
+		if part.Count < 1 {
+			full = append(full, subnet.ID)
 			continue
 		}
 		err := s.createSome(ctx, driver, k, subnet.ID, part)
@@ -231,6 +234,7 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 			return s.heed(ctx, restENIs, err)
 		}
 		_ = s.heed(ctx, restOf(subnet.ID), err) // the next subnet may have some
+		full = append(full, fmt.Sprintf("%s (%v)", subnet.ID, err))
 	}
 	err = &cloud.Error{Class: cloud.SubnetFull, Message: fmt.Sprintf("no %s for another ENI is left in %s", what, strings.Join(full, ", "))}
 	return s.heed(ctx, rest, err)
@@ -291,17 +295,19 @@ func (s *Supply) full(k *knowledge, refused map[string]error) error {
 			continue
 		}
 		cooling += k.counts[eni.ID].Cooling
-		switch rest, rests := k.rests[restOfENI(eni.ID)]; {
+		switch rest, rests := k.rest(restOfENI(eni.ID), restOfSubnet(eni.SubnetID)); {
 		case refused[eni.ID] != nil:
 			reasons = append(reasons, refused[eni.ID].Error())
 			e.Class = ClassOf(refused[eni.ID])
 		case rests:
 			reasons = append(reasons, rest.Reason)
+			e.Class = cloud.Class(rest.Class)
 		default:
 			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, k.counts[eni.ID].Places()))
 		}
 	}
-	reasons = append(reasons, s.whyNoMore(k, refused[""]))
+	reason, class := s.whyNoMore(k, refused[""])
+	reasons, e.Class = append(reasons, reason), cmp.Or(class, e.Class)
 	e.Message = fmt.Sprintf("no ENI of %s takes more addresses: %s", k.node, strings.Join(slices.DeleteFunc(reasons, isEmpty), "; "))
 	if cooling > 0 {
 		e.Message += fmt.Sprintf("; %d are cooling down", cooling)
@@ -311,24 +317,24 @@ func (s *Supply) full(k *knowledge, refused map[string]error) error {
 
 func isEmpty(s string) bool { return s == "" }
 
-// whyNoMore says why no further ENI is made.
-func (s *Supply) whyNoMore(k *knowledge, refused error) string {
+// whyNoMore says why no further ENI is made, and of which class that is where the cloud refused one.
+func (s *Supply) whyNoMore(k *knowledge, refused error) (string, cloud.Class) {
 	st := s.state(k)
 	n := len(st.ENIs) + st.Others
 	rest, rests := k.rests[restENIs]
 	switch {
 	case refused != nil:
-		return refused.Error()
+		return refused.Error(), ClassOf(refused)
 	case s.conf.Cloud == netconf.StaticCloud:
-		return ""
+		return "", ""
 	case rests:
-		return rest.Reason
+		return rest.Reason, cloud.Class(rest.Class)
 	case s.conf.MaxIPs > 0 && pool.Want(s.policy(), st) == 0:
-		return fmt.Sprintf(`"maxIPs" is %d`, s.conf.MaxIPs)
+		return fmt.Sprintf(`"maxIPs" is %d`, s.conf.MaxIPs), ""
 	case s.conf.MaxENIs > 0 && n >= s.conf.MaxENIs:
-		return fmt.Sprintf(`"maxENIs" is %d`, s.conf.MaxENIs)
+		return fmt.Sprintf(`"maxENIs" is %d`, s.conf.MaxENIs), ""
 	case st.ENILimit > 0 && n >= st.ENILimit:
-		return fmt.Sprintf("%s takes %d ENIs", cmp.Or(k.node.InstanceType, "the instance"), st.ENILimit)
+		return fmt.Sprintf("%s takes %d ENIs", cmp.Or(k.node.InstanceType, "the instance"), st.ENILimit), ""
 	}
-	return ""
+	return "", ""
 }

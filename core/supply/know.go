@@ -69,6 +69,16 @@ func restOfPrefixes(id string) string { return "prefixes/" + id }
 // prefixesOf is what rests where the ENI gets no prefixes.
 func prefixesOf(e store.ENI) string { return restOfPrefixes(cmp.Or(e.SubnetID, e.ID)) }
 
+// rest is the first of those that are not over, and whether one is not.
+func (k *knowledge) rest(of ...string) (store.Rest, bool) {
+	for _, what := range of {
+		if r, rests := k.rests[what]; rests {
+			return r, true
+		}
+	}
+	return store.Rest{}, false
+}
+
 // state is the pool in the arithmetic's words.
 func (s *Supply) state(k *knowledge) pool.State {
 	_, resting := k.rests[restENIs]

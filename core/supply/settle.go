@@ -133,7 +133,7 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 	})
 	s.log.Info("create ENI", "subnet", i.Subnet, "addresses", i.Count, "prefixes", i.CountPrefixes, "eni", eni, "error", err)
 	if err != nil {
-		err = fmt.Errorf("create an ENI with %s in %s: %w", AmountOf(i), i.Subnet, err)
+		err = fmt.Errorf("create an ENI with %s in %s for %s: %w", AmountOf(i), i.Subnet, instance, err)
 		if ClassOf(err).Ambiguous() || ClassOf(err) == cloud.Throttled {
 			return err
 		}

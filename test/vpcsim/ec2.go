@@ -41,7 +41,7 @@ func actions() map[string]action {
 func (v *VPC) EC2() http.Handler { return http.HandlerFunc(v.serveEC2) }
 
 func (v *VPC) serveEC2(w http.ResponseWriter, r *http.Request) {
-	requestID := v.requestID()
+	requestID := v.uuid()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		writeError(w, requestID, errorf("InvalidRequest", "cannot read the request: %v", err))
@@ -124,13 +124,6 @@ func (v *VPC) count(name string, changes bool) {
 	if changes {
 		v.changes++
 	}
-}
-
-func (v *VPC) requestID() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	id := v.id("r") // r-0 and 16 digits
-	return id[3:11] + "-" + id[11:15] + "-4" + id[15:18] + "-8000-000000000000"
 }
 
 // errorAnswer is EC2's error document. The order of its elements and the case of RequestID are EC2's.

@@ -39,7 +39,7 @@ func codeOf(err error) uint {
 func hintOf(err error) string {
 	switch supply.ClassOf(err) {
 	case cloud.Quota:
-		return "attach another ENI, use a larger instance type, or run fewer containers here; a retry helps once one is gone"
+		return "use a larger instance type, attach another ENI, raise the account's quota, or run fewer containers here; a retry helps once one is gone"
 	case cloud.SubnetFull:
 		return "the subnet has no address left: free some, or attach an ENI of another subnet"
 	case cloud.Throttled:
@@ -47,7 +47,7 @@ func hintOf(err error) string {
 	case cloud.Auth:
 		return "give the instance a role that allows the calls which docs/cloud-driver.md lists, or correct the keys"
 	case cloud.Unreachable:
-		return "see whether the node reaches the metadata service (169.254.169.254) and the API's endpoint; a retry helps then"
+		return "see whether the node reaches the metadata service (AWS: 169.254.169.254, Tencent Cloud: metadata.tencentyun.com) and the API's endpoint; a retry helps then"
 	case cloud.NotFound:
 		return "see whether the ENI or the instance is still there, and in the account and region of the driver's configuration"
 	case cloud.Internal:
