@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/flock"
 )
 
 // lock is a held lock: the kernel's flock on a file that is never unlinked, so that it dies with its holder and two
@@ -18,9 +19,6 @@ type lock struct{ file *os.File }
 
 // acquire waits for the lock until ctx ends. Whoever takes it exclusively leaves its PID in the file, for the error of
 // those who wait in vain.
-//
-// flock(2) cannot be given a deadline. So a goroutine waits in the kernel, first come first served and without polling;
-// where ctx ends first the goroutine is left behind, and gives the lock back as soon as it gets it.
 func acquire(ctx context.Context, path string, how int) (*lock, error) {
 	flags := os.O_RDONLY
 	if how == unix.LOCK_EX {
@@ -30,55 +28,21 @@ func acquire(ctx context.Context, path string, how int) (*lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	l := &lock{file}
-	if err := flock(file, how|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
-		return l.granted(how, err)
-	}
-	if ctx.Err() != nil { // whoever will not wait leaves nobody waiting
-		_ = file.Close()
-		return nil, fmt.Errorf("lock %s is held by %s: %w", path, holder(path), context.Cause(ctx))
-	}
-	granted := make(chan error)
-	go func() {
-		err := flock(file, how)
-		select {
-		case granted <- err:
-		case <-ctx.Done():
-			_ = file.Close() // releases it
-		}
-	}()
-	select {
-	case err := <-granted:
-		return l.granted(how, err)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("lock %s is held by %s: %w", path, holder(path), context.Cause(ctx))
-	}
-}
-
-// granted finishes an acquisition whose flock returned err.
-func (l *lock) granted(how int, err error) (*lock, error) {
-	if err != nil {
-		_ = l.file.Close()
-		return nil, fmt.Errorf("lock %s: %w", l.file.Name(), err)
+	switch err := flock.Take(ctx, file, how); {
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("lock %s is held by %s: %w", path, holder(path), err)
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if how == unix.LOCK_EX {
 		// Fixed width: a shorter number overwrites a longer one whole. A full disk costs only the holder's name.
-		_, _ = l.file.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0)
+		_, _ = file.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0)
 	}
-	return l, nil
+	return &lock{file}, nil
 }
 
 // release gives the lock back: closing the only descriptor of an open file does it (flock(2)).
 func (l *lock) release() { _ = l.file.Close() }
-
-// flock calls flock(2), again where a signal interrupts it.
-func flock(file *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(file.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
 
 // holder names the process that last took the lock exclusively.
 func holder(path string) string {

@@ -222,7 +222,7 @@ func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
 	var file *os.File
 	defer func() {
 		if r := recover(); r != nil {
-			_ = flock(file, unix.LOCK_UN) // the mapping outlives Close and would keep it
+			_ = unix.Flock(int(file.Fd()), unix.LOCK_UN) // the mapping outlives Close and would keep it
 			_ = file.Close()
 			err = fmt.Errorf("store %s: %w: %v", s.Path(), ErrCorrupt, r)
 		}
