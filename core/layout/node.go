@@ -93,6 +93,28 @@ func MarkRule() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain}
 // MarkRule6 is IPv6's.
 func MarkRule6() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain, IPv6: true} }
 
+// NewRules returns the rules by which the new connections that carry MarkNew are routed: those to a prefix of stays by the
+// ENI that owns their source address, others to a prefix of leaves by the primary ENI. A prefix of no bits is any
+// destination. The rules judge the address that a packet goes to in the end: routing comes after DNAT.
+func NewRules(stays, leaves []netip.Prefix) []Rule {
+	var rules []Rule
+	for _, p := range stays {
+		rules = append(rules, Rule{Pref: PrefNewStays, To: anyOrPrefix(p), Mark: MarkNew, Goto: PrefFromContainer})
+	}
+	for _, p := range leaves {
+		rules = append(rules, Rule{Pref: PrefNewLeaves, To: anyOrPrefix(p), Mark: MarkNew, Table: TableMain})
+	}
+	return rules
+}
+
+// anyOrPrefix returns the prefix as the kernel gives it back in a rule: nothing where it has no bits.
+func anyOrPrefix(p netip.Prefix) netip.Prefix {
+	if p.Bits() == 0 {
+		return netip.Prefix{}
+	}
+	return p.Masked()
+}
+
 // Elsewhere returns an address of ip's family that only a default route reaches: of RFC 5737's TEST-NET-1, or of
 // RFC 3849's documentation prefix.
 func Elsewhere(ip netip.Addr) netip.Addr {

@@ -14,6 +14,9 @@ const (
 	PrefToContainer = 512
 	// PrefMark is the preference of `fwmark Mark/Mark lookup main`: marked traffic leaves by the primary ENI.
 	PrefMark = 1024
+	// PrefNewStays and PrefNewLeaves are those of the rules that judge, where iptables cannot, by its destination where a
+	// new connection goes: on to PrefFromContainer, or by main.
+	PrefNewStays, PrefNewLeaves = 1280, 1408
 	// PrefFromContainer is the preference of `from IP lookup T`: the rest leaves by the ENI that owns the source address.
 	PrefFromContainer = 1536
 
@@ -27,6 +30,9 @@ const (
 	// Mark is the one bit of fwmark and ct mark that enichain sets and reads. kube-proxy has 0x4000 and 0x8000, portmap
 	// 0x2000, Calico 0xffff0000, Cilium 0x0f00; it is the bit of amazon-vpc-cni-k8s, which never shares a node with us.
 	Mark = 0x80
+	// MarkNew is the bit of fwmark that tells the rules of PrefNewStays and PrefNewLeaves which packets are theirs. A packet
+	// has it for its routing decision only.
+	MarkNew = 0x40
 
 	// VethPrefix begins the name of a container's host veth, where the configuration says nothing else.
 	VethPrefix = "pod"

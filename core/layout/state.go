@@ -75,7 +75,7 @@ type Route struct {
 }
 
 // Rule is a policy rule. The zero Prefix is "all"; a Mark is compared under the same bits as mask. Out is the name of the
-// device that a socket is bound to.
+// device that a socket is bound to. A rule with a Goto, the preference of a later one, goes on there, and has no Table.
 type Rule struct {
 	Pref  int
 	From  netip.Prefix
@@ -85,6 +85,7 @@ type Rule struct {
 	Table int
 	// IPv6 is the family of a rule with neither From nor To, which tell it otherwise.
 	IPv6 bool
+	Goto  int
 }
 
 // Is6 says whether a rule is one of IPv6's.
@@ -190,6 +191,10 @@ func (r Rule) String() string {
 	}
 	if r.Out != "" {
 		fmt.Fprintf(&b, " oif %s", r.Out)
+	}
+	if r.Goto != 0 {
+		fmt.Fprintf(&b, " goto %d", r.Goto)
+		return b.String()
 	}
 	fmt.Fprintf(&b, " lookup %s", tableName(r.Table))
 	return b.String()

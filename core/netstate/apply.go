@@ -140,6 +140,9 @@ func kernelRule(r layout.Rule) *netlink.Rule {
 	k.Table = r.Table
 	k.Protocol = layout.Protocol
 	k.Src, k.Dst, k.OifName = ipNet(r.From), ipNet(r.To), r.Out
+	if r.Goto != 0 {
+		k.Goto = r.Goto
+	}
 	if r.Mark != 0 {
 		k.Mark = r.Mark
 		k.Mask = &r.Mark

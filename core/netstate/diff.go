@@ -148,7 +148,7 @@ func (h *Handle) diffRules(wanted []layout.Rule) (string, error) {
 		if i < 0 {
 			return fmt.Sprintf("rule %q is missing", want), nil
 		}
-		if all[i].Table != want.Table {
+		if all[i].Table != want.Table || all[i].Goto != want.Goto {
 			return fmt.Sprintf("rule %q stands where %q belongs", all[i].Rule, want), nil
 		}
 	}

@@ -367,6 +367,36 @@ func TestMarkRule(t *testing.T) {
 	})
 }
 
+// A rule that goes on at another is compared with one that looks up a table by what it does.
+func TestRuleGoto(t *testing.T) {
+	in(t, func(h *netstate.Handle) error {
+		rules := layout.NewRules([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")})
+		for range 2 {
+			if err := h.Apply(layout.State{Rules: rules}); err != nil {
+				return err
+			}
+		}
+		if d, err := h.Diff(layout.State{Rules: rules}); d != "" || err != nil {
+			t.Errorf("diff after apply: %q %v", d, err)
+		}
+		other := rules[0]
+		other.Goto, other.Table = 0, layout.TableMain
+		want := `rule "1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 goto 1536" stands where "1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 lookup main" belongs`
+		if d, err := h.Diff(layout.State{Rules: []layout.Rule{other}}); d != want || err != nil {
+			t.Errorf("diff with another rule: %q %v", d, err)
+		}
+		for _, r := range rules {
+			if err := h.RemoveRule(r); err != nil {
+				return err
+			}
+		}
+		if d, err := h.Diff(layout.State{Rules: rules[:1]}); !strings.Contains(d, "is missing") || err != nil {
+			t.Errorf("diff after removal: %q %v", d, err)
+		}
+		return nil
+	})
+}
+
 func TestENILink(t *testing.T) {
 	in(t, func(h *netstate.Handle) error {
 		e := eni(t, h)

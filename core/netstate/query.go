@@ -35,6 +35,7 @@ func (h *Handle) Rules() ([]Rule, error) {
 			Rule: layout.Rule{
 				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Out: k.OifName, Table: k.Table,
 				IPv6: k.Family == netlink.FAMILY_V6,
+				Goto: max(k.Goto, 0),
 			},
 			Ours:  k.Protocol == layout.Protocol,
 			Plain: plain(k),
@@ -45,7 +46,7 @@ func (h *Handle) Rules() ([]Rule, error) {
 
 // plain says whether a rule has nothing that a layout.Rule lacks.
 func plain(k netlink.Rule) bool {
-	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" && k.Goto < 0 &&
+	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" &&
 		k.SuppressPrefixlen < 0 && k.SuppressIfgroup < 0 && k.IPProto == 0 && k.Sport == nil && k.Dport == nil &&
 		k.UIDRange == nil && (k.Mask == nil || *k.Mask == k.Mark)
 }
