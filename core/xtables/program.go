@@ -1,0 +1,184 @@
+// Package xtables runs the iptables programs of the host, in the network namespace of the calling thread, and asks the
+// kernel which of the two variants, legacy and nf_tables, holds what. It knows nothing of what the rules mean.
+package xtables
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-iptables/iptables"
+)
+
+// ErrMissing says that the host has no such program.
+var ErrMissing = errors.New("not installed")
+
+// ErrBusy says that another process held the lock of the legacy variant, /run/xtables.lock, for as long as could be waited.
+var ErrBusy = errors.New("another process holds the xtables lock")
+
+// Program is one variant's set of programs for one family: iptables, iptables-save and iptables-restore.
+type Program struct {
+	path  string
+	ipt   *iptables.IPTables
+	waits bool // iptables-restore knows --wait
+}
+
+// Find returns the programs with the name, "iptables" or that of one variant, such as "iptables-legacy", and whose
+// siblings end in "-save" and "-restore". A runtime's PATH may lack the folders of the administrator's programs: these are
+// looked at as well. An error is ErrMissing, or says how the program failed. Calls wait for the lock for as long as ctx
+// lets them.
+func Find(ctx context.Context, name string) (*Program, error) {
+	path, err := Path(name)
+	if err != nil {
+		return nil, err
+	}
+	ipt, err := iptables.New(iptables.Path(path), iptables.Timeout(seconds(ctx)))
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", path, err)
+	}
+	// The option of iptables-restore came with this one (1.6.2).
+	return &Program{path: path, ipt: ipt, waits: ipt.HasRandomFully()}, nil
+}
+
+// Path returns where a program is, or ErrMissing.
+func Path(name string) (string, error) {
+	folders := slices.Concat(filepath.SplitList(os.Getenv("PATH")), []string{"/usr/local/sbin", "/usr/sbin", "/sbin"})
+	for _, dir := range folders {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is neither in PATH nor in /usr/sbin: %w", name, ErrMissing)
+}
+
+// seconds is how long a program may wait: until ctx ends, and one at the least.
+func seconds(ctx context.Context) int {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0 // for ever
+	}
+	return max(1, int(math.Ceil(time.Until(deadline).Seconds())))
+}
+
+// RandomFully says whether the target SNAT knows --random-fully (iptables 1.6.2).
+func (p *Program) RandomFully() bool { return p.ipt.HasRandomFully() }
+
+// Variant says which one this is: by the name of the program behind all of its names, or by `iptables --version`. Before
+// iptables 1.8 there was but the legacy one.
+func (p *Program) Variant(ctx context.Context) (Variant, error) {
+	if real, err := filepath.EvalSymlinks(p.path); err == nil {
+		for _, v := range []Variant{NFT, Legacy} {
+			if strings.Contains(filepath.Base(real), string(v)) {
+				return v, nil
+			}
+		}
+	}
+	out, err := p.run(ctx, p.path, "", "--version")
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(out, "nf_tables") {
+		return NFT, nil
+	}
+	return Legacy, nil
+}
+
+// FindVariant returns the programs of one variant: those with its name, or those that are iptables here.
+func FindVariant(ctx context.Context, v Variant) (*Program, error) {
+	p, err := Find(ctx, "iptables-"+string(v))
+	if !errors.Is(err, ErrMissing) {
+		return p, err
+	}
+	missing := err
+	if p, err = Find(ctx, "iptables"); err != nil {
+		return nil, err
+	}
+	if own, err := p.Variant(ctx); err != nil || own != v {
+		return nil, errors.Join(missing, err)
+	}
+	return p, nil
+}
+
+// Save returns the lines of `iptables-save -t TABLE` that begin with '-' or ':'.
+func (p *Program) Save(ctx context.Context, table string) ([]string, error) {
+	out, err := p.run(ctx, p.path+"-save", "", "-t", table)
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-") || strings.HasPrefix(line, ":") {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// List returns the rules of one chain, as Save gives them. It costs less than Save where the table is large.
+func (p *Program) List(table, chain string) ([]string, error) {
+	lines, err := p.ipt.List(table, chain)
+	return slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "-A ") }), ofIPTables(err)
+}
+
+// Exists says whether the chain has the rule, whatever words this version of iptables has for it.
+func (p *Program) Exists(table, chain string, rule []string) (bool, error) {
+	has, err := p.ipt.Exists(table, chain, rule...)
+	return has, ofIPTables(err)
+}
+
+// Restore hands text to `iptables-restore --noflush`: of each table in it, all is done or nothing is, and no packet sees
+// a part of it.
+func (p *Program) Restore(ctx context.Context, text string) error {
+	args := []string{"--noflush"}
+	if p.waits {
+		args = append(args, "--wait="+strconv.Itoa(max(seconds(ctx), 1)))
+	}
+	_, err := p.run(ctx, p.path+"-restore", text, args...)
+	return err
+}
+
+// busy is the exit status of a program that did not get the lock (RESOURCE_PROBLEM, include/xtables.h).
+const busy = 4
+
+// run runs a program with text on its stdin, and returns what it printed. It ends with ctx.
+func (p *Program) run(ctx context.Context, path, stdin string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	err := cmd.Run()
+	if err == nil {
+		return stdout.String(), nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == busy {
+		err = ErrBusy
+	}
+	if text := strings.TrimSpace(stderr.String()); text != "" {
+		return "", fmt.Errorf("run %s %s: %w: %s", path, strings.Join(args, " "), err, text)
+	}
+	return "", fmt.Errorf("run %s %s: %w", path, strings.Join(args, " "), err)
+}
+
+// ofIPTables marks the library's error where the lock was the matter.
+func ofIPTables(err error) error {
+	var e *iptables.Error
+	if errors.As(err, &e) && e.ExitStatus() == busy {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return err
+}

@@ -1,0 +1,123 @@
+package xtables
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// Variant is where iptables keeps its rules. A kernel may use both at once, one after the other at each hook.
+type Variant string
+
+// The variants.
+const (
+	// Legacy are the tables of x_tables.
+	Legacy Variant = "legacy"
+	// NFT are tables of nf_tables with the names of the old ones.
+	NFT Variant = "nft"
+)
+
+// Holds says whether the variant's IPv4 table has the chain. It asks the kernel, without a program, and makes no table.
+func (v Variant) Holds(table, chain string) (bool, error) {
+	if v == NFT {
+		return nftHolds(table, chain)
+	}
+	names, err := LegacyTables()
+	if err != nil || !slices.Contains(names, table) {
+		return false, err
+	}
+	blob, err := legacyEntries(table)
+	if err != nil {
+		return false, fmt.Errorf("read legacy table %s: %w", table, err)
+	}
+	return bytes.Contains(blob, append([]byte(chain), 0)), nil
+}
+
+func nftHolds(table, chain string) (bool, error) {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return false, fmt.Errorf("reach nftables: %w", err)
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	t := &nftables.Table{Name: table, Family: nftables.TableFamilyIPv4}
+	if _, err := conn.ListTableOfFamily(table, t.Family); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			return false, nil
+		}
+		return false, fmt.Errorf("read table ip %s: %w", table, err)
+	}
+	_, err = conn.ListChain(t, chain)
+	return err == nil, nil // the library does not say which error it was; of a chain of a table that exists, absence
+}
+
+// LegacyTables returns the IPv4 tables of the legacy variant that the namespace has. Any call of one of its programs,
+// if only to list a table, makes that table.
+func LegacyTables() ([]string, error) {
+	names, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+	if errors.Is(err, os.ErrNotExist) { // the kernel has no such variant
+		return nil, nil
+	}
+	return strings.Fields(string(names)), err
+}
+
+// The options of a raw socket that read a table (include/uapi/linux/netfilter_ipv4/ip_tables.h).
+const (
+	soGetInfo    = 64
+	soGetEntries = 65
+)
+
+// tableInfo is struct ipt_getinfo.
+type tableInfo struct {
+	name       [32]byte
+	validHooks uint32
+	hookEntry  [5]uint32
+	underflow  [5]uint32
+	numEntries uint32
+	size       uint32
+}
+
+// entriesHeader is the size of struct ipt_get_entries without its entries: a name, a size, and what aligns them.
+const entriesHeader = 40
+
+// legacyEntries returns a table's rules as the kernel has them. A chain is in there by its name, with a zero behind.
+func legacyEntries(table string) ([]byte, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	for {
+		var info tableInfo
+		copy(info.name[:], table)
+		if err := getsockopt(fd, soGetInfo, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))); err != nil {
+			return nil, err
+		}
+		entries := make([]byte, entriesHeader+info.size)
+		copy(entries, table)
+		*(*uint32)(unsafe.Pointer(&entries[len(info.name)])) = info.size
+		err := getsockopt(fd, soGetEntries, entries)
+		if err == nil {
+			return entries, nil
+		}
+		if !errors.Is(err, unix.EAGAIN) { // the table changed its size in between
+			return nil, err
+		}
+	}
+}
+
+func getsockopt(fd, option int, value []byte) error {
+	length := uint32(len(value))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IP, uintptr(option),
+		uintptr(unsafe.Pointer(&value[0])), uintptr(unsafe.Pointer(&length)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
