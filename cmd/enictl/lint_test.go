@@ -52,7 +52,7 @@ func TestLint(t *testing.T) {
 			[]string{
 				`plugins[0]: "mtu" is 12: it must be from 576 to 65535, or 0 for that of the ENI`,
 				`plugins[0].ipam: "cloud" is missing: "aws", or "static" for a pool without a cloud`,
-				`plugins[1]: "backend" is "ebpf": "nftables" is wanted`,
+				`plugins[1]: "backend" is "ebpf": "nftables" or "iptables" is wanted`,
 			},
 		},
 		{

@@ -85,7 +85,7 @@ type Rule struct {
 	Table int
 	// IPv6 is the family of a rule with neither From nor To, which tell it otherwise.
 	IPv6 bool
-	Goto  int
+	Goto int
 }
 
 // Is6 says whether a rule is one of IPv6's.

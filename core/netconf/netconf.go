@@ -115,7 +115,7 @@ type SNAT struct {
 	PrimaryIP netip.Addr `json:"primaryIP,omitzero"`
 	// ContainerInterfaces are the host ends of containers: names, or beginnings of names with a '*' behind.
 	ContainerInterfaces []string `json:"containerInterfaces,omitempty"`
-	// Backend is "nftables".
+	// Backend is "nftables" or "iptables"; nftables where empty.
 	Backend string `json:"backend,omitempty"`
 	Log     Log    `json:"log,omitzero"`
 }

@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/enichain/enichain/core/primary"
 )
 
-// NFTables is the only backend of eni-snat so far.
-const NFTables = "nftables"
+// The backends of eni-snat.
+const (
+	NFTables = "nftables"
+	IPTables = "iptables"
+)
 
 // maxIfName is the longest name of an interface (IFNAMSIZ, include/uapi/linux/if.h, less the final 0).
 const maxIfName = 15
@@ -44,10 +48,8 @@ func (c *SNAT) complete() error {
 		c.NodePort = new(true)
 	}
 	switch {
-	case c.Backend == "iptables":
-		return errors.New(`"backend" is "iptables", which this version does not have: leave it out, or say "nftables"`)
-	case c.Backend != NFTables:
-		return fmt.Errorf(`"backend" is %q: "nftables" is wanted`, c.Backend)
+	case c.Backend != NFTables && c.Backend != IPTables:
+		return fmt.Errorf(`"backend" is %q: "nftables" or "iptables" is wanted`, c.Backend)
 	case !filepath.IsAbs(c.DataDir):
 		return fmt.Errorf(`"dataDir" %q is not an absolute path`, c.DataDir)
 	case c.PrimaryIP.IsValid() && !usableIPv4(c.PrimaryIP):
@@ -69,6 +71,15 @@ func (c *SNAT) checkInterfaces() error {
 	}
 	if !method && c.Primary != "" && !ifName(c.Primary) {
 		return fmt.Errorf(`"primary" is %q: the name of an interface is wanted, or how to find it: docs/eni-snat.md, "The primary interface"`, c.Primary)
+	}
+	names := slices.Clone(c.ContainerInterfaces)
+	if !method {
+		names = append(names, c.Primary)
+	}
+	for _, name := range names {
+		if c.Backend == IPTables && strings.HasSuffix(strings.TrimSuffix(name, "*"), "+") {
+			return fmt.Errorf(`"backend" is "iptables", which takes the '+' at the end of %q for any rest: use "nftables"`, name)
+		}
 	}
 	for _, pattern := range c.ContainerInterfaces {
 		fixed, wild := strings.CutSuffix(pattern, "*")

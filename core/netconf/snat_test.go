@@ -18,8 +18,9 @@ func TestParseSNAT(t *testing.T) {
 func TestParseSNATRefuses(t *testing.T) {
 	tests := []struct{ conf, want string }{
 		{`{`, "read network configuration"},
-		{`{"backend":"iptables"}`, "which this version does not have"},
-		{`{"backend":"ebpf"}`, `"nftables" is wanted`},
+		{`{"backend":"ebpf"}`, `"nftables" or "iptables" is wanted`},
+		{`{"backend":"iptables","primary":"ens+"}`, `takes the '+' at the end of "ens+" for any rest`},
+		{`{"backend":"iptables","containerInterfaces":["pod*","a+*"]}`, `the '+' at the end of "a+*"`},
 		{`{"dataDir":"state"}`, "not an absolute path"},
 		{`{"primaryIP":"fd00::1"}`, "IPv4 address"},
 		{`{"primaryIP":"0.0.0.0"}`, "IPv4 address"},

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 )
@@ -302,7 +303,7 @@ func TestRule(t *testing.T) {
 // TestReady shows that the question of STATUS is answered, and leaves nothing behind.
 func TestReady(t *testing.T) {
 	inside(t, nstest.New(t), func(*netstate.Handle) {
-		if err := Ready(t.Context()); err != nil {
+		if err := Ready(t.Context(), netconf.NFTables); err != nil {
 			t.Errorf("nftables does not answer: %v", err)
 		}
 		if left := nft(t, "list", "ruleset"); left != "" {

@@ -11,8 +11,6 @@ import (
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/enichain/enichain/core/netstate"
 )
 
 // tries bounds how often a change is tried that another process's change got in the way of.
@@ -22,13 +20,8 @@ const tries = 16
 // than the library waits for.
 const patience = 10 * time.Second
 
-// Apply makes the kernel hold the policy's ruleset and rule, and says whether the table had to be written. What is right
-// already is not written again. It may be run by several processes at once, for one network and for several. Chains and
-// sets of other networks, and other tables and rules, stay as they are.
-func Apply(ctx context.Context, h *netstate.Handle, p Policy) (changed bool, err error) {
-	if err := h.Apply(p.State()); err != nil {
-		return false, err
-	}
+// applyTable is Apply for nftables.
+func applyTable(ctx context.Context, p Policy) (changed bool, err error) {
 	want := p.Ruleset()
 	for range tries {
 		var f found
@@ -48,8 +41,8 @@ func Apply(ctx context.Context, h *netstate.Handle, p Policy) (changed bool, err
 	return false, fmt.Errorf("write table ip %s: %w", Table, err)
 }
 
-// Check returns, in words, the first thing that the kernel has otherwise than Apply would make it; "" where it has all.
-func Check(ctx context.Context, h *netstate.Handle, p Policy) (string, error) {
+// checkTable is Check for nftables.
+func checkTable(ctx context.Context, p Policy) (string, error) {
 	want := p.Ruleset()
 	difference := ""
 	for range tries {
@@ -65,14 +58,11 @@ func Check(ctx context.Context, h *netstate.Handle, p Policy) (string, error) {
 		}
 		difference = again
 	}
-	if difference != "" {
-		return difference, nil
-	}
-	return h.Diff(p.State())
+	return difference, nil
 }
 
-// Ready asks whether the kernel answers for nftables at all.
-func Ready(ctx context.Context) error {
+// readyTable asks whether the kernel answers for nftables at all.
+func readyTable(ctx context.Context) error {
 	conn, err := dial(ctx)
 	if err != nil {
 		return err

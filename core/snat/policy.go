@@ -1,10 +1,11 @@
 // Package snat makes containers' traffic to beyond the VPC leave by the node's primary ENI, with its address, and makes
 // connections that entered by the primary ENI for a container be answered by it. All of it is one nftables table, `ip
-// enichain`, and one policy rule: static per node, nothing per container.
+// enichain`, and one policy rule, or chains of iptables and some rules: static per node, nothing per container.
 //
-// A Policy is what one CNI network wants. Its Ruleset is data, in nft's own words by String, and Kernel compares it with
-// the kernel and applies it. Each network has sets and chains of its own in the table, so that two networks never
-// undo each other's work. The package never changes links, addresses or routes.
+// A Policy is what one CNI network wants. Its Ruleset, or its Chains, are data, in nft's or iptables' own words by String;
+// Apply and Check compare them with the kernel, and Apply writes them, and removes what the other backend has of the
+// network. Each network has sets and chains of its own, so that two networks never undo each other's work. The package
+// never changes links, addresses or routes.
 package snat
 
 import (
@@ -20,6 +21,8 @@ const Table = "enichain"
 type Policy struct {
 	// Network is the name of the CNI network.
 	Network string
+	// Backend is netconf.NFTables, which the empty string is too, or netconf.IPTables.
+	Backend string
 	// SNAT gives new connections of containers to beyond the VPC the primary ENI and its address. NodePort makes the
 	// primary ENI answer for connections that entered by it.
 	SNAT, NodePort bool
@@ -42,14 +45,13 @@ type names struct {
 	mark, snat                string // chains
 }
 
+// readable is how much of a network's name is in that of its objects; a hash stands for the rest.
+const readable = 64
+
 // namesOf returns the names of the network's objects. nft takes letters, digits, '_', '-' and '.' in a name, as CNI does
 // in that of a network, but the name must begin with a letter: hence the object's part comes first.
 func namesOf(network string) names {
-	const readable = 64
-	if len(network) > readable {
-		sum := sha256.Sum256([]byte(network))
-		network = network[:readable-9] + "-" + hex.EncodeToString(sum[:4])
-	}
+	network = shorten(network, readable)
 	return names{
 		containers: "containers-" + network,
 		include:    "include-" + network,
@@ -57,4 +59,19 @@ func namesOf(network string) names {
 		mark:       "mark-" + network,
 		snat:       "snat-" + network,
 	}
+}
+
+// off returns the policy with both switches off.
+func (p Policy) off() Policy {
+	p.SNAT, p.NodePort = false, false
+	return p
+}
+
+// shorten returns a name of at most n characters: of a longer one the beginning, and a hash.
+func shorten(name string, n int) string {
+	if len(name) <= n {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:n-9] + "-" + hex.EncodeToString(sum[:4])
 }

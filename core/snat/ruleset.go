@@ -4,6 +4,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 )
 
 // The order among the neighbours at a hook.
@@ -111,10 +112,15 @@ func (p Policy) snatChain(n names) Chain {
 	}
 }
 
-// State returns what the marks need beside the table: the policy rule, where anything is marked.
+// State returns what the marks need beside the table or the chains: the policy rule, where anything is marked, and for
+// iptables those that judge new connections.
 func (p Policy) State() layout.State {
 	if !p.SNAT && !p.NodePort {
 		return layout.State{}
 	}
-	return layout.State{Rules: []layout.Rule{layout.MarkRule()}}
+	rules := []layout.Rule{layout.MarkRule()}
+	if p.SNAT && p.Backend == netconf.IPTables {
+		rules = append(rules, layout.NewRules(p.destinations())...)
+	}
+	return layout.State{Rules: rules}
 }

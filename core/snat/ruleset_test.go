@@ -131,9 +131,23 @@ func check(t *testing.T, h *netstate.Handle, p Policy) string {
 // nft runs the nft binary in the calling thread's namespace.
 func nft(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "nft", args...).CombinedOutput()
+	return command(t, "nft", args...)
+}
+
+// command runs a program in the calling thread's namespace.
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	return commandWith(t, "", name, args...)
+}
+
+// commandWith runs a program with text on its stdin.
+func commandWith(t *testing.T, stdin, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("nft %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }

@@ -1,11 +1,17 @@
 package snat
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/xtables"
 )
 
 // walk is one request, and what the far end is to see of it.
@@ -17,16 +23,24 @@ type walk struct {
 	want    string
 }
 
+// walks makes each walk. Those that no answer is to come to are waited for together.
 func (w *world) walks(t *testing.T, walks ...walk) {
 	t.Helper()
+	var silent sync.WaitGroup
 	for _, k := range walks {
-		wait := enough
 		if k.want == "nothing" {
-			wait = silence
+			silent.Go(func() { w.walk(t, k, silence) })
+			continue
 		}
-		if got := w.ask(k.from, k.network, k.to, wait); got != k.want {
-			t.Errorf("%s: %s to %s: the far end saw %s, want %s", k.name, k.network, k.to, got, k.want)
-		}
+		w.walk(t, k, enough)
+	}
+	silent.Wait()
+}
+
+func (w *world) walk(t *testing.T, k walk, wait time.Duration) {
+	t.Helper()
+	if got := w.ask(k.from, k.network, k.to, wait); got != k.want {
+		t.Errorf("%s: %s to %s: the far end saw %s, want %s", k.name, k.network, k.to, got, k.want)
 	}
 }
 
@@ -39,8 +53,10 @@ func policyOf(snat, nodePort bool) Policy {
 }
 
 // TestOutbound is the recipe "Pod to External", and what must not change beside it.
-func TestOutbound(t *testing.T) {
-	w := newWorld(t)
+func TestOutbound(t *testing.T) { onBackends(t, outbound) }
+
+func outbound(t *testing.T, b string) {
+	w := newWorld(t, b)
 	w.walks(t,
 		walk{"before: the VPC drops it", w.pod1, "udp", internetIP + ":80", "nothing"},
 		walk{"before: from the primary ENI it finds no way back", w.pod0, "udp", internetIP + ":80", "nothing"},
@@ -72,8 +88,10 @@ func TestOutbound(t *testing.T) {
 }
 
 // TestDestinations shows the lists of destinations.
-func TestDestinations(t *testing.T) {
-	w := newWorld(t)
+func TestDestinations(t *testing.T) { onBackends(t, keepAndInclude) }
+
+func keepAndInclude(t *testing.T, b string) {
+	w := newWorld(t, b)
 	prefix := netip.MustParsePrefix
 	p := policyOf(true, false)
 	p.Keep = append(p.Keep, prefix("172.16.0.0/24"))
@@ -104,6 +122,7 @@ const kubeProxy = `
 		chain destinations {
 			type nat hook prerouting priority -100;
 			ip daddr 10.100.0.1 tcp dport 80 dnat to ` + internetIP + `:80
+			ip daddr 10.100.0.1 udp dport 80 dnat to ` + internetIP + `:80
 			ip daddr 10.100.0.2 tcp dport 80 dnat to ` + vpcHostIP + `:80
 			ip daddr 172.20.0.1 tcp dport 80 dnat to ` + vpcHostIP + `:80
 			ip daddr ` + balancerIP + ` tcp dport 80 dnat to ` + pod1IP + `:80
@@ -122,40 +141,91 @@ const kubeProxy = `
 		}
 	}`
 
-// TestServices shows that the decision is made of the real destination.
-func TestServices(t *testing.T) {
-	for _, first := range []string{"kube-proxy first", "eni-snat first"} {
-		t.Run(first, func(t *testing.T) {
-			w := newWorld(t)
-			if first == "kube-proxy first" {
-				w.rules(kubeProxy)
-			}
-			w.policy(policyOf(true, true))
-			if first != "kube-proxy first" {
-				w.rules(kubeProxy)
-			}
-			w.walks(t,
-				walk{"Service address in the VPC's range, endpoint beyond", w.pod1, "tcp", "10.100.0.1:80", nodeIP},
-				walk{"the same, primary ENI", w.pod0, "tcp", "10.100.0.1:80", nodeIP},
-				walk{"endpoint in the VPC", w.pod1, "tcp", "10.100.0.2:80", pod1IP},
-				walk{"Service address beyond the VPC, endpoint in it", w.pod1, "tcp", "172.20.0.1:80", pod1IP},
-				// The reply needs a source to be masqueraded with: eth0's, the only one of global scope that routing offers.
-				walk{"itself through a Service", w.pod1, "tcp", "10.100.0.3:80", nodeIP},
-				walk{"node port of its own node", w.pod0, "tcp", nodeIP + ":30080", pod0IP},
-			)
-		})
+// kubeProxyText is the same in iptables' words, with the names and the order of kube-proxy and portmap.
+const kubeProxyText = `*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-NODEPORTS - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:CNI-HOSTPORT-DNAT - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
+-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
+-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
+-A KUBE-POSTROUTING -j MASQUERADE --random-fully
+-A KUBE-SERVICES -d 10.100.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ` + internetIP + `:80
+-A KUBE-SERVICES -d 10.100.0.1/32 -p udp -m udp --dport 80 -j DNAT --to-destination ` + internetIP + `:80
+-A KUBE-SERVICES -d 10.100.0.2/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ` + vpcHostIP + `:80
+-A KUBE-SERVICES -d 172.20.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ` + vpcHostIP + `:80
+-A KUBE-SERVICES -d ` + balancerIP + `/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ` + pod1IP + `:80
+-A KUBE-SERVICES -d 10.100.0.3/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ
+-A KUBE-SERVICES -d 10.100.0.3/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ` + pod1IP + `:80
+-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
+-A KUBE-NODEPORTS -p udp -m udp --dport 30080 -j DNAT --to-destination ` + pod1IP + `:80
+-A KUBE-NODEPORTS -p udp -m udp --dport 30081 -j DNAT --to-destination ` + pod1IP + `:81
+-A KUBE-NODEPORTS -p tcp -m tcp --dport 30082 -j KUBE-MARK-MASQ
+-A KUBE-NODEPORTS -p tcp -m tcp --dport 30082 -j DNAT --to-destination ` + pod1IP + `:80
+-A KUBE-NODEPORTS -p tcp -m tcp --dport 30083 -j DNAT --to-destination ` + pod0IP + `:80
+-A CNI-HOSTPORT-DNAT -p tcp -m tcp --dport 30080 -j DNAT --to-destination ` + pod1IP + `:80
+COMMIT
+`
+
+// proxies are the ways in which Services come to a node.
+func (w *world) proxies() map[string]func() {
+	return map[string]func(){
+		"kube-proxy on nftables": func() { w.rules(kubeProxy) },
+		"kube-proxy on iptables": func() {
+			w.in(w.node, func() { commandWith(w.t, kubeProxyText, "iptables-restore", "--noflush") })
+		},
+	}
+}
+
+// TestServices shows that the decision is made of the real destination, whoever comes first.
+func TestServices(t *testing.T) { onBackends(t, services) }
+
+func services(t *testing.T, b string) {
+	for _, first := range []bool{true, false} {
+		for name := range (&world{}).proxies() {
+			t.Run(fmt.Sprintf("%s, first: %v", name, first), func(t *testing.T) {
+				w := newWorld(t, b)
+				if first {
+					w.proxies()[name]()
+				}
+				w.policy(policyOf(true, true))
+				if !first {
+					w.proxies()[name]()
+				}
+				w.walks(t,
+					walk{"Service address in the VPC's range, endpoint beyond", w.pod1, "tcp", "10.100.0.1:80", nodeIP},
+					walk{"the same, where no packet is sent twice", w.pod1, "udp", "10.100.0.1:80", nodeIP},
+					walk{"the same, primary ENI", w.pod0, "tcp", "10.100.0.1:80", nodeIP},
+					walk{"endpoint in the VPC", w.pod1, "tcp", "10.100.0.2:80", pod1IP},
+					walk{"Service address beyond the VPC, endpoint in it", w.pod1, "tcp", "172.20.0.1:80", pod1IP},
+					// The reply needs a source to be masqueraded with: eth0's, the only one of global scope that routing offers.
+					walk{"itself through a Service", w.pod1, "tcp", "10.100.0.3:80", nodeIP},
+					walk{"node port of its own node", w.pod0, "tcp", nodeIP + ":30080", pod0IP},
+					walk{"from the internet to a node port", w.internet, "tcp", nodeIP + ":30080", internetIP},
+					walk{"to a balancer's address", w.internet, "tcp", balancerIP + ":80", internetIP},
+				)
+			})
+		}
 	}
 }
 
 // TestNodePort is the recipe's other half: what entered by the primary ENI is answered by it, wherever the container is.
-func TestNodePort(t *testing.T) {
+func TestNodePort(t *testing.T) { onBackends(t, nodePort) }
+
+func nodePort(t *testing.T, b string) {
+	proxy := "kube-proxy on " + b
 	for _, tt := range []struct {
 		name           string
 		snat, nodePort bool
 	}{{"both", true, true}, {"without SNAT", false, true}, {"without node ports", true, false}} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			w.rules(kubeProxy)
+			w := newWorld(t, b)
+			w.proxies()[proxy]()
 			w.policy(policyOf(tt.snat, tt.nodePort))
 			// The answer of a container on the secondary ENI leaves by that, from the primary's address, if nobody cares.
 			client := func(ip string) string {
@@ -185,8 +255,10 @@ func TestNodePort(t *testing.T) {
 }
 
 // TestForeignBits shows that other bits of both marks survive, in both directions, and that multicast is not marked.
-func TestForeignBits(t *testing.T) {
-	w := newWorld(t)
+func TestForeignBits(t *testing.T) { onBackends(t, foreignBits) }
+
+func foreignBits(t *testing.T, b string) {
+	w := newWorld(t, b)
 	w.rules(kubeProxy, `
 		table ip foreign {
 			counter out { }
@@ -195,7 +267,7 @@ func TestForeignBits(t *testing.T) {
 			counter answered { }
 			counter multicast { }
 			chain before {
-				type filter hook prerouting priority -150;
+				type filter hook prerouting priority -160;
 				meta mark set 0x00340000
 				ct state new ct mark set 0xabcd0001
 			}
@@ -228,14 +300,16 @@ func TestForeignBits(t *testing.T) {
 
 // TestEstablished shows that connections outlive a table that is written anew, and that an address that comes into the
 // VPC later does not tear what goes to it.
-func TestEstablished(t *testing.T) {
-	w := newWorld(t)
+func TestEstablished(t *testing.T) { onBackends(t, established) }
+
+func established(t *testing.T, b string) {
+	w := newWorld(t, b)
 	w.policy(policyOf(true, true))
 	ask := w.conversation(w.pod1, peerIP+":80")
 	if got := ask(); got != nodeIP {
 		t.Fatalf("the peer saw %s, want %s", got, nodeIP)
 	}
-	w.rules("flush table ip enichain")
+	w.damage()
 	p := policyOf(true, true)
 	p.Keep = append(p.Keep, netip.MustParsePrefix("172.16.0.0/16"))
 	w.policy(p)
@@ -243,4 +317,87 @@ func TestEstablished(t *testing.T) {
 		t.Errorf("later the peer saw %s, want %s", got, nodeIP)
 	}
 	w.walks(t, walk{"a new connection", w.pod1, "udp", peerIP + ":80", pod1IP})
+}
+
+// TestSwitch goes from each backend to each other and back, and shows that connections in both directions lose no packet,
+// and that nothing is left of the first.
+func TestSwitch(t *testing.T) {
+	backends := map[string]func(t *testing.T) string{
+		netconf.NFTables:  func(*testing.T) string { return netconf.NFTables },
+		"iptables-nft":    func(t *testing.T) string { t.Helper(); install(t, xtables.NFT); return netconf.IPTables },
+		"iptables-legacy": func(t *testing.T) string { t.Helper(); install(t, xtables.Legacy); return netconf.IPTables },
+	}
+	for from, use := range backends {
+		t.Run("from "+from, func(t *testing.T) {
+			w := newWorld(t, use(t))
+			w.rules(kubeProxy)
+			w.policy(policyOf(true, true))
+			out, in := w.conversation(w.pod1, internetIP+":80"), w.conversation(w.internet, nodeIP+":30080")
+			for to, next := range backends {
+				if to == from {
+					continue
+				}
+				for _, step := range []func(*testing.T) string{next, use} {
+					w.backend = step(t)
+					w.talkDuring(t, func() { w.policy(policyOf(true, true)) }, out, in)
+				}
+				w.backend = next(t)
+				w.policy(policyOf(true, true))
+				w.nothingOf(t, from)
+				w.backend = use(t)
+				w.policy(policyOf(true, true))
+				w.nothingOf(t, to)
+			}
+		})
+	}
+}
+
+// talkDuring runs f while the conversations go on: out must be seen as the node, in as the internet.
+func (w *world) talkDuring(t *testing.T, f func(), out, in func() string) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		if got := out(); got != nodeIP {
+			t.Errorf("the internet saw %s, want %s", got, nodeIP)
+		}
+		if got := in(); got != internetIP {
+			t.Errorf("the container saw %s, want %s", got, internetIP)
+		}
+	}
+}
+
+// nothingOf wants nothing of a backend to be on the node.
+func (w *world) nothingOf(t *testing.T, backend string) {
+	t.Helper()
+	w.in(w.node, func() {
+		left := ""
+		if backend == netconf.NFTables {
+			if tables := nft(t, "list", "tables"); strings.Contains(tables, Table) {
+				left = tables
+			}
+		} else {
+			for line := range strings.Lines(command(t, backend+"-save")) {
+				if strings.Contains(line, "ENI-") || strings.Contains(line, "enichain") {
+					left += line
+				}
+			}
+		}
+		if left != "" {
+			t.Errorf("left of %s:\n%s", backend, left)
+		}
+	})
+	if w.backend != netconf.NFTables {
+		return
+	}
+	inside(t, w.node, func(h *netstate.Handle) {
+		if left := rulesOfNew(t, h); len(left) > 0 {
+			t.Errorf("left of %s: %q", backend, left)
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/sandbox"
@@ -40,10 +41,11 @@ type world struct {
 	t                                *testing.T
 	vpc, node, pod0, pod1            *nstest.NS
 	bridged, vpcHost, peer, internet *nstest.NS
+	backend                          string
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t}
+func newWorld(t *testing.T, backend string) *world {
+	w := &world{t: t, backend: backend}
 	for _, ns := range []**nstest.NS{&w.vpc, &w.node, &w.pod0, &w.pod1, &w.bridged, &w.vpcHost, &w.peer, &w.internet} {
 		*ns = nstest.New(t)
 	}
@@ -342,6 +344,7 @@ func (w *world) rules(commands ...string) {
 // policy applies a policy on the node.
 func (w *world) policy(p Policy) {
 	w.t.Helper()
+	p.Backend = w.backend
 	inside(w.t, w.node, func(h *netstate.Handle) {
 		apply(w.t, h, p)
 		if d := check(w.t, h, p); d != "" {
@@ -371,4 +374,14 @@ func (w *world) conversation(ns *nstest.NS, to string) func() string {
 		}
 		return string(buf[:n])
 	}
+}
+
+// damage takes the ruleset or the chains away.
+func (w *world) damage() {
+	w.t.Helper()
+	if w.backend == netconf.NFTables {
+		w.rules("flush table ip " + Table)
+		return
+	}
+	w.in(w.node, func() { command(w.t, "iptables", "-t", "mangle", "-F"); command(w.t, "iptables", "-t", "nat", "-F") })
 }

@@ -89,7 +89,6 @@ func TestWrongFields(t *testing.T) {
 		{ipamPlugin, network.with("loud", "ipam", "log", "level").with("/tmp/x", "ipam", "log", "file")},
 		{snatPlugin, snat.with("x", "snat")},
 		{snatPlugin, snat.with("ebpf", "backend")},
-		{snatPlugin, snat.with("iptables", "backend")},
 		{snatPlugin, snat.with([]string{"10.19.0.0/99"}, "vpcCIDRs")},
 		{snatPlugin, snat.with("x", "prevResult")},
 		{snatPlugin, snat.with(conf{"cniVersion": "1.1.0", "ips": "x"}, "prevResult")},

@@ -16,9 +16,11 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/snat"
+	"github.com/enichain/enichain/core/xtables"
 )
 
-// timeout bounds an ADD or a CHECK; what is waited for is the store's lock, which is held for milliseconds.
+// timeout bounds an ADD or a CHECK; what is waited for is the store's lock, and that of iptables, which are held for
+// milliseconds.
 const timeout = 20 * time.Second
 
 // What an operator can do.
@@ -26,6 +28,8 @@ const (
 	confHint   = "correct the network's conflist: docs/eni-snat.md lists the fields"
 	orderHint  = "eni-snat follows a plugin that makes an interface, such as eni-ptp, in the conflist"
 	kernelHint = "the kernel needs nf_tables with nft_ct, nft_fib_ipv4 and nft_nat, and the plugin CAP_NET_ADMIN on the host"
+	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-save and iptables-restore in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
+	lockHint   = "another program changes iptables' rules all the time, or hangs: see who holds /run/xtables.lock"
 	factsHint  = `put eni-snat into a conflist with eni-ipam and the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
 )
 
@@ -124,4 +128,23 @@ func (c *call) policy() (snat.Policy, error) {
 		return policy, cnierr.New(cnierr.Config, err, `the primary ENI's interface is not there: give "primary" if it has another name or MAC`)
 	}
 	return policy, cnierr.New(cnierr.IO, err, `see "dataDir"; docs/eni-snat.md, "Failure modes"`)
+}
+
+// refused is the error of a backend that could not do what it was to do.
+func (c *call) refused(err error) error {
+	switch {
+	case errors.Is(err, xtables.ErrMissing):
+		return cnierr.New(cnierr.Config, err, textHint)
+	case errors.Is(err, xtables.ErrBusy), c.conf.Backend == netconf.IPTables && c.ctx.Err() != nil:
+		return cnierr.New(cnierr.TryAgainLater, err, lockHint)
+	}
+	return cnierr.New(cnierr.Kernel, err, hintOf(c.conf.Backend))
+}
+
+// hintOf is what a backend needs.
+func hintOf(backend string) string {
+	if backend == netconf.IPTables {
+		return textHint
+	}
+	return kernelHint
 }

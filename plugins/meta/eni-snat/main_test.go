@@ -172,7 +172,7 @@ func TestBadInput(t *testing.T) {
 		{"garbage", "ADD CHECK DEL GC STATUS", []byte("\x00{{{"), types.ErrDecodingFailure, "", nil},
 		{"300 KiB of garbage", "ADD DEL", bytes.Repeat([]byte("x"), 300<<10), types.ErrDecodingFailure, "", nil},
 		{"field of another type", "ADD STATUS", n.conf(map[string]any{"snat": "yes"}), types.ErrInvalidNetworkConfig, "snat", nil},
-		{"backend", "ADD CHECK STATUS", n.conf(map[string]any{"backend": "iptables"}), types.ErrInvalidNetworkConfig, "nftables", nil},
+		{"backend", "ADD CHECK STATUS", n.conf(map[string]any{"backend": "ebpf"}), types.ErrInvalidNetworkConfig, "nftables", nil},
 		{"no prevResult", "ADD CHECK", n.conf(map[string]any{"prevResult": nil}), types.ErrInvalidNetworkConfig, "prevResult is missing", nil},
 		{"bad prevResult", "ADD CHECK", prev(func(r map[string]any) { r["ips"] = "none" }), types.ErrDecodingFailure, "prevResult", nil},
 		{"no store", "ADD CHECK", n.conf(map[string]any{"dataDir": none}), types.ErrInvalidNetworkConfig, `give "vpcCIDRs", "primary"`, nil},

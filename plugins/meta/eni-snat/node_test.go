@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +27,8 @@ type node struct {
 	host      *nstest.NS
 	container *nstest.NS
 	dataDir   string
-	user      uint32 // that the plugin runs as
+	user      uint32   // that the plugin runs as
+	wrap      []string // a command that runs it, in mounts of its own; none where empty
 }
 
 const (
@@ -138,12 +140,16 @@ func (n *node) run(verb string, stdin []byte, env ...string) (string, *types.Err
 	var stdout, stderr bytes.Buffer
 	var failed error
 	n.on(func() error {
-		cmd := exec.CommandContext(n.t.Context(), os.Getenv(binEnv))
+		args := append(slices.Clone(n.wrap), os.Getenv(binEnv))
+		cmd := exec.CommandContext(n.t.Context(), args[0], args[1:]...)
 		cmd.Env = append([]string{
 			"CNI_COMMAND=" + verb, "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_NETNS=" + n.container.Path(), "CNI_PATH=/nowhere",
 		}, env...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.user, Gid: n.user}}
+		if len(n.wrap) > 0 {
+			cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
+		}
 		failed = cmd.Run()
 		return nil
 	})

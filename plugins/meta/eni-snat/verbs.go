@@ -25,9 +25,9 @@ func cmdAdd(args *skel.CmdArgs) error {
 		}
 		changed, err := snat.Apply(c.ctx, c.kernel, policy)
 		if err != nil {
-			return cnierr.New(cnierr.Kernel, fmt.Errorf("set up SNAT for network %s: %w", c.conf.Name, err), kernelHint)
+			return c.refused(fmt.Errorf("set up SNAT for network %s: %w", c.conf.Name, err))
 		}
-		c.log.Info("add", "written", changed, "primary", policy.Primary, "address", policy.PrimaryIP)
+		c.log.Info("add", "backend", policy.Backend, "written", changed, "primary", policy.Primary, "address", policy.PrimaryIP)
 	}
 	return types.PrintResult(c.conf.PrevResult, c.conf.CNIVersion)
 }
@@ -50,7 +50,7 @@ func cmdCheck(args *skel.CmdArgs) error {
 	}
 	difference, err := snat.Check(c.ctx, c.kernel, policy)
 	if err != nil {
-		return cnierr.New(cnierr.Kernel, fmt.Errorf("check SNAT of network %s: %w", c.conf.Name, err), kernelHint)
+		return c.refused(fmt.Errorf("check SNAT of network %s: %w", c.conf.Name, err))
 	}
 	if difference != "" {
 		return cnierr.New(cnierr.Check, fmt.Errorf("SNAT of network %s: %s", c.conf.Name, difference),
@@ -63,11 +63,12 @@ func cmdCheck(args *skel.CmdArgs) error {
 func cmdGC(*skel.CmdArgs) error { return nil }
 
 func cmdStatus(args *skel.CmdArgs) error {
-	if _, err := netconf.ParseSNAT(args.StdinData); err != nil {
+	conf, err := netconf.ParseSNAT(args.StdinData)
+	if err != nil {
 		return cnierr.New(cnierr.Config, err, confHint)
 	}
-	if err := snat.Ready(context.Background()); err != nil {
-		return cnierr.New(cnierr.NotAvailable, fmt.Errorf("reach nftables: %w", err), kernelHint)
+	if err := snat.Ready(context.Background(), conf.Backend); err != nil {
+		return cnierr.New(cnierr.NotAvailable, fmt.Errorf("reach %s: %w", conf.Backend, err), hintOf(conf.Backend))
 	}
 	return nil
 }

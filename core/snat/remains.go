@@ -1,0 +1,132 @@
+package snat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/xtables"
+)
+
+// remain is what another backend has of a network.
+type remain struct {
+	what       string
+	containers []string // the interfaces that it serves
+	remove     func(context.Context) error
+}
+
+// remains returns what backends other than this one have of the policy's network. It asks the kernel, and runs a program
+// only where there is something. What no program is there for cannot be removed, and is left out.
+func (b backend) remains(ctx context.Context, p Policy) ([]remain, error) {
+	own := xtables.Variant("")
+	var all []remain
+	if b.text != nil {
+		var err error
+		if own, err = b.text.program.Variant(ctx); err != nil {
+			return nil, err
+		}
+		if all, err = remainsOfTable(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range []xtables.Variant{xtables.NFT, xtables.Legacy} {
+		if v == own {
+			continue
+		}
+		r, err := remainsOfVariant(ctx, b.host, p, v)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r...)
+	}
+	return all, nil
+}
+
+// remainsOfTable returns the network's part of the nftables table.
+func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
+	none := Ruleset{names: namesOf(p.Network)}
+	f, err := read(ctx, none.names)
+	if err != nil {
+		return nil, fmt.Errorf("read table ip %s: %w", Table, err)
+	}
+	objects := none.leftover(f)
+	if len(objects) == 0 {
+		return nil, nil
+	}
+	r := remain{what: objects[0] + " of table ip " + Table}
+	for _, s := range f.sets[none.names.containers].spans {
+		r.containers = append(r.containers, s.pattern())
+	}
+	r.remove = func(ctx context.Context) error {
+		if _, err := applyTable(ctx, p.off()); err != nil {
+			return err
+		}
+		return removeEmptyTable()
+	}
+	return []remain{r}, nil
+}
+
+// removeEmptyTable removes the nftables table where nothing is in it. The kernel looks itself (NLM_F_NONREC), so that what
+// another network puts there meanwhile is safe; the library always asks for all to go.
+func removeEmptyTable() error {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return fmt.Errorf("reach nftables: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(Table), 0)}})
+	if err != nil {
+		return err
+	}
+	const table = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE
+	_, err = conn.SendMessages([]netlink.Message{
+		netfilterMessage(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil),
+		netfilterMessage(table, netlink.Acknowledge|unix.NLM_F_NONREC, unix.NFPROTO_IPV4, 0, attributes),
+		netfilterMessage(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil),
+	})
+	if err == nil {
+		_, err = conn.Receive()
+	}
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// netfilterMessage is a message with struct nfgenmsg before its attributes.
+func netfilterMessage(kind uint16, flags netlink.HeaderFlags, family uint8, resource uint16, attributes []byte) netlink.Message {
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request | flags},
+		Data:   append([]byte{family, unix.NFNETLINK_V0, byte(resource >> 8), byte(resource)}, attributes...),
+	}
+}
+
+// remainsOfVariant returns the network's chains in a variant of iptables.
+func remainsOfVariant(ctx context.Context, h *netstate.Handle, p Policy, v xtables.Variant) ([]remain, error) {
+	names := chainNamesOf(p.Network)
+	holds, err := v.Holds("mangle", names.enter)
+	if err != nil || !holds {
+		return nil, err
+	}
+	found, err := xtables.FindVariant(ctx, v)
+	if errors.Is(err, xtables.ErrMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	text := textTables{found, h}
+	f, _, err := text.read(ctx, p.off())
+	if err != nil {
+		return nil, err
+	}
+	return []remain{{
+		what:       fmt.Sprintf("chain %s of iptables-%s", names.enter, v),
+		containers: enterPatterns(f.chains[names.enter], names),
+		remove:     func(ctx context.Context) error { return text.remove(ctx, p) },
+	}}, nil
+}
