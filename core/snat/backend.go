@@ -69,7 +69,7 @@ func Ready(ctx context.Context, backend string) error {
 	if backend != netconf.IPTables {
 		return readyTable(ctx)
 	}
-	for _, name := range []string{program, program + "-save", program + "-restore"} {
+	for _, name := range []string{program, program + "-restore"} {
 		if _, err := xtables.Path(name); err != nil {
 			return err
 		}

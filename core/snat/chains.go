@@ -37,7 +37,7 @@ type Jump struct {
 	Rule TextRule
 }
 
-// TextRule is a rule in the words of iptables-save, each of them by itself, without "-A CHAIN".
+// TextRule is a rule in the words of `iptables -S`, each of them by itself, without "-A CHAIN".
 type TextRule []string
 
 // chainNames are those of a network's objects.

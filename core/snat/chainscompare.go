@@ -23,8 +23,7 @@ type foundJump struct{ from, rule string }
 func (n chainNames) foundIn(mangle, postrouting []string) foundChains {
 	f := foundChains{chains: map[string][]string{}}
 	for _, line := range mangle {
-		if name, ok := strings.CutPrefix(line, ":"+chainPrefix); ok {
-			name, _, _ = strings.Cut(name, " ")
+		if name, ok := strings.CutPrefix(line, "-N "+chainPrefix); ok {
 			f.chains[chainPrefix+name] = nil
 			continue
 		}

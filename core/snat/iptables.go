@@ -25,7 +25,7 @@ type textTables struct {
 // read returns what there is of eni-snat, and what the policy wants, given that.
 func (t textTables) read(ctx context.Context, p Policy) (foundChains, Chains, error) {
 	n := chainNamesOf(p.Network)
-	mangle, err := t.program.Save(ctx, "mangle")
+	mangle, err := t.program.Table(ctx, "mangle")
 	if err != nil {
 		return foundChains{}, Chains{}, fmt.Errorf("read iptables' table mangle: %w", err)
 	}

@@ -25,15 +25,15 @@ var ErrMissing = errors.New("not installed")
 // ErrBusy says that another process held the lock of the legacy variant, /run/xtables.lock, for as long as could be waited.
 var ErrBusy = errors.New("another process holds the xtables lock")
 
-// Program is one variant's set of programs for one family: iptables, iptables-save and iptables-restore.
+// Program is one variant's set of programs for one family: iptables and iptables-restore.
 type Program struct {
 	path  string
 	ipt   *iptables.IPTables
-	waits bool // iptables-restore knows --wait
+	waits bool // iptables-restore knows --wait, and iptables for how long
 }
 
 // Find returns the programs with the name, "iptables" or that of one variant, such as "iptables-legacy", and whose
-// siblings end in "-save" and "-restore". A runtime's PATH may lack the folders of the administrator's programs: these are
+// sibling ends in "-restore". A runtime's PATH may lack the folders of the administrator's programs: these are
 // looked at as well. An error is ErrMissing, or says how the program failed. Calls wait for the lock for as long as ctx
 // lets them.
 func Find(ctx context.Context, name string) (*Program, error) {
@@ -63,11 +63,11 @@ func Path(name string) (string, error) {
 	return "", fmt.Errorf("%s is neither in PATH nor in /usr/sbin: %w", name, ErrMissing)
 }
 
-// seconds is how long a program may wait: until ctx ends, and one at the least.
+// seconds is how long a program may wait: until ctx ends, and one at the least; 0 is for ever.
 func seconds(ctx context.Context) int {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return 0 // for ever
+		return 0
 	}
 	return max(1, int(math.Ceil(time.Until(deadline).Seconds())))
 }
@@ -111,22 +111,27 @@ func FindVariant(ctx context.Context, v Variant) (*Program, error) {
 	return p, nil
 }
 
-// Save returns the lines of `iptables-save -t TABLE` that begin with '-' or ':'.
-func (p *Program) Save(ctx context.Context, table string) ([]string, error) {
-	out, err := p.run(ctx, p.path+"-save", "", "-t", table)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for line := range strings.Lines(out) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-") || strings.HasPrefix(line, ":") {
-			lines = append(lines, line)
-		}
-	}
-	return lines, nil
+// Table returns what `iptables -t TABLE -S` prints: each chain that is not the kernel's as "-N CHAIN", and each rule as
+// "-A CHAIN RULE". iptables-save prints the same, but reads all tables for one (iptables 1.8, nf_tables), and kube-proxy's
+// is long.
+func (p *Program) Table(ctx context.Context, table string) ([]string, error) {
+	out, err := p.run(ctx, p.path, "", slices.Concat([]string{"-t", table, "-S"}, p.wait(ctx))...)
+	return strings.Split(strings.TrimSpace(out), "\n"), err
 }
 
-// List returns the rules of one chain, as Save gives them. It costs less than Save where the table is large.
+// wait returns the option by which a program waits for the lock until ctx ends, where it knows it.
+func (p *Program) wait(ctx context.Context) []string {
+	switch n := seconds(ctx); {
+	case !p.waits:
+		return nil
+	case n == 0:
+		return []string{"--wait"}
+	default:
+		return []string{"--wait", strconv.Itoa(n)}
+	}
+}
+
+// List returns the rules of one chain, as Table gives them. It costs less where the table is large.
 func (p *Program) List(table, chain string) ([]string, error) {
 	lines, err := p.ipt.List(table, chain)
 	return slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "-A ") }), ofIPTables(err)
@@ -141,11 +146,7 @@ func (p *Program) Exists(table, chain string, rule []string) (bool, error) {
 // Restore hands text to `iptables-restore --noflush`: of each table in it, all is done or nothing is, and no packet sees
 // a part of it.
 func (p *Program) Restore(ctx context.Context, text string) error {
-	args := []string{"--noflush"}
-	if p.waits {
-		args = append(args, "--wait="+strconv.Itoa(max(seconds(ctx), 1)))
-	}
-	_, err := p.run(ctx, p.path+"-restore", text, args...)
+	_, err := p.run(ctx, p.path+"-restore", text, append([]string{"--noflush"}, p.wait(ctx)...)...)
 	return err
 }
 

@@ -28,7 +28,7 @@ const (
 	confHint   = "correct the network's conflist: docs/eni-snat.md lists the fields"
 	orderHint  = "eni-snat follows a plugin that makes an interface, such as eni-ptp, in the conflist"
 	kernelHint = "the kernel needs nf_tables with nft_ct, nft_fib_ipv4 and nft_nat, and the plugin CAP_NET_ADMIN on the host"
-	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-save and iptables-restore in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
+	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-restore in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
 	lockHint   = "another program changes iptables' rules all the time, or hangs: see who holds /run/xtables.lock"
 	factsHint  = `put eni-snat into a conflist with eni-ipam and the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
 )
