@@ -89,7 +89,7 @@ func TestPrograms(t *testing.T) {
 func TestRestoreIsWhole(t *testing.T) {
 	in(t, func(t *testing.T, v xtables.Variant, p *xtables.Program) {
 		err := p.Restore(t.Context(), strings.Replace(rules, "COMMIT", "-A ENI-A -j NO-SUCH-CHAIN\nCOMMIT", 1))
-		if err == nil || !strings.Contains(err.Error(), "iptables-restore --noflush --wait ") || !strings.Contains(err.Error(), "NO-SUCH-CHAIN") &&
+		if err == nil || !strings.Contains(err.Error(), "iptables-restore --noflush --wait") || !strings.Contains(err.Error(), "NO-SUCH-CHAIN") &&
 			!strings.Contains(err.Error(), "line 5") {
 			t.Errorf("error: %v", err)
 		}
