@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -40,6 +41,12 @@ func (n *Counts) add(s State, by int) {
 	}
 }
 
+// change counts an address that was in one state, and is in another; an empty one is none.
+func (n *Counts) change(from, to State) {
+	n.add(from, -1)
+	n.add(to, 1)
+}
+
 // Counts returns the ENI's counts.
 func (tx *Tx) Counts(eni string) (Counts, error) {
 	var n Counts
@@ -49,10 +56,11 @@ func (tx *Tx) Counts(eni string) (Counts, error) {
 
 // put writes an address and keeps the indexes and counts: all changes of an address go through it, or through drop.
 func (tx *Tx) put(a Address) error {
-	if err := tx.unindex(a); err != nil {
-		return err
+	old, err := tx.unindex(a.IP)
+	if err == nil {
+		err = tx.count(old, a)
 	}
-	if err := tx.count(a, 1); err != nil {
+	if err != nil {
 		return err
 	}
 	if bucket, key := a.index(); key != nil {
@@ -71,7 +79,11 @@ func (tx *Tx) drop(a Address) error {
 	if a.State == Assigned {
 		return fmt.Errorf("remove %s: %w: %s, %s", a.IP, ErrNotFree, a.State, a.Owner)
 	}
-	if err := tx.unindex(a); err != nil {
+	old, err := tx.unindex(a.IP)
+	if err == nil {
+		err = tx.count(old, Address{})
+	}
+	if err != nil {
 		return err
 	}
 	if err := tx.set(bucketGone, a.IP.AsSlice(), tx.now); err != nil {
@@ -80,30 +92,47 @@ func (tx *Tx) drop(a Address) error {
 	return tx.b.Bucket(bucketAddresses).Delete(a.IP.AsSlice())
 }
 
-// unindex takes an address, as the store has it, out of the indexes and counts.
-func (tx *Tx) unindex(a Address) error {
-	old, known, err := tx.Address(a.IP)
+// unindex takes an address out of the indexes, and returns what the store has of it; the zero Address where that is nothing.
+func (tx *Tx) unindex(ip netip.Addr) (Address, error) {
+	old, known, err := tx.Address(ip)
 	if err != nil || !known {
-		return err
+		return Address{}, err
 	}
 	if bucket, key := old.index(); key != nil {
-		if err := tx.b.Bucket(bucket).Delete(key); err != nil {
+		err = tx.b.Bucket(bucket).Delete(key)
+	}
+	return old, err
+}
+
+// count counts an address that was so in the store, and is so now; either may be zero.
+func (tx *Tx) count(was, is Address) error {
+	if was.ENI == is.ENI && was.Prefix == is.Prefix {
+		return tx.countAt(is, was.State, is.State)
+	}
+	for _, change := range []struct {
+		at       Address
+		from, to State
+	}{{was, was.State, ""}, {is, "", is.State}} {
+		if change.at.ENI == "" {
+			continue
+		}
+		if err := tx.countAt(change.at, change.from, change.to); err != nil {
 			return err
 		}
 	}
-	return tx.count(old, -1)
+	return nil
 }
 
-// count counts an address in (1) or out (-1), with its ENI and its prefix.
-func (tx *Tx) count(a Address, by int) error {
+// countAt counts a change of state with the ENI and the prefix that the address is of.
+func (tx *Tx) countAt(a Address, from, to State) error {
 	n, err := tx.Counts(a.ENI)
 	if err == nil && a.Prefix.IsValid() {
-		err = tx.countPrefix(a, by, &n)
+		err = tx.countPrefix(a, from, to, &n)
 	}
 	if err != nil {
 		return err
 	}
-	n.add(a.State, by)
+	n.change(from, to)
 	n.Changed = tx.now
 	return tx.set(bucketCounts, []byte(a.ENI), n)
 }

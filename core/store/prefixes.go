@@ -78,30 +78,41 @@ func (tx *Tx) RemovePrefixes(prefixes []netip.Prefix) error {
 	return eachIn(prefixes, func(_ netip.Prefix, ip netip.Addr) error { return tx.Remove([]netip.Addr{ip}) })
 }
 
-// countPrefix counts an address in (1) or out (-1) with its prefix, and what that changes with the ENI.
-func (tx *Tx) countPrefix(a Address, by int, eni *Counts) error {
+// countPrefix counts a change of state with the address's prefix, and what that changes with the ENI.
+func (tx *Tx) countPrefix(a Address, from, to State, eni *Counts) error {
 	key := prefixKey(a.ENI, a.Prefix)
 	var n Counts
 	if _, err := tx.get(bucketPrefixes, key, &n); err != nil {
 		return err
 	}
-	if n.Free > 0 {
-		if err := tx.b.Bucket(bucketPacking).Delete(packingKey(a, n.Free)); err != nil {
-			return err
-		}
-	}
 	eni.addPrefix(a.Prefix, n, -1)
-	n.add(a.State, by)
+	free := n.Free
+	n.change(from, to)
 	eni.addPrefix(a.Prefix, n, 1)
-	if n.Free > 0 {
-		if err := tx.b.Bucket(bucketPacking).Put(packingKey(a, n.Free), nil); err != nil {
-			return err
-		}
+	if err := tx.pack(a, free, n.Free); err != nil {
+		return err
 	}
 	if n.Total() == 0 {
 		return tx.b.Bucket(bucketPrefixes).Delete(key)
 	}
 	return tx.set(bucketPrefixes, key, n)
+}
+
+// pack moves the address's prefix in the index of those that have free addresses.
+func (tx *Tx) pack(a Address, from, to int) error {
+	if from == to {
+		return nil
+	}
+	packing := tx.b.Bucket(bucketPacking)
+	if from > 0 {
+		if err := packing.Delete(packingKey(a, from)); err != nil {
+			return err
+		}
+	}
+	if to > 0 {
+		return packing.Put(packingKey(a, to), nil)
+	}
+	return nil
 }
 
 // addPrefix counts a prefix, whose addresses are of, in (1) or out (-1).
