@@ -78,7 +78,7 @@ func TestChained(t *testing.T) {
 				sh(t, &s.node.Host, "iptables -P FORWARD DROP")
 			}
 			ip := s.assign(t, 1, 1)[0]
-			s.comesAndGoes(t, r, ip) // plugins keep tables and chains that all containers share
+			s.warm(t, r, append(capabilities(), chain.WithIP(ip))...)
 			if name == "firewall" || name == "all" {
 				// It opens nothing for what comes in: the chain for that is the operator's.
 				sh(t, &s.node.Host, "iptables -A CNI-ADMIN -d 10.19.16.0/20 -j ACCEPT")
@@ -100,17 +100,6 @@ func TestChained(t *testing.T) {
 			s.unchanged(t, before)
 			s.gcOfTheDead(t, r, ip, before)
 		})
-	}
-}
-
-// comesAndGoes lets a container live for a moment.
-func (s *site) comesAndGoes(t *testing.T, r *chain.Runtime, ip netip.Addr) {
-	t.Helper()
-	if _, err := r.Run(t.Context(), "warm", append(capabilities(), chain.WithIP(ip))...); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Remove(t.Context(), "warm", capabilities()...); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -215,3 +215,27 @@ func (s *site) wantVPC(t *testing.T, c *lab.Host, ip netip.Addr) {
 	reach(t, s.far(), c, ip, netip.Addr{}, node2Primary)
 	labtest.MustPing(t, &s.node.Host, ip, probe.From{})
 }
+
+// warm lets a container live for a moment: plugins leave bridges and chains that all containers share.
+func (s *site) warm(t *testing.T, r *chain.Runtime, options ...chain.Option) {
+	t.Helper()
+	if _, err := r.Run(t.Context(), "warm", options...); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Remove(t.Context(), "warm", options...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gcOf collects a container whose namespace went without a DEL.
+func (s *site) gcOf(t *testing.T, r *chain.Runtime, before []string) {
+	t.Helper()
+	runIn(t, r, "dead")
+	if err := s.node.DelNetns("dead"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.GC(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.unchanged(t, before)
+}

@@ -98,11 +98,8 @@ func TestVersionsOfLibcni(t *testing.T) {
 		t.Run(libcni, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, lab.Options{})
-			if err := s.node.InstallCNI(bin.Dir, list("enichain", eniPTP, eniSNAT)); err != nil {
-				t.Fatal(err)
-			}
+			s.warm(t, s.network(t, list("enichain", eniPTP, eniSNAT)))
 			tool := cnitool{site: s, version: libcni}
-			tool.warm(t)
 			for _, v := range conflists(t) {
 				t.Run(v.name, func(t *testing.T) { tool.lives(t, v) })
 			}
@@ -132,18 +129,6 @@ func (c cnitool) must(t *testing.T, verb string) string {
 		t.Errorf("cnitool %s: %v", verb, err)
 	}
 	return out
-}
-
-// warm lets the ENIs be prepared and the store be made.
-func (c cnitool) warm(t *testing.T) {
-	t.Helper()
-	r := c.network(t, list("enichain", eniPTP, eniSNAT))
-	if _, err := r.Run(t.Context(), "warm"); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Remove(t.Context(), "warm"); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // lives lets a container live on a conflist's network.
