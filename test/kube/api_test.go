@@ -35,6 +35,8 @@ type object struct {
 	Status struct {
 		Phase, PodIP string
 		Conditions   []struct{ Type, Status string }
+		// of a pod, whose ID changes when the container is made anew
+		ContainerStatuses []struct{ ContainerID string }
 	}
 }
 

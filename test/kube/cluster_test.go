@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/machine"
@@ -31,6 +34,7 @@ type cluster struct {
 	ca      *authority
 	server  string // the API server's URL
 	admin   string // a kubeconfig
+	proxyAs string // kube-proxy's
 	api     *api
 	control *machine.Machine
 	workers []*worker
@@ -44,7 +48,9 @@ type cluster struct {
 // up brings a cluster up with both nodes ready.
 func up(t *testing.T) *cluster {
 	t.Helper()
-	ctx, fail := context.WithCancelCause(t.Context())
+	ctx, stop := interrupted(t)
+	t.Cleanup(stop)
+	ctx, fail := context.WithCancelCause(ctx)
 	c := &cluster{t: t, ctx: ctx, fail: fail, dir: t.TempDir(), changes: &changes{happened: make(chan struct{})}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -59,6 +65,17 @@ func up(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// interrupted is a context that ends early enough for a test that is interrupted, or takes too long, to tidy up.
+func interrupted(t *testing.T) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, unix.SIGTERM)
+	deadline, ok := t.Deadline()
+	if !ok {
+		return ctx, stop
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(-2*time.Minute), errors.New("the test takes too long"))
+	return ctx, func() { cancel(); stop() }
 }
 
 func (c *cluster) start() (err error) {
@@ -80,7 +97,7 @@ func (c *cluster) start() (err error) {
 			return fmt.Errorf("make %s: %w", n.Name, err)
 		}
 		c.workers = append(c.workers, w)
-		if err := c.powerOn(w); err != nil {
+		if err := errors.Join(c.powerOn(w), c.importImage(w)); err != nil {
 			return fmt.Errorf("start %s: %w", n.Name, err)
 		}
 	}
@@ -90,14 +107,11 @@ func (c *cluster) start() (err error) {
 // down ends all processes at once; what they would tidy up is gone with the lab.
 func (c *cluster) down() error {
 	var errs []error
-	for _, p := range c.daemons {
-		p.stopped.Store(true)
-	}
 	for _, w := range c.workers {
-		errs = append(errs, w.off())
+		errs = append(errs, c.powerOff(w))
 	}
 	if c.control != nil {
-		errs = append(errs, c.control.Off())
+		errs = append(errs, c.off(c.control))
 	}
 	if c.api != nil {
 		c.api.close()
@@ -109,13 +123,28 @@ func (c *cluster) down() error {
 	return errors.Join(errs...)
 }
 
+// off ends all processes of a machine at once, and says what is left of it on the real one.
+func (c *cluster) off(m *machine.Machine) error {
+	for _, p := range c.daemons {
+		if p.machine == m {
+			p.stopped.Store(true)
+		}
+	}
+	err := m.Off()
+	groups, e := m.Cgroups()
+	if len(groups) > 0 {
+		e = errors.Join(e, fmt.Errorf("%s left %v", m.Node.Name, groups))
+	}
+	return errors.Join(err, e)
+}
+
 // run starts a daemon on a machine; its end is the test's.
-func (c *cluster) run(m *machine.Machine, program string, args ...string) error {
+func (c *cluster) run(m *machine.Machine, program string, args ...string) (*process, error) {
 	p, err := start(m, c.dir, c.fail, program, args...)
 	if err == nil {
 		c.daemons = append(c.daemons, p)
 	}
-	return err
+	return p, err
 }
 
 // primary is a node's address.

@@ -3,7 +3,6 @@
 package kube
 
 import (
-	"errors"
 	"fmt"
 	"net"
 )
@@ -37,23 +36,33 @@ func (c *cluster) startControl() error {
 	if c.admin, err = ca.kubeconfig(c.server, admin); err != nil {
 		return err
 	}
+	proxy, err := ca.issue("system:kube-proxy", nil)
+	if err != nil {
+		return err
+	}
+	if c.proxyAs, err = ca.kubeconfig(c.server, proxy); err != nil {
+		return err
+	}
 	trust, err := ca.trust(admin)
 	if err != nil {
 		return err
 	}
 	c.api = newAPI(c.server, trust, c.control.Node.DialContext)
-	if err := errors.Join(
-		c.run(c.control, "/usr/bin/etcd", etcdFlags()...),
-		c.run(c.control, binary("kube-apiserver"), apiserverFlags(host.String(), ca, serving, admin, accounts)...),
-		c.poll("the API server to be ready", c.readyz),
-	); err != nil {
+	if _, err := c.run(c.control, "/usr/bin/etcd", etcdFlags()...); err != nil {
 		return err
 	}
-	return errors.Join(
-		c.run(c.control, binary("kube-controller-manager"), "--kubeconfig="+c.admin, "--leader-elect=false",
-			"--service-account-private-key-file="+accounts.key, "--root-ca-file="+ca.file()),
-		c.run(c.control, binary("kube-scheduler"), "--kubeconfig="+c.admin, "--leader-elect=false"),
-	)
+	if _, err := c.run(c.control, binary("kube-apiserver"), apiserverFlags(host.String(), ca, serving, admin, accounts)...); err != nil {
+		return err
+	}
+	if err := c.poll(patience, "the API server to be ready", c.readyz); err != nil {
+		return err
+	}
+	if _, err := c.run(c.control, binary("kube-controller-manager"), "--kubeconfig="+c.admin, "--leader-elect=false",
+		"--service-account-private-key-file="+accounts.key, "--root-ca-file="+ca.file()); err != nil {
+		return err
+	}
+	_, err = c.run(c.control, binary("kube-scheduler"), "--kubeconfig="+c.admin, "--leader-elect=false")
+	return err
 }
 
 // etcdFlags keep the data in the host's memory: a cluster of a test outlives nothing.

@@ -16,6 +16,7 @@ import (
 // process is a daemon of a machine, with its output in a file.
 type process struct {
 	name    string
+	machine *machine.Machine
 	program *machine.Program
 	logFile string
 	stopped atomic.Bool // it was meant to end
@@ -24,7 +25,7 @@ type process struct {
 // start starts a daemon. Should it end before it is stopped, failed is called with the reason.
 func start(m *machine.Machine, dir string, failed func(error), program string, args ...string) (*process, error) {
 	name := filepath.Base(program)
-	p := &process{name: name + " of " + m.Node.Name, logFile: filepath.Join(dir, m.Node.Name+"-"+name+".log")}
+	p := &process{name: name + " of " + m.Node.Name, machine: m, logFile: filepath.Join(dir, m.Node.Name+"-"+name+".log")}
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err

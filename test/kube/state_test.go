@@ -97,7 +97,7 @@ func (s *changes) next() <-chan struct{} {
 
 // await waits until ok says that nothing is lacking any more; it is asked again with each change of an object.
 func (c *cluster) await(what string, ok func() error) error {
-	return c.until(what, func(ctx context.Context) error {
+	return c.until(patience, what, func(ctx context.Context) error {
 		next := c.next() // before it is asked, so that no change is missed
 		err := ok()
 		if err != nil {
@@ -111,8 +111,8 @@ func (c *cluster) await(what string, ok func() error) error {
 }
 
 // poll is await for what no event tells of: a server that does not listen yet, rules that kube-proxy has not written yet.
-func (c *cluster) poll(what string, ok func() error) error {
-	return c.until(what, func(ctx context.Context) error {
+func (c *cluster) poll(limit time.Duration, what string, ok func() error) error {
+	return c.until(limit, what, func(ctx context.Context) error {
 		err := ok()
 		if err != nil {
 			pause(ctx)
@@ -121,8 +121,8 @@ func (c *cluster) poll(what string, ok func() error) error {
 	})
 }
 
-func (c *cluster) until(what string, try func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(c.ctx, patience, fmt.Errorf("%v are over", patience))
+func (c *cluster) until(limit time.Duration, what string, try func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(c.ctx, limit, fmt.Errorf("%v are over", limit))
 	defer cancel()
 	for {
 		err := try(ctx)

@@ -26,6 +26,7 @@ type worker struct {
 
 	machine    *machine.Machine
 	containerd *containerd.Daemon
+	proxy      *process
 }
 
 // newWorker installs a node: the plugins with the shipped conflist, and the folders that a kubelet writes to.
@@ -77,15 +78,7 @@ roots=/sys/fs/cgroup
 [ -e $roots/cgroup.procs ] || roots=$roots/*
 for root in $roots; do [ ! -e $root/cgroup.procs ] || mkdir -p "$root$0"; done`
 
-// off ends all of the node's processes at once.
-func (w *worker) off() error {
-	if w.machine == nil {
-		return nil
-	}
-	return w.machine.Off()
-}
-
-// powerOn switches a node on, and starts what an init system would.
+// powerOn switches a node on, and starts what an init system would; kube-proxy is the tests' own.
 func (c *cluster) powerOn(w *worker) (err error) {
 	if w.machine, err = machine.On(w.Node); err != nil {
 		return err
@@ -96,14 +89,24 @@ func (c *cluster) powerOn(w *worker) (err error) {
 	if w.containerd, err = containerd.Start(c.ctx, w.machine, ""); err != nil {
 		return err
 	}
+	return c.startKubelet(w)
+}
+
+// powerOff ends all of a node's processes at once.
+func (c *cluster) powerOff(w *worker) error {
+	if w.machine == nil {
+		return nil
+	}
+	return c.off(w.machine)
+}
+
+// importImage gives a node the one image that it needs.
+func (c *cluster) importImage(w *worker) error {
 	archive, err := image.Busybox()
 	if err != nil {
 		return err
 	}
-	if err := w.containerd.Import(c.ctx, archive); err != nil {
-		return err
-	}
-	return c.startKubelet(w)
+	return w.containerd.Import(c.ctx, archive)
 }
 
 func (c *cluster) startKubelet(w *worker) error {
@@ -111,8 +114,9 @@ func (c *cluster) startKubelet(w *worker) error {
 	if err != nil {
 		return err
 	}
-	return c.run(w.machine, binary("kubelet"), "--config="+config, "--kubeconfig="+w.kubeconfig,
+	_, err = c.run(w.machine, binary("kubelet"), "--config="+config, "--kubeconfig="+w.kubeconfig,
 		"--hostname-override="+w.Name, "--node-ip="+w.ip)
+	return err
 }
 
 // kubeletConfig leaves the machine alone: nothing is evicted for its disks, and all files are in the node's own folders.
