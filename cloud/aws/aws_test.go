@@ -30,11 +30,11 @@ func wantClass(t *testing.T, err error, want cloud.Class) *cloud.Error {
 
 func TestPages(t *testing.T) {
 	s := newSite(t)
-	if _, err := s.AddENI(s.instance.ID, "subnet-0a", 2, netip.Addr{}); err != nil {
+	if _, err := s.AddENI(s.Instance.ID, "subnet-0a", 2, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	s.SetPageSize(1)
-	enis, err := s.driver(t, nil).ENIs(t.Context(), s.instance.ID)
+	enis, err := s.driver(t, nil).ENIs(t.Context(), s.Instance.ID)
 	if err != nil || len(enis) != 3 {
 		t.Fatalf("ENIs of three pages: got %v, error %v", enis, err)
 	}
@@ -47,7 +47,7 @@ func TestPages(t *testing.T) {
 func TestNodeSkipsENIOnItsWayOut(t *testing.T) {
 	for _, key := range []string{"", "/device-number", "/interface-id", "/local-ipv4s", "/subnet-ipv4-cidr-block"} {
 		s := newSite(t)
-		gone := "/latest/meta-data/network/interfaces/macs/" + s.ENIs(s.instance.ID)[1].MAC.String() + key
+		gone := "/latest/meta-data/network/interfaces/macs/" + s.ENIs(s.Instance.ID)[1].MAC.String() + key
 		s.replaceIMDS(t, func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasPrefix(r.URL.Path, gone) {
@@ -143,7 +143,7 @@ func TestCredentials(t *testing.T) {
 			s.SetRole(tt.role)
 			d, err := aws.New(s.config(t), func(name string) string { return tt.env[name] })
 			if err == nil {
-				_, err = d.ENIs(t.Context(), s.instance.ID)
+				_, err = d.ENIs(t.Context(), s.Instance.ID)
 			}
 			if tt.want != "" {
 				wantClass(t, err, tt.want)
@@ -190,7 +190,7 @@ func TestUnreachable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = d.Assign(t.Context(), s.ENIs(s.instance.ID)[1].ID, 1)
+			_, err = d.Assign(t.Context(), s.ENIs(s.Instance.ID)[1].ID, 1)
 			e := wantClass(t, err, cloud.Unreachable)
 			if !strings.Contains(e.Message, "refused") {
 				t.Errorf("message doesn't say why: %s", e.Message)
@@ -201,7 +201,7 @@ func TestUnreachable(t *testing.T) {
 
 func TestMetadataFailsAndHangs(t *testing.T) {
 	s := newSite(t)
-	drivertest.MetadataFailsAndHangs(t, s.IMDSFor(s.instance.ID), func(url string) cloud.Driver {
+	drivertest.MetadataFailsAndHangs(t, s.IMDSFor(s.Instance.ID), func(url string) cloud.Driver {
 		d, err := aws.New(fmt.Appendf(nil, `{"imdsEndpoint": %q}`, url), func(string) string { return "" })
 		if err != nil {
 			t.Fatal(err)
@@ -216,13 +216,13 @@ func TestNoAnswerInTime(t *testing.T) {
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Delay: time.Minute})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := s.driver(t, nil).Assign(ctx, s.ENIs(s.instance.ID)[1].ID, 1)
+	_, err := s.driver(t, nil).Assign(ctx, s.ENIs(s.Instance.ID)[1].ID, 1)
 	wantClass(t, err, cloud.Unreachable)
 }
 
 func TestThrottledCallsAreRepeated(t *testing.T) {
 	s := newSite(t)
-	eni := s.ENIs(s.instance.ID)[1].ID
+	eni := s.ENIs(s.Instance.ID)[1].ID
 	s.Inject(vpcsim.Fault{Code: "RequestLimitExceeded", Times: 2})
 	ips, err := s.driver(t, nil).Assign(t.Context(), eni, 2)
 	if err != nil || len(ips) != 2 {
@@ -232,7 +232,7 @@ func TestThrottledCallsAreRepeated(t *testing.T) {
 		t.Errorf("attempts: want 3, got %d", n)
 	}
 	s.Inject(vpcsim.Fault{Code: "InternalError", Times: 1})
-	if _, err := s.driver(t, nil).ENIs(t.Context(), s.instance.ID); err != nil {
+	if _, err := s.driver(t, nil).ENIs(t.Context(), s.Instance.ID); err != nil {
 		t.Errorf("a call that changes nothing is not repeated: %v", err)
 	}
 }
@@ -240,18 +240,18 @@ func TestThrottledCallsAreRepeated(t *testing.T) {
 // EC2's own failure may have come after the work: only the caller can settle it.
 func TestFailedChangeIsNotRepeated(t *testing.T) {
 	s := newSite(t)
-	eni := s.ENIs(s.instance.ID)[1].ID
+	eni := s.ENIs(s.Instance.ID)[1].ID
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "InternalError", AfterEffect: true})
 	_, err := s.driver(t, nil).Assign(t.Context(), eni, 2)
 	wantClass(t, err, cloud.Internal)
-	if held := s.ENIs(s.instance.ID)[1].Secondary; len(held) != 2 {
+	if held := s.ENIs(s.Instance.ID)[1].Secondary; len(held) != 2 {
 		t.Errorf("addresses held: want 2, got %v", held)
 	}
 }
 
 func TestClassesOfCodes(t *testing.T) {
 	s := newSite(t)
-	eni := s.ENIs(s.instance.ID)[1].ID
+	eni := s.ENIs(s.Instance.ID)[1].ID
 	for code, want := range map[string]cloud.Class{
 		"PrivateIpAddressLimitExceeded":      cloud.Quota,
 		"AttachmentLimitExceeded":            cloud.Quota,
@@ -280,7 +280,7 @@ func TestClassesOfCodes(t *testing.T) {
 func TestAnswerThatIsNotEC2s(t *testing.T) {
 	s := newSite(t)
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Status: http.StatusBadGateway})
-	_, err := s.driver(t, nil).Assign(t.Context(), s.ENIs(s.instance.ID)[1].ID, 1)
+	_, err := s.driver(t, nil).Assign(t.Context(), s.ENIs(s.Instance.ID)[1].ID, 1)
 	wantClass(t, err, cloud.Internal)
 }
 
@@ -299,7 +299,7 @@ func TestSubnetFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.instance = i
+	s.Instance = i
 	s.replaceIMDS(t, func(h http.Handler) http.Handler { return h })
 	s.ec2.Config.Handler = v.EC2()
 	d := s.driver(t, nil)
@@ -339,7 +339,7 @@ func TestEndpointsFromEnvironment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.ENIs(t.Context(), s.instance.ID); err != nil {
+		if _, err := d.ENIs(t.Context(), s.Instance.ID); err != nil {
 			t.Errorf("endpoints from %s: %v", name, err)
 		}
 	}

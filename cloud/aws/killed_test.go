@@ -3,107 +3,23 @@ package aws_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/drivertest"
 )
 
-// killer is the EC2 API's front: it kills the driver at its nth call, before the work is done or after.
-type killer struct {
-	*site
-	t       *testing.T
-	pidFile string
-	calls   atomic.Int64
-	at      int64
-	after   bool
-}
-
-// ServeHTTP passes the call on. What the dead driver asked for last gets no answer.
-func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	hit := k.calls.Add(1) == k.at
-	if hit && !k.after {
-		k.kill()
-		panic(http.ErrAbortHandler)
-	}
-	if hit {
-		w = httptest.NewRecorder()
-	}
-	k.EC2().ServeHTTP(w, r)
-	if hit {
-		k.kill()
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// kill ends the driver and waits until it is dead.
-func (k *killer) kill() {
-	text, err := os.ReadFile(k.pidFile)
-	if err != nil {
-		k.t.Error(err)
-		return
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		k.t.Error(err)
-		return
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		k.t.Errorf("the driver, process %d: %v", pid, err)
-		return
-	}
-	defer func() { _ = unix.Close(fd) }() // only waited on
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
-		k.t.Error(err)
-	}
-	for {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); err != unix.EINTR {
-			return
-		}
-	}
-}
-
-// killAtEachCall runs do with a driver that is killed one call later each time, before and after the API did its work, and
-// check after each, until the driver lives to its end.
+// killAtEachCall runs do with a driver that is killed one call later each time, and check after each.
 func killAtEachCall(t *testing.T, do func(s *site, d cloud.Driver) error, check func(s *site)) {
 	t.Helper()
-	const least, most = 4, 100
-	driver := buildDriver(t)
-	for n := 1; n <= most; n++ {
-		lived := false
-		for _, after := range []bool{false, true} {
-			k := &killer{site: newSite(t), t: t, pidFile: filepath.Join(t.TempDir(), "pid"), at: int64(n), after: after}
-			front := httptest.NewServer(k)
-			wrapper := filepath.Join(t.TempDir(), "eni-cloud-killed")
-			script := fmt.Sprintf("#!/bin/sh\necho $$ >%s\nexec %s\n", k.pidFile, driver)
-			if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			config := fmt.Sprintf(`{"ec2Endpoint": %q, "imdsEndpoint": %q}`, front.URL, k.imds.URL)
-			err := do(k.site, &cloud.Exec{Path: wrapper, Config: []byte(config), Env: []string{}})
-			lived = err == nil
-			front.Close()
-			check(k.site)
-			if t.Failed() {
-				t.Fatalf("killed at call %d, after the work was done: %v", n, after)
-			}
-		}
-		if lived {
-			if n <= least {
-				t.Errorf("the driver made %d calls: it was not killed at each", n-1)
-			}
-			return
-		}
-	}
-	t.Errorf("still killed at call %d", most)
+	drivertest.Killed[*site]{
+		Binary: drivertest.Build(t, "eni-cloud-aws"), Least: 4, Do: do, Check: check,
+		New: func() *site { return newSite(t) },
+		API: func(s *site) http.Handler { return s.EC2() },
+		Config: func(s *site, api string) []byte {
+			return fmt.Appendf(nil, `{"ec2Endpoint": %q, "imdsEndpoint": %q}`, api, s.imds.URL)
+		},
+	}.Run(t)
 }
 
 func TestKilledCreate(t *testing.T) {
@@ -135,15 +51,15 @@ func TestKilledCreate(t *testing.T) {
 
 func TestKilledDelete(t *testing.T) {
 	t.Parallel()
-	eni := func(s *site) string { return s.ENIs(s.instance.ID)[1].ID }
+	eni := func(s *site) string { return s.ENIs(s.Instance.ID)[1].ID }
 	killAtEachCall(t, func(s *site, d cloud.Driver) error {
-		return d.DeleteENI(t.Context(), s.instance.ID, eni(s))
+		return d.DeleteENI(t.Context(), s.Instance.ID, eni(s))
 	}, func(s *site) {
 		for _, e := range s.AllENIs() {
-			if e.InstanceID == s.instance.ID && e.DeviceIndex == 0 || e.InstanceID != s.instance.ID && e.InstanceID != "" {
+			if e.InstanceID == s.Instance.ID && e.DeviceIndex == 0 || e.InstanceID != s.Instance.ID && e.InstanceID != "" {
 				continue
 			}
-			if err := s.driver(t, nil).DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
+			if err := s.driver(t, nil).DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 				t.Errorf("the repetition: %v", err)
 			}
 		}

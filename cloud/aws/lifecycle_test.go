@@ -15,7 +15,7 @@ import (
 // wanted asks for an ENI of two addresses.
 func (s *site) wanted(token string) cloud.CreateENIRequest {
 	return cloud.CreateENIRequest{
-		InstanceID: s.instance.ID, SubnetID: "subnet-0c", Token: token, Addresses: 2, Tags: map[string]string{"owner": "a test"},
+		InstanceID: s.Instance.ID, SubnetID: "subnet-0c", Token: token, Addresses: 2, Tags: map[string]string{"owner": "a test"},
 	}
 }
 
@@ -36,7 +36,7 @@ func (s *site) complete(token string) error {
 	if len(all) != 1 {
 		return fmt.Errorf("want one ENI, got %+v", all)
 	}
-	if e := all[0]; e.State != vpcsim.Attached || e.InstanceID != s.instance.ID || !e.DeleteOnTermination || len(e.Secondary) != 2 {
+	if e := all[0]; e.State != vpcsim.Attached || e.InstanceID != s.Instance.ID || !e.DeleteOnTermination || len(e.Secondary) != 2 {
 		return fmt.Errorf("not complete: %+v", e)
 	}
 	return nil
@@ -77,10 +77,10 @@ func TestDeviceIndexAsAskedFor(t *testing.T) {
 // A device index that was freed is used again.
 func TestDeviceIndexOfAHole(t *testing.T) {
 	s := newSite(t)
-	if _, err := s.AddENI(s.instance.ID, "subnet-0a", 2, netip.Addr{}); err != nil {
+	if _, err := s.AddENI(s.Instance.ID, "subnet-0a", 2, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.VPC.DeleteENI(s.ENIs(s.instance.ID)[1].ID); err != nil {
+	if err := s.VPC.DeleteENI(s.ENIs(s.Instance.ID)[1].ID); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := s.driver(t, nil).CreateENI(t.Context(), s.wanted("t")); err != nil || e.DeviceIndex != 1 {
@@ -192,7 +192,7 @@ func TestThrottledLifecycle(t *testing.T) {
 	if err := s.complete("t"); err != nil {
 		t.Error(err)
 	}
-	if err := d.DeleteENI(ctx, s.instance.ID, e.ID); err != nil {
+	if err := d.DeleteENI(ctx, s.Instance.ID, e.ID); err != nil {
 		t.Error(err)
 	}
 	if s.Throttled() == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 )
 
 // trouble is one thing that goes wrong.
-func trouble(r *rand.Rand) vpcsim.Fault {
-	actions := append(changes(), "DescribeNetworkInterfaces", "DescribeSubnets")
+func trouble(r *rand.Rand, changes []string) vpcsim.Fault {
+	actions := append(slices.Clone(changes), "DescribeNetworkInterfaces", "DescribeSubnets")
 	f := vpcsim.Fault{Action: actions[r.IntN(len(actions))], Times: 1 + r.IntN(2)}
 	switch r.IntN(5) {
 	case 0:
@@ -39,7 +40,7 @@ func until(t *testing.T, s *site, r *rand.Rand, call func(context.Context) error
 	for n := range tries {
 		s.ClearFaults()
 		for range r.IntN(max(1, 4-n/4)) {
-			s.Inject(trouble(r))
+			s.Inject(trouble(r, s.Changes))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+r.IntN(1000+200*n))*time.Millisecond)
 		err := call(ctx)
@@ -78,7 +79,7 @@ func TestRandomTroubles(t *testing.T) {
 			if err := s.complete("t"); err != nil {
 				t.Error(err)
 			}
-			until(t, s, r, func(ctx context.Context) error { return d.DeleteENI(ctx, s.instance.ID, made.ID) })
+			until(t, s, r, func(ctx context.Context) error { return d.DeleteENI(ctx, s.Instance.ID, made.ID) })
 			if left := len(s.AllENIs()); left != before {
 				t.Errorf("ENIs of the account: %d before, %d after", before, left)
 			}

@@ -34,7 +34,7 @@ func TestManyAddresses(t *testing.T) {
 	if n := s.Calls("AssignPrivateIpAddresses"); n != 1 {
 		t.Errorf("calls: want 1, got %d", n)
 	}
-	if enis, err := d.ENIs(t.Context(), s.instance.ID); err != nil || !slices.Equal(enis[1].Addresses, ips) {
+	if enis, err := d.ENIs(t.Context(), s.Instance.ID); err != nil || !slices.Equal(enis[1].Addresses, ips) {
 		t.Errorf("ENIs: got %v, error %v", enis, err)
 	}
 	// Four places are left.
@@ -58,7 +58,7 @@ func TestAssignInAFullSubnet(t *testing.T) {
 	}
 	_, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 15)
 	wantClass(t, err, cloud.SubnetFull)
-	if held := s.held(false)[1].Addresses; len(held) != 0 {
+	if held := s.Held(false)[1].Addresses; len(held) != 0 {
 		t.Errorf("held: %v", held)
 	}
 }
@@ -88,7 +88,7 @@ func TestENIsWaitForPendingAddresses(t *testing.T) {
 	d := s.driver(t, nil)
 	_, err := d.Assign(t.Context(), s.eni(1).ID, 2)
 	wantClass(t, err, cloud.Unreachable)
-	enis, err := d.ENIs(t.Context(), s.instance.ID)
+	enis, err := d.ENIs(t.Context(), s.Instance.ID)
 	if err != nil || len(enis[1].Addresses) != 2 {
 		t.Errorf("ENIs after a lost answer: got %+v, error %v", enis, err)
 	}
@@ -220,7 +220,7 @@ func TestThrottledCallsAreRepeated(t *testing.T) {
 func TestWhatIsRepeated(t *testing.T) {
 	s := newSite(t)
 	s.Inject(vpcsim.Fault{Code: "InternalError"})
-	if _, err := s.driver(t, nil).ENIs(t.Context(), s.instance.ID); err != nil {
+	if _, err := s.driver(t, nil).ENIs(t.Context(), s.Instance.ID); err != nil {
 		t.Error(err)
 	}
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "InternalError", AfterEffect: true})

@@ -17,7 +17,7 @@ func TestConformanceInProcess(t *testing.T) {
 
 func TestConformanceExec(t *testing.T) {
 	t.Parallel()
-	path := buildDriver(t)
+	path := drivertest.Build(t, "eni-cloud-tencent")
 	drivertest.Run(t, func(t *testing.T) *drivertest.World {
 		s := newSite(t)
 		return s.world(&cloud.Exec{Path: path, Config: s.config(t), Env: []string{}})

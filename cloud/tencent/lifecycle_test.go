@@ -26,7 +26,7 @@ func TestSubnets(t *testing.T) {
 		{"of another zone", cloud.SubnetQuery{IDs: []string{"subnet-0z"}}, nil},
 		{"by tags of which one is not there", cloud.SubnetQuery{Tags: map[string]string{"use": "pods", "more": ""}}, nil},
 	} {
-		tt.query.InstanceID = s.instance.ID
+		tt.query.InstanceID = s.Instance.ID
 		got, err := d.Subnets(t.Context(), tt.query)
 		if tt.want == nil {
 			wantClass(t, err, cloud.NotFound)
@@ -40,7 +40,7 @@ func TestSubnets(t *testing.T) {
 			t.Errorf("%s: got %v, error %v", tt.name, ids, err)
 		}
 	}
-	got, err := d.Subnets(t.Context(), cloud.SubnetQuery{InstanceID: s.instance.ID})
+	got, err := d.Subnets(t.Context(), cloud.SubnetQuery{InstanceID: s.Instance.ID})
 	want := cloud.Subnet{
 		ID: "subnet-0a", Zone: "ap-guangzhou-3", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Gateway: netip.MustParseAddr("10.0.1.1"), Free: 251,
 	}
@@ -54,8 +54,8 @@ func TestSubnets(t *testing.T) {
 // create is a request for an ENI.
 func (s *site) create(token string, addresses int) cloud.CreateENIRequest {
 	return cloud.CreateENIRequest{
-		InstanceID: s.instance.ID, SubnetID: "subnet-0b", Token: token, Addresses: addresses,
-		Tags: map[string]string{"enichain/node": s.instance.ID, cloud.TagCreated: "2026-11-20T12:00:00Z"},
+		InstanceID: s.Instance.ID, SubnetID: "subnet-0b", Token: token, Addresses: addresses,
+		Tags: map[string]string{"enichain/node": s.Instance.ID, cloud.TagCreated: "2026-11-20T12:00:00Z"},
 	}
 }
 
@@ -73,13 +73,13 @@ func TestCreateENI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.State != cloud.Attached || e.InstanceID != s.instance.ID || e.DeviceIndex != 2 || e.MAC == "" || len(e.Addresses) != 14 ||
+	if e.State != cloud.Attached || e.InstanceID != s.Instance.ID || e.DeviceIndex != 2 || e.MAC == "" || len(e.Addresses) != 14 ||
 		e.Subnet != netip.MustParsePrefix("10.0.2.0/24") || e.Gateway != netip.MustParseAddr("10.0.2.1") ||
 		!e.Created.Equal(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)) {
 		t.Errorf("made: %+v", e)
 	}
 	m := s.made()[0]
-	if m.Tags[cloud.TagToken] != "one" || m.Tags["enichain/node"] != s.instance.ID || !slices.Equal(m.SecurityGroups, s.eni(0).SecurityGroups) {
+	if m.Tags[cloud.TagToken] != "one" || m.Tags["enichain/node"] != s.Instance.ID || !slices.Equal(m.SecurityGroups, s.eni(0).SecurityGroups) {
 		t.Errorf("made: %+v", m)
 	}
 	again, err := d.CreateENI(t.Context(), s.create("one", 14))
@@ -92,7 +92,7 @@ func TestCreateENI(t *testing.T) {
 	if err != nil || other.ID == e.ID || !slices.Equal(other.SecurityGroups, []string{"sg-1"}) || len(other.Addresses) != 0 {
 		t.Errorf("another: got %+v, error %v", other, err)
 	}
-	found, err := d.TaggedENIs(t.Context(), map[string]string{"enichain/node": s.instance.ID})
+	found, err := d.TaggedENIs(t.Context(), map[string]string{"enichain/node": s.Instance.ID})
 	if err != nil || len(found) != 2 {
 		t.Errorf("tagged: got %+v, error %v", found, err)
 	}
@@ -154,7 +154,7 @@ func TestCreateENIOfAUsedToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
+	if err := d.DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 		t.Fatal(err)
 	}
 	other := s.create("one", 2)
@@ -252,14 +252,14 @@ func TestDeleteENI(t *testing.T) {
 	}
 	wantClass(t, d.DeleteENI(t.Context(), "", e.ID), cloud.Invalid)
 	wantClass(t, d.DeleteENI(t.Context(), "ins-other", e.ID), cloud.Invalid)
-	wantClass(t, d.DeleteENI(t.Context(), s.instance.ID, s.eni(0).ID), cloud.Invalid)
-	if err := d.DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
+	wantClass(t, d.DeleteENI(t.Context(), s.Instance.ID, s.eni(0).ID), cloud.Invalid)
+	if err := d.DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 		t.Fatal(err)
 	}
 	if left := s.made(); len(left) != 0 {
 		t.Errorf("left: %+v", left)
 	}
-	if err := d.DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
+	if err := d.DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 		t.Errorf("again: %v", err)
 	}
 	e, err = d.CreateENI(t.Context(), s.create("two", 0))
@@ -287,8 +287,8 @@ func TestDeleteENIIsRepeated(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Inject(vpcsim.Fault{Action: action, AfterEffect: true})
-		wantClass(t, d.DeleteENI(t.Context(), s.instance.ID, e.ID), cloud.Unreachable)
-		if err := d.DeleteENI(t.Context(), s.instance.ID, e.ID); err != nil {
+		wantClass(t, d.DeleteENI(t.Context(), s.Instance.ID, e.ID), cloud.Unreachable)
+		if err := d.DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 			t.Errorf("again after %s: %v", action, err)
 		}
 		if left := s.made(); len(left) != 0 {
