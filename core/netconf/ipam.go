@@ -60,7 +60,8 @@ func (r *IPAMRequest) Validate() error {
 }
 
 // RequestedIP returns the address that the caller asks for: by runtimeConfig.ips, else args.cni.ips, else CNI_ARGS'
-// IP, with or without a prefix length (CONVENTIONS.md, "ips"); zero where it asks for none.
+// IP, with or without a prefix length (CONVENTIONS.md, "ips"); zero where it asks for none. Asked for twice it is one:
+// podman 4.3 does so when it reloads the network of a container with --ip.
 func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
 	ips := r.RuntimeConfig.IPs
 	if len(ips) == 0 {
@@ -69,21 +70,28 @@ func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
 	if ip := Arg(cniArgs, "IP"); len(ips) == 0 && ip != "" {
 		ips = []string{ip}
 	}
-	if len(ips) == 0 {
-		return netip.Addr{}, nil
+	var requested netip.Addr
+	for _, s := range ips {
+		ip, err := parseRequested(s)
+		if err != nil {
+			return netip.Addr{}, fmt.Errorf("requested address: %w", err)
+		}
+		if requested.IsValid() && requested != ip {
+			return netip.Addr{}, fmt.Errorf("%d addresses were asked for (%s), one can be given", len(ips), strings.Join(ips, ", "))
+		}
+		requested = ip
 	}
-	if len(ips) > 1 {
-		return netip.Addr{}, fmt.Errorf("%d addresses were asked for (%s), one can be given", len(ips), strings.Join(ips, ", "))
+	return requested, nil
+}
+
+// parseRequested reads an address, with or without a prefix length.
+func parseRequested(s string) (netip.Addr, error) {
+	if !strings.Contains(s, "/") {
+		ip, err := netip.ParseAddr(s)
+		return ip.Unmap(), err
 	}
-	parse := netip.ParseAddr
-	if strings.Contains(ips[0], "/") {
-		parse = func(s string) (netip.Addr, error) { p, err := netip.ParsePrefix(s); return p.Addr(), err }
-	}
-	ip, err := parse(ips[0])
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("requested address: %w", err)
-	}
-	return ip.Unmap(), nil
+	p, err := netip.ParsePrefix(s)
+	return p.Addr().Unmap(), err
 }
 
 var driverName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)

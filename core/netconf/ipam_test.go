@@ -1,6 +1,7 @@
 package netconf
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -49,5 +50,42 @@ func TestIPAMIsRefused(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+func TestRequestedIP(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fields, args string
+		want         string // "" for none
+		wantErr      string
+	}{
+		"none":                 {},
+		"CNI_ARGS":             {args: "IgnoreUnknown=1;IP=10.0.0.1", want: "10.0.0.1"},
+		"args.cni first":       {fields: `"args": {"cni": {"ips": ["10.0.0.2/24"]}}`, args: "IP=10.0.0.1", want: "10.0.0.2"},
+		"runtimeConfig first":  {fields: `"runtimeConfig": {"ips": ["10.0.0.3"]}, "args": {"cni": {"ips": ["10.0.0.2"]}}`, want: "10.0.0.3"},
+		"twice, as podman has": {fields: `"runtimeConfig": {"ips": ["10.0.0.3/32", "10.0.0.3"]}`, args: "IP=10.0.0.3", want: "10.0.0.3"},
+		"two":                  {fields: `"runtimeConfig": {"ips": ["10.0.0.3", "10.0.0.4"]}`, wantErr: "2 addresses were asked for (10.0.0.3, 10.0.0.4), one can be given"},
+		"no address":           {args: "IP=x", wantErr: "requested address"},
+		"no prefix":            {args: "IP=10.0.0.1/33", wantErr: "requested address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := ParseIPAM([]byte("{" + tt.fields + "}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.RequestedIP(tt.args)
+			if tt.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+					t.Fatalf("error %v, want %q", err, tt.wantErr)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want, _ := netip.ParseAddr(tt.want); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }

@@ -1,0 +1,239 @@
+package runtimes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/enichain/enichain/test/image"
+	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/machine"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// What podman is told: to use the CNI, and to keep what it has on the node's disk and in its /run.
+const (
+	containersConf = `[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+static_dir = "` + machine.Disk + `/libpod"
+volume_path = "` + machine.Disk + `/volumes"
+[network]
+network_backend = "cni"
+cni_plugin_dirs = ["/opt/cni/bin"]
+network_config_dir = "/etc/cni/net.d"
+`
+	storageConf = `[storage]
+driver = "overlay"
+graphroot = "` + machine.Disk + `/storage"
+runroot = "/run/containers/storage"
+`
+)
+
+const (
+	hostPort = 18080
+	tmpDir   = "TMPDIR=/run" // else podman writes to the machine's /var/tmp
+)
+
+// podmanNode is a node under podman.
+type podmanNode struct{ *world }
+
+// onPodman makes a node under podman that has run a container before: its ENIs are prepared, as left knows it.
+func onPodman(t *testing.T, cloud, conflist string) podmanNode {
+	t.Helper()
+	n := podmanNode{newWorld(t, cloud, conflist)}
+	err := n.node.Do(func() error {
+		return errors.Join(
+			os.WriteFile("/etc/containers/containers.conf", []byte(containersConf), 0o644),
+			os.WriteFile("/etc/containers/storage.conf", []byte(storageConf), 0o644),
+		)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.prepare()
+	cmd := exec.CommandContext(t.Context(), "podman", "load", "--quiet")
+	cmd.Env, cmd.Stdin = n.env(), strings.NewReader(string(busybox(t)))
+	if _, err := n.machine.OutputOf(cmd); err != nil {
+		t.Fatal(err)
+	}
+	n.run("first")
+	n.podman("rm", "--force", "--time", "0", "first")
+	return n
+}
+
+// prepare gives the machine what podman shares with nobody: the memory that its locks are in.
+func (n podmanNode) prepare() {
+	n.t.Helper()
+	if _, err := n.machine.Output(n.t.Context(), nil, "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// env is the machine's environment, in which /usr/sbin comes last in PATH.
+func (n podmanNode) env() []string { return append(n.machine.Env(), tmpDir) }
+
+// podman runs a command that has to succeed.
+func (n podmanNode) podman(args ...string) string {
+	n.t.Helper()
+	out, err := n.machine.Output(n.t.Context(), []string{tmpDir}, "podman", args...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// run runs a container on the network that we ship; options are podman's, then come "--" and a command, where there are any.
+func (n podmanNode) run(name string, options ...string) container {
+	n.t.Helper()
+	options, command := options, []string(nil)
+	if i := slices.Index(options, "--"); i >= 0 {
+		options, command = options[:i], options[i+1:]
+	}
+	args := []string{"run", "--detach", "--network", "enichain", "--name", name, "--cgroup-parent", n.machine.Cgroup}
+	n.podman(slices.Concat(args, options, []string{image.Name}, command)...)
+	return n.container(name)
+}
+
+// container is one of podman's that runs.
+func (n podmanNode) container(name string) container {
+	n.t.Helper()
+	return container{name, n.attachment(name).IPAddress, func(ctx context.Context, command ...string) (string, error) {
+		out, err := n.machine.Output(ctx, nil, "podman", append([]string{"exec", name}, command...)...)
+		return string(out), err
+	}}
+}
+
+// attachment is what podman says of a container's network.
+type attachment struct {
+	IPAddress  netip.Addr
+	MacAddress string
+}
+
+func (n podmanNode) attachment(name string) attachment {
+	n.t.Helper()
+	var a attachment
+	text := n.podman("inspect", "--format", "{{json .NetworkSettings.Networks.enichain}}", name)
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		n.t.Fatalf("podman inspect %s: %q: %v", name, text, err)
+	}
+	return a
+}
+
+// published checks that hosts get a word from the node's published port: another node, the internet, and the node itself.
+func (n podmanNode) published(word string) {
+	n.t.Helper()
+	for _, h := range []*lab.Host{&n.Nodes[1].Host, n.Internet, &n.node.Host} {
+		if got, err := n.get(h, netip.AddrPortFrom(node1Primary, hostPort)); err != nil || got != word {
+			n.t.Errorf("%s gets %q from the published port, %v", h.Name, got, err)
+		}
+	}
+}
+
+// get fetches a text by HTTP in a host.
+func (n podmanNode) get(h *lab.Host, from netip.AddrPort) (string, error) {
+	client := http.Client{Transport: &http.Transport{DialContext: h.DialContext, DisableKeepAlives: true}, Timeout: callTimeout}
+	answer, err := client.Get(fmt.Sprintf("http://%s/", from))
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(answer.Body)
+	return strings.TrimSpace(string(text)), errors.Join(err, answer.Body.Close())
+}
+
+// A container's life on each cloud: its process reaches the other node, the internet and another container.
+func TestPodman(t *testing.T) {
+	t.Parallel()
+	for cloud, conflist := range map[string]string{
+		vpcsim.AWS: "10-enichain-aws.conflist", vpcsim.TencentCloud: "10-enichain-tencent.conflist",
+	} {
+		t.Run(cloud, func(t *testing.T) {
+			t.Parallel()
+			n := onPodman(t, cloud, conflist)
+			before := n.left()
+			a, b := n.run("a"), n.run("b", append([]string{"--"}, webServer("b")...)...)
+			if !otherSubnet.Contains(a.ip) {
+				t.Fatalf("the container has %s, which is not of eth1", a.ip)
+			}
+			n.reaches(a)
+			n.fetches(a, netip.AddrPortFrom(b.ip, webPort), "b")
+			n.podman("rm", "--force", "--time", "0", "a", "b")
+			n.leaves(before)
+		})
+	}
+}
+
+// Ports are published behind us, also of a container that was stopped and started, and whose network was reloaded.
+func TestPodmanPublishedPorts(t *testing.T) {
+	t.Parallel()
+	n := onPodman(t, vpcsim.AWS, "10-enichain-aws-portmap.conflist")
+	publish := []string{"--publish", fmt.Sprintf("%d:%d", hostPort, webPort), "--"}
+	n.run("ports", append(publish, webServer("ports")...)...)
+	n.published("ports")
+	n.podman("rm", "--force", "--time", "0", "ports")
+	before := n.left() // with portmap's own chains
+	c := n.run("c", append(publish, webServer("c")...)...)
+	n.published("c")
+	n.podman("stop", "--time", "0", "c")
+	n.podman("start", "c")
+	n.reaches(n.container("c"))
+	n.published("c")
+	was := n.attachment("c")
+	n.podman("network", "reload", "c")
+	if is := n.attachment("c"); is != was {
+		t.Errorf("the container has %v after a reload, had %v", is, was)
+	}
+	n.reaches(n.container("c"))
+	n.published("c")
+	n.podman("rm", "--force", "--time", "0", c.name)
+	n.leaves(before)
+}
+
+// A container gets the address and the MAC that it asks for, and keeps them.
+func TestPodmanStaticAddresses(t *testing.T) {
+	t.Parallel()
+	n := onPodman(t, vpcsim.AWS, "10-enichain-aws.conflist")
+	before := n.left()
+	const mac = "02:11:22:33:44:55"
+	ip := n.VPC.ENIs(n.node.InstanceID)[1].Secondary[2]
+	c := n.run("c", "--ip", ip.String(), "--mac-address", mac)
+	for _, again := range [][]string{nil, {"network", "reload", "c"}, {"restart", "--time", "0", "c"}} {
+		if again != nil {
+			n.podman(again...)
+		}
+		if a := n.attachment("c"); a.IPAddress != ip || a.MacAddress != mac {
+			t.Errorf("after %q: podman says %v, want %s and %s", again, a, ip, mac)
+		}
+		if link := n.mustExec(c, "ip", "link", "show", "eth0"); !strings.Contains(link, mac) {
+			t.Errorf("after %q: the container has %s, want the MAC %s", again, link, mac)
+		}
+		n.reaches(c)
+	}
+	n.podman("rm", "--force", "--time", "0", "c")
+	n.leaves(before)
+}
+
+// After a reboot podman starts a container again that it knows from before.
+func TestPodmanReboot(t *testing.T) {
+	t.Parallel()
+	n := onPodman(t, vpcsim.AWS, "10-enichain-aws.conflist")
+	n.run("c")
+	n.reboot()
+	n.prepare()
+	n.run("first") // prepares the ENIs
+	n.podman("rm", "--force", "--time", "0", "first")
+	before := n.left()
+	n.podman("start", "c")
+	n.reaches(n.container("c"))
+	n.podman("rm", "--force", "--time", "0", "c")
+	n.leaves(before)
+}
