@@ -1,7 +1,7 @@
 // Command cri asks a container runtime for pods by the CRI, with the client of kubelet (k8s.io/cri-client). Its module pins
 // a containerd 2.x too, which the tests build and run.
 //
-//	cri run [-port HOST:CONTAINER] NAME IMAGE [COMMAND…]   a pod with one container, as JSON
+//	cri [-port HOST:CONTAINER] run NAME IMAGE [COMMAND…]   a pod with one container, as JSON
 //	cri exec CONTAINER COMMAND…                              what the command prints
 //	cri pods                                                 the pods' IDs, a line each
 //	cri stop POD, cri remove POD

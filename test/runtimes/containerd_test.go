@@ -3,8 +3,10 @@ package runtimes
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,11 +80,22 @@ type pod struct {
 // run runs a pod, whose container does nothing where no command is given.
 func (n *criNode) run(name string, command ...string) pod {
 	n.t.Helper()
+	return n.runWith(nil, name, command...)
+}
+
+// publish runs a pod with a web server that is reached at the node's hostPort.
+func (n *criNode) publish(name string) pod {
+	n.t.Helper()
+	return n.runWith([]string{"-port", fmt.Sprintf("%d:%d", hostPort, webPort)}, name, webServer(name)...)
+}
+
+func (n *criNode) runWith(options []string, name string, command ...string) pod {
+	n.t.Helper()
 	var started struct {
 		ID, Container string
 		IP            netip.Addr
 	}
-	if err := json.Unmarshal([]byte(n.must(append([]string{"run", name, image.Name}, command...)...)), &started); err != nil {
+	if err := json.Unmarshal([]byte(n.must(slices.Concat(options, []string{"run", name, image.Name}, command)...)), &started); err != nil {
 		n.t.Fatal(err)
 	}
 	exec := func(ctx context.Context, command ...string) (string, error) {
@@ -137,7 +150,7 @@ func TestContainerd(t *testing.T) {
 				}
 				at, remove := n.service(b.ip)
 				n.reaches(a.container)
-				n.fetches(a.container, at, "b")
+				n.fetches(a.container, b.container, at)
 				remove()
 				n.end(a)
 				n.end(b)
@@ -147,22 +160,26 @@ func TestContainerd(t *testing.T) {
 	}
 }
 
-// Pods live on while containerd restarts, by TERM and by KILL, and are ended by the one that comes after.
+// Pods live on while containerd restarts, by TERM and by KILL, host ports among them, and are ended by the one that comes
+// after.
 func TestContainerdRestarts(t *testing.T) {
 	t.Parallel()
 	for version, dir := range containerds() {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			n := onContainerd(t, vpcsim.AWS, "10-enichain-aws.conflist", dir)
-			before := n.left()
-			a, b := n.run("a"), n.run("b", webServer("b")...)
+			n := onContainerd(t, vpcsim.AWS, "10-enichain-aws-portmap.conflist", dir)
+			n.end(n.publish("ports"))
+			before := n.left() // with portmap's own chains
+			a, b := n.run("a"), n.publish("b")
+			n.published(b.container)
 			for _, end := range []func() error{n.daemon.Stop, n.kill} {
 				if err := end(); err != nil {
 					t.Fatal(err)
 				}
 				n.start()
 				n.reaches(a.container)
-				n.fetches(a.container, netip.AddrPortFrom(b.ip, webPort), "b")
+				n.fetches(a.container, b.container, netip.AddrPortFrom(b.ip, webPort))
+				n.published(b.container)
 			}
 			n.end(a)
 			n.end(b)

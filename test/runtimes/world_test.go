@@ -2,7 +2,10 @@ package runtimes
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -33,14 +36,15 @@ const (
 	storageMount = machine.Disk + "/storage/overlay"
 
 	dataDir     = "/run/enichain"
-	probePort   = 7000 // of the servers outside of containers
-	webPort     = 8080 // of the web server in a container
+	probePort   = 7000  // of the servers outside of containers
+	webPort     = 8080  // of the web server in a container
+	hostPort    = 18080 // of the node, where a container's web server is published
 	callTimeout = 30 * time.Second
 )
 
-// webServer is the command of a container that answers HTTP with a word.
-func webServer(word string) []string {
-	return []string{"sh", "-c", fmt.Sprintf("echo %s > /tmp/index.html; exec httpd -f -p %d -h /tmp", word, webPort)}
+// webServer is the command of a container that answers HTTP with its name.
+func webServer(name string) []string {
+	return []string{"sh", "-c", fmt.Sprintf("echo %s > /tmp/index.html; exec httpd -f -p %d -h /tmp", name, webPort)}
 }
 
 // world is a lab whose first node is a machine that is switched on, with our plugins installed.
@@ -176,12 +180,42 @@ func (w *world) reaches(c container) {
 	}
 }
 
-// fetches checks that the container's own process gets a word by HTTP.
-func (w *world) fetches(c container, from netip.AddrPort, word string) {
+// awaitWeb waits until the container's web server, which was just started, answers.
+func (w *world) awaitWeb(server container) {
 	w.t.Helper()
-	if got := w.mustExec(c, "wget", "-q", "-O", "-", fmt.Sprintf("http://%s/", from)); got != word {
-		w.t.Errorf("%s gets %q from %s, want %q", c.name, got, from, word)
+	w.mustExec(server, "sh", "-c", fmt.Sprintf("until wget -q -O - http://127.0.0.1:%d/; do sleep 0.05; done", webPort))
+}
+
+// fetches checks that the container's own process reaches a web server at an address.
+func (w *world) fetches(c, server container, at netip.AddrPort) {
+	w.t.Helper()
+	w.awaitWeb(server)
+	if got := w.mustExec(c, "wget", "-q", "-O", "-", fmt.Sprintf("http://%s/", at)); got != server.name {
+		w.t.Errorf("%s gets %q from %s, want %q", c.name, got, at, server.name)
 	}
+}
+
+// published checks that hosts reach a web server at the node's published port: another node, the internet, and the node
+// itself.
+func (w *world) published(server container) {
+	w.t.Helper()
+	w.awaitWeb(server)
+	for _, h := range []*lab.Host{&w.Nodes[1].Host, w.Internet, &w.node.Host} {
+		if got, err := w.get(h, netip.AddrPortFrom(node1Primary, hostPort)); err != nil || got != server.name {
+			w.t.Errorf("%s gets %q from the published port, %v", h.Name, got, err)
+		}
+	}
+}
+
+// get fetches a text by HTTP in a host.
+func (w *world) get(h *lab.Host, from netip.AddrPort) (string, error) {
+	client := http.Client{Transport: &http.Transport{DialContext: h.DialContext, DisableKeepAlives: true}, Timeout: callTimeout}
+	answer, err := client.Get(fmt.Sprintf("http://%s/", from))
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(answer.Body)
+	return strings.TrimSpace(string(text)), errors.Join(err, answer.Body.Close())
 }
 
 // service makes what kube-proxy makes of a service with one endpoint, for calls from containers; remove takes it away.
