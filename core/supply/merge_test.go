@@ -13,6 +13,7 @@ import (
 
 func TestMerge(t *testing.T) {
 	a, b := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.0.6")
+	p := []netip.Prefix{netip.MustParsePrefix("10.0.0.16/28")}
 	const mac0, mac1 = "52:54:00:00:00:00", "52:54:00:00:00:01"
 	for name, tt := range map[string]struct {
 		metadata, listed []cloud.ENI
@@ -23,6 +24,11 @@ func TestMerge(t *testing.T) {
 			metadata: []cloud.ENI{{ID: "eni-0", MAC: mac0, Addresses: []netip.Addr{a}}},
 			listed:   []cloud.ENI{{ID: "eni-0", MAC: mac0, Addresses: []netip.Addr{b}}},
 			want:     []cloud.ENI{{ID: "eni-0", MAC: mac0, Addresses: []netip.Addr{b}}},
+		},
+		"and so do its prefixes": {
+			metadata: []cloud.ENI{{ID: "eni-0", MAC: mac0}, {ID: "eni-1", MAC: mac1, Prefixes: p}},
+			listed:   []cloud.ENI{{ID: "eni-0", MAC: mac0, Prefixes: p}, {ID: "eni-1", MAC: mac1}},
+			want:     []cloud.ENI{{ID: "eni-0", MAC: mac0, Prefixes: p}, {ID: "eni-1", MAC: mac1}},
 		},
 		"without the API, the metadata's": {
 			metadata: []cloud.ENI{{ID: "eni-0", MAC: mac0, Addresses: []netip.Addr{a}}},

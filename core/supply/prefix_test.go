@@ -189,6 +189,17 @@ func TestANewENIInAFragmentedSubnet(t *testing.T) {
 	}
 }
 
+// A subnet does not say how many prefixes it has: fewer than are wanted are better than none.
+func TestANewENIWithFewerPrefixes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "t3.medium", 1, "10.0.0.0/24", "10.0.1.0/26")
+	w.add("c1", map[string]any{"batch": 48, "firstDeviceIndex": 1, "subnets": []string{"subnet-1"}})
+	w.agree(1, 0)
+	if enis := w.ENIs(w.instance.ID); len(enis) != 2 || len(enis[1].Prefixes) != 1 {
+		t.Errorf("%+v, want a second one, with a prefix", enis)
+	}
+}
+
 func TestAnInstanceTypeWithoutPrefixes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "t2.medium", 1, "10.0.0.0/24") // of a generation that takes none
@@ -199,6 +210,10 @@ func TestAnInstanceTypeWithoutPrefixes(t *testing.T) {
 	if n := w.Calls(assigning); n != 5 {
 		t.Errorf("%d calls for 5 addresses: prefixes were asked for", n)
 	}
+	w.Inject(vpcsim.Fault{Action: "DescribeInstanceTypes", Code: "UnauthorizedOperation", Status: 403, Message: "no", Times: -1})
+	w.learn()
+	w.add("c6", map[string]any{"batch": 1}) // what was known of the type still is
+	w.agree(0, 7)
 }
 
 func TestAWholePrefixGoesBack(t *testing.T) {
@@ -313,9 +328,14 @@ func TestStaleMetadataTakesNoPrefix(t *testing.T) {
 	w.ahead += time.Hour
 	w.learn()
 	w.agree(1, 0)
+	if _, err := w.AddPrefixes(a.ENI, 1); err != nil {
+		t.Fatal(err)
+	}
+	w.learn()
+	w.agree(2, 0) // by the API, which is never stale
 	w.Inject(vpcsim.Fault{Code: "AuthFailure", Status: 401, Message: "refused", Times: -1})
 	w.learn() // from the metadata service alone
-	if now, held := w.places()[a.IP]; !held || now.Prefix != a.Prefix || len(w.places()) != 16 {
+	if now, held := w.places()[a.IP]; !held || now.Prefix != a.Prefix || len(w.places()) != 32 {
 		t.Errorf("%s is at %v now, among %d", a.IP, now, len(w.places()))
 	}
 }
