@@ -60,6 +60,7 @@ func (t *tool) doctor(args []string) error {
 		return err
 	}
 	c.forwarding(r.ctx, list)
+	c.translation(r.ctx, r.net)
 	c.networkd(*root)
 	c.networkManager(*root, links)
 	if c.sick {

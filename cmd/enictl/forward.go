@@ -3,15 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/nftables"
+
+	"github.com/enichain/enichain/core/xtables"
 )
 
 // forwarding says whether the host's own filter drops what it forwards, as Docker's does: containers' packets then pass
@@ -66,11 +66,8 @@ func droppingChains() ([]string, error) {
 
 // legacyDrops looks at the filter table of iptables-legacy, if the kernel has one here.
 func legacyDrops(ctx context.Context) ([]string, error) {
-	tables, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
-	if errors.Is(err, os.ErrNotExist) || err == nil && !slices.Contains(strings.Fields(string(tables)), "filter") {
-		return nil, nil
-	}
-	if err != nil {
+	tables, err := xtables.LegacyTables()
+	if err != nil || !slices.Contains(tables, "filter") {
 		return nil, err
 	}
 	out, err := exec.CommandContext(ctx, "iptables-legacy", "-w", "5", "-S", "FORWARD").Output()

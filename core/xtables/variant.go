@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"slices"
 	"strings"
@@ -57,6 +58,52 @@ func nftHolds(table, chain string) (bool, error) {
 	return err == nil, nil // the library does not say which error it was; of a chain of a table that exists, absence
 }
 
+// Used says whether the variant has an IPv4 rule of anybody's. It asks the kernel, as Holds does.
+func (v Variant) Used() (bool, error) {
+	if v == NFT {
+		return nftUsed()
+	}
+	names, err := LegacyTables()
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		info, err := legacyInfo(name)
+		if err != nil {
+			return false, fmt.Errorf("read legacy table %s: %w", name, err)
+		}
+		// A new table has one entry a hook, its policy, and one that ends it.
+		if int(info.numEntries) > bits.OnesCount32(info.validHooks)+1 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func nftUsed() (bool, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("reach nftables: %w", err)
+	}
+	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return false, fmt.Errorf("read nftables: %w", err)
+	}
+	for _, c := range chains {
+		if !slices.Contains([]string{"raw", "mangle", "nat", "filter", "security"}, c.Table.Name) {
+			continue
+		}
+		rules, err := conn.GetRules(c.Table, c)
+		if err != nil {
+			return false, fmt.Errorf("read chain %s of table ip %s: %w", c.Name, c.Table.Name, err)
+		}
+		if len(rules) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // LegacyTables returns the IPv4 tables of the legacy variant that the namespace has. Any call of one of its programs,
 // if only to list a table, makes that table.
 func LegacyTables() ([]string, error) {
@@ -86,6 +133,21 @@ type tableInfo struct {
 // entriesHeader is the size of struct ipt_get_entries without its entries: a name, a size, and what aligns them.
 const entriesHeader = 40
 
+// legacyInfo returns how much a table holds.
+func legacyInfo(table string) (tableInfo, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return tableInfo{}, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return infoBy(fd, table)
+}
+
+func infoBy(fd int, table string) (info tableInfo, err error) {
+	copy(info.name[:], table)
+	return info, getsockopt(fd, soGetInfo, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
+}
+
 // legacyEntries returns a table's rules as the kernel has them. A chain is in there by its name, with a zero behind.
 func legacyEntries(table string) ([]byte, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
@@ -94,16 +156,14 @@ func legacyEntries(table string) ([]byte, error) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	for {
-		var info tableInfo
-		copy(info.name[:], table)
-		if err := getsockopt(fd, soGetInfo, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))); err != nil {
+		info, err := infoBy(fd, table)
+		if err != nil {
 			return nil, err
 		}
 		entries := make([]byte, entriesHeader+info.size)
 		copy(entries, table)
 		*(*uint32)(unsafe.Pointer(&entries[len(info.name)])) = info.size
-		err := getsockopt(fd, soGetEntries, entries)
-		if err == nil {
+		if err = getsockopt(fd, soGetEntries, entries); err == nil {
 			return entries, nil
 		}
 		if !errors.Is(err, unix.EAGAIN) { // the table changed its size in between

@@ -51,12 +51,12 @@ func nodePortRule(t *testing.T, n *lab.Node, to netip.Addr) {
 
 // NodePort: it enters by the primary ENI, goes to a container on a secondary one, and is answered by the primary; with
 // SNAT switched on and off.
-func TestNodePort(t *testing.T) { onClouds(t, nodePortAnswers) }
+func TestNodePort(t *testing.T) { onBackends(t, nodePortAnswers) }
 
-func nodePortAnswers(t *testing.T, cloud string) {
+func nodePortAnswers(t *testing.T, cloud string, b backend) {
 	for name, options := range map[string]string{"SNAT on": "", "SNAT off": `, "snat": false`} {
 		t.Run(name, func(t *testing.T) {
-			r := upRecipe(t, cloud, fmt.Sprintf(whole, "", options))
+			r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf+options), b.wrapper...)
 			s := serve(t, r.c1, r.p1, servicePort)
 			nodePortRule(t, r.node, r.p1)
 			to := netip.AddrPortFrom(node1Primary, nodePort)
@@ -82,10 +82,10 @@ func nodePortAnswers(t *testing.T, cloud string) {
 }
 
 // With the return path switched off a NodePort's answer leaves by the wrong ENI: the feature is what makes it work.
-func TestNodePortSwitchedOff(t *testing.T) { onClouds(t, nodePortSwitchedOff) }
+func TestNodePortSwitchedOff(t *testing.T) { onBackends(t, nodePortSwitchedOff) }
 
-func nodePortSwitchedOff(t *testing.T, cloud string) {
-	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", `, "nodePort": false`))
+func nodePortSwitchedOff(t *testing.T, cloud string, b backend) {
+	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf+`, "nodePort": false`), b.wrapper...)
 	serve(t, r.c1, r.p1, servicePort)
 	nodePortRule(t, r.node, r.p1)
 	if _, err := call(t, r.Internet, netip.AddrPortFrom(node1Primary, nodePort)); err == nil {

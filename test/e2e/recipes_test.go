@@ -32,12 +32,13 @@ type recipeNode struct {
 	p1, p2 netip.Addr // their addresses
 }
 
-func upRecipe(t *testing.T, cloud, conflist string) recipeNode {
+func upRecipe(t *testing.T, cloud, conflist string, wrapper ...string) recipeNode {
 	t.Helper()
 	l := upLab(t, lab.Options{Cloud: cloud})
 	n := l.Nodes[0]
 	ip1, ip2 := assign(t, l, n, 1, 1)[0], assign(t, l, n, 2, 1)[0]
 	r := onNode(t, n, on(cloud, conflist))
+	r.Wrap(wrapper...)
 	p1, p2 := runIn(t, r, "netns1", chain.WithIP(ip1)), runIn(t, r, "netns2", chain.WithIP(ip2))
 	if p1 != ip1 || p2 != ip2 {
 		t.Fatalf("containers have %s and %s, asked for %s and %s", p1, p2, ip1, ip2)
@@ -172,10 +173,11 @@ func theTrafficIsOnTheENIItself(t *testing.T, cloud string) {
 }
 
 // Recipe "Pod to External".
-func TestRecipePodToExternal(t *testing.T) { onClouds(t, podToExternal) }
+func TestRecipePodToExternal(t *testing.T) { onBackends(t, podToExternal) }
 
-func podToExternal(t *testing.T, cloud string) {
-	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", ""))
+func podToExternal(t *testing.T, cloud string, b backend) {
+	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf), b.wrapper...)
+	b.holds(t, r.node)
 	for _, c := range []*lab.Host{r.c1, r.c2} {
 		capture := startCapture(t, &r.node.Host)
 		if peer := tcpPeer(t, c, r.Internet, internet); peer != node1Primary {
@@ -194,10 +196,18 @@ func podToExternal(t *testing.T, cloud string) {
 }
 
 // With eni-snat left out the VPC drops what a container sends to the internet: the fabric's own check works.
-func TestWithoutSNATTheVPCDropsIt(t *testing.T) { onClouds(t, withoutSNATTheVPCDropsIt) }
+func TestWithoutSNATTheVPCDropsIt(t *testing.T) {
+	onBackends(t, func(t *testing.T, cloud string, b backend) {
+		conflist := fmt.Sprintf(ptpOnly, "")
+		if b.conf != "" { // there, and switched off
+			conflist = fmt.Sprintf(whole, "", b.conf+`, "snat": false`)
+		}
+		theVPCDropsIt(t, upRecipe(t, cloud, conflist, b.wrapper...))
+	})
+}
 
-func withoutSNATTheVPCDropsIt(t *testing.T, cloud string) {
-	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
+func theVPCDropsIt(t *testing.T, r recipeNode) {
+	t.Helper()
 	_, before, err := r.Drops()
 	if err != nil {
 		t.Fatal(err)
