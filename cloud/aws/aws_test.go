@@ -3,7 +3,6 @@ package aws_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,15 +17,6 @@ import (
 	"github.com/enichain/enichain/cloud/drivertest"
 	"github.com/enichain/enichain/test/vpcsim"
 )
-
-func wantClass(t *testing.T, err error, want cloud.Class) *cloud.Error {
-	t.Helper()
-	var e *cloud.Error
-	if !errors.As(err, &e) || e.Class != want {
-		t.Fatalf("error:\n- want: class %s\n-  got: %#v", want, err)
-	}
-	return e
-}
 
 func TestPages(t *testing.T) {
 	s := newSite(t)
@@ -79,7 +69,7 @@ func TestNodeWithoutPrimary(t *testing.T) {
 		})
 	})
 	_, err := s.driver(t, nil).Node(t.Context())
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 }
 
 // The metadata service sends upper-case MACs on some clouds; the contract is lower case.
@@ -146,7 +136,7 @@ func TestCredentials(t *testing.T) {
 				_, err = d.ENIs(t.Context(), s.Instance.ID)
 			}
 			if tt.want != "" {
-				wantClass(t, err, tt.want)
+				drivertest.WantClass(t, err, tt.want)
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -191,7 +181,7 @@ func TestUnreachable(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = d.Assign(t.Context(), s.ENIs(s.Instance.ID)[1].ID, 1)
-			e := wantClass(t, err, cloud.Unreachable)
+			e := drivertest.WantClass(t, err, cloud.Unreachable)
 			if !strings.Contains(e.Message, "refused") {
 				t.Errorf("message doesn't say why: %s", e.Message)
 			}
@@ -217,7 +207,7 @@ func TestNoAnswerInTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := s.driver(t, nil).Assign(ctx, s.ENIs(s.Instance.ID)[1].ID, 1)
-	wantClass(t, err, cloud.Unreachable)
+	drivertest.WantClass(t, err, cloud.Unreachable)
 }
 
 func TestThrottledCallsAreRepeated(t *testing.T) {
@@ -243,7 +233,7 @@ func TestFailedChangeIsNotRepeated(t *testing.T) {
 	eni := s.ENIs(s.Instance.ID)[1].ID
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "InternalError", AfterEffect: true})
 	_, err := s.driver(t, nil).Assign(t.Context(), eni, 2)
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 	if held := s.ENIs(s.Instance.ID)[1].Secondary; len(held) != 2 {
 		t.Errorf("addresses held: want 2, got %v", held)
 	}
@@ -269,7 +259,7 @@ func TestClassesOfCodes(t *testing.T) {
 	} {
 		s.Inject(vpcsim.Fault{Code: code, Message: "told you so"})
 		_, err := s.driver(t, nil).Assign(t.Context(), eni, 1)
-		e := wantClass(t, err, want)
+		e := drivertest.WantClass(t, err, want)
 		if e.Code != code || e.Message != "told you so" || e.RequestID == "" {
 			t.Errorf("error of %s: got %#v", code, e)
 		}
@@ -281,7 +271,7 @@ func TestAnswerThatIsNotEC2s(t *testing.T) {
 	s := newSite(t)
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Status: http.StatusBadGateway})
 	_, err := s.driver(t, nil).Assign(t.Context(), s.ENIs(s.Instance.ID)[1].ID, 1)
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 }
 
 func TestSubnetFull(t *testing.T) {
@@ -308,7 +298,7 @@ func TestSubnetFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = d.Assign(t.Context(), e.ID, 1)
-	wantClass(t, err, cloud.SubnetFull)
+	drivertest.WantClass(t, err, cloud.SubnetFull)
 	if err := d.Unassign(t.Context(), e.ID, ips[3:4]); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +314,7 @@ func TestConfigIsChecked(t *testing.T) {
 		`{"ec2Endpoint": "https://user:secret@ec2"}`,
 	} {
 		_, err := aws.New(json.RawMessage(config), func(string) string { return "" })
-		e := wantClass(t, err, cloud.Invalid)
+		e := drivertest.WantClass(t, err, cloud.Invalid)
 		if strings.Contains(e.Message, "secret") {
 			t.Errorf("error tells a secret: %v", e)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/drivertest"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -68,7 +69,7 @@ func TestDeviceIndexAsAskedFor(t *testing.T) {
 	}
 	r.DeviceIndex, r.Token = 1, "u" // which is taken
 	_, err := d.CreateENI(t.Context(), r)
-	wantClass(t, err, cloud.Invalid)
+	drivertest.WantClass(t, err, cloud.Invalid)
 	if left := s.made("u"); len(left) != 0 {
 		t.Errorf("left behind: %+v", left)
 	}
@@ -101,7 +102,7 @@ func TestRefusedAttachmentLeavesNothing(t *testing.T) {
 		s := newSite(t)
 		s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: tt.code, Message: "no, and not with " + s.Role().SecretAccessKey})
 		_, err := s.driver(t, nil).CreateENI(t.Context(), s.wanted("t"))
-		e := wantClass(t, err, tt.want)
+		e := drivertest.WantClass(t, err, tt.want)
 		if e.Code != tt.code || !strings.Contains(e.Message, "attach eni-") || strings.Contains(e.Message, s.Role().SecretAccessKey) {
 			t.Errorf("error: %v", e)
 		}
@@ -116,7 +117,7 @@ func TestRefusedAttachmentThatCannotBeUndone(t *testing.T) {
 	s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "AttachmentLimitExceeded"})
 	s.Inject(vpcsim.Fault{Action: "DeleteNetworkInterface", Code: "UnauthorizedOperation"})
 	_, err := s.driver(t, nil).CreateENI(t.Context(), s.wanted("t"))
-	if e := wantClass(t, err, cloud.Quota); !strings.Contains(e.Message, "left behind") {
+	if e := drivertest.WantClass(t, err, cloud.Quota); !strings.Contains(e.Message, "left behind") {
 		t.Errorf("error: %v", e)
 	}
 }
@@ -158,7 +159,7 @@ func TestTokenOfADeletedENI(t *testing.T) {
 	other.Tags = map[string]string{"owner": "another"} // for which EC2 says that the token was another request's
 	for _, r := range []cloud.CreateENIRequest{s.wanted("t"), other} {
 		_, err = d.CreateENI(t.Context(), r)
-		wantClass(t, err, cloud.NotFound)
+		drivertest.WantClass(t, err, cloud.NotFound)
 	}
 	if left := s.made("t"); len(left) != 0 {
 		t.Errorf("left: %+v", left)
@@ -172,7 +173,7 @@ func TestAttachmentThatTakesTooLong(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := s.driver(t, nil).CreateENI(ctx, s.wanted("t"))
-	e := wantClass(t, err, cloud.Unreachable)
+	e := drivertest.WantClass(t, err, cloud.Unreachable)
 	if !strings.Contains(e.Message, "attaching") {
 		t.Errorf("error doesn't say what it waited for: %v", e)
 	}

@@ -107,6 +107,16 @@ func diff(want, got any) string {
 		cmpopts.SortSlices(func(a, b cloud.ENI) bool { return a.DeviceIndex < b.DeviceIndex }))
 }
 
+// WantClass stops the test unless the error is of the class, and returns it.
+func WantClass(t *testing.T, err error, want cloud.Class) *cloud.Error {
+	t.Helper()
+	var e *cloud.Error
+	if !errors.As(err, &e) || e.Class != want {
+		t.Fatalf("error:\n- want: class %s\n-  got: %#v, %v", want, err, err)
+	}
+	return e
+}
+
 // wantClass fails the test unless the error is of one of the classes and tells no secret.
 func wantClass(t *testing.T, w *World, err error, classes ...cloud.Class) {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/drivertest"
 	"github.com/enichain/enichain/cloud/tencent"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -39,7 +40,7 @@ func TestManyAddresses(t *testing.T) {
 	}
 	// Four places are left.
 	_, err = d.Assign(t.Context(), s.eni(1).ID, 10)
-	wantClass(t, err, cloud.Quota)
+	drivertest.WantClass(t, err, cloud.Quota)
 	if err := d.Unassign(t.Context(), s.eni(1).ID, ips[:22]); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestAssignInAFullSubnet(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 15)
-	wantClass(t, err, cloud.SubnetFull)
+	drivertest.WantClass(t, err, cloud.SubnetFull)
 	if held := s.Held(false)[1].Addresses; len(held) != 0 {
 		t.Errorf("held: %v", held)
 	}
@@ -87,7 +88,7 @@ func TestENIsWaitForPendingAddresses(t *testing.T) {
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", AfterEffect: true})
 	d := s.driver(t, nil)
 	_, err := d.Assign(t.Context(), s.eni(1).ID, 2)
-	wantClass(t, err, cloud.Unreachable)
+	drivertest.WantClass(t, err, cloud.Unreachable)
 	enis, err := d.ENIs(t.Context(), s.Instance.ID)
 	if err != nil || len(enis[1].Addresses) != 2 {
 		t.Errorf("ENIs after a lost answer: got %+v, error %v", enis, err)
@@ -100,7 +101,7 @@ func TestFailedTask(t *testing.T) {
 	d := s.driver(t, nil)
 	s.Inject(vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError", Message: "no luck"})
 	_, err := d.Assign(t.Context(), s.eni(1).ID, 2)
-	e := wantClass(t, err, cloud.Internal)
+	e := drivertest.WantClass(t, err, cloud.Internal)
 	if !e.Class.Ambiguous() || !strings.Contains(e.Message, "no luck") || e.RequestID == "" {
 		t.Errorf("error: got %#v", e)
 	}
@@ -112,7 +113,7 @@ func TestFailedTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Inject(vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError"})
-	wantClass(t, d.Unassign(t.Context(), s.eni(1).ID, ips), cloud.Internal)
+	drivertest.WantClass(t, d.Unassign(t.Context(), s.eni(1).ID, ips), cloud.Internal)
 	if held := s.eni(1).Secondary; !slices.Equal(held, ips) {
 		t.Errorf("a failed task unassigned some of %v: %v are left", ips, held)
 	}
@@ -131,7 +132,7 @@ func TestWithoutTasks(t *testing.T) {
 		}
 		s.Inject(vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError"})
 		_, err = d.Assign(t.Context(), s.eni(1).ID, 1)
-		wantClass(t, err, cloud.Internal)
+		drivertest.WantClass(t, err, cloud.Internal)
 		if err := d.Unassign(t.Context(), s.eni(1).ID, ips); err != nil {
 			t.Errorf("%s: unassign: %v", code, err)
 		}
@@ -165,7 +166,7 @@ func TestTaskOutlastsTheDeadline(t *testing.T) {
 	ctx, cancel := contextWithTimeout(t, 500*time.Millisecond)
 	defer cancel()
 	_, err := s.driver(t, nil).Assign(ctx, s.eni(1).ID, 1)
-	if e := wantClass(t, err, cloud.Unreachable); e.RequestID == "" {
+	if e := drivertest.WantClass(t, err, cloud.Unreachable); e.RequestID == "" {
 		t.Errorf("the error does not name the task: %v", e)
 	}
 }
@@ -176,7 +177,7 @@ func TestNoAnswerInTime(t *testing.T) {
 	ctx, cancel := contextWithTimeout(t, 300*time.Millisecond)
 	defer cancel()
 	_, err := s.driver(t, nil).Assign(ctx, s.eni(1).ID, 1)
-	wantClass(t, err, cloud.Unreachable)
+	drivertest.WantClass(t, err, cloud.Unreachable)
 }
 
 func TestUnreachable(t *testing.T) {
@@ -196,7 +197,7 @@ func TestUnreachable(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = d.Assign(t.Context(), s.eni(1).ID, 1)
-		if e := wantClass(t, err, cloud.Unreachable); !strings.Contains(e.Message, "refused") {
+		if e := drivertest.WantClass(t, err, cloud.Unreachable); !strings.Contains(e.Message, "refused") {
 			t.Errorf("%s: message doesn't say why: %s", name, e.Message)
 		}
 	}
@@ -225,7 +226,7 @@ func TestWhatIsRepeated(t *testing.T) {
 	}
 	s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "InternalError", AfterEffect: true})
 	_, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 2)
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 	if held := s.eni(1).Secondary; len(held) != 2 {
 		t.Errorf("addresses held: want 2, got %v", held)
 	}
@@ -256,7 +257,7 @@ func TestClassesOfCodes(t *testing.T) {
 	} {
 		s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: code, Message: "told you so"})
 		_, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 1)
-		e := wantClass(t, err, want)
+		e := drivertest.WantClass(t, err, want)
 		if e.Code != code || e.Message != "told you so" || e.RequestID == "" {
 			t.Errorf("error of %s: got %#v", code, e)
 		}
@@ -269,7 +270,7 @@ func TestAnswerThatIsNotTheClouds(t *testing.T) {
 		s := newSite(t)
 		s.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Status: status, Message: "<html>" + s.Role().Token + "</html>"})
 		_, err := s.driver(t, nil).Assign(t.Context(), s.eni(1).ID, 1)
-		if e := wantClass(t, err, cloud.Internal); !strings.Contains(e.Message, "proxy") || strings.Contains(e.Message, s.Role().Token) {
+		if e := drivertest.WantClass(t, err, cloud.Internal); !strings.Contains(e.Message, "proxy") || strings.Contains(e.Message, s.Role().Token) {
 			t.Errorf("status %d: got %#v", status, e)
 		}
 	}
@@ -297,6 +298,6 @@ func TestUnassignRacesWithAnother(t *testing.T) {
 		t.Errorf("left: %v", held)
 	}
 	_, none := d.Assign(t.Context(), "eni-00000000", 1)
-	wantClass(t, none, cloud.NotFound)
-	wantClass(t, d.Unassign(t.Context(), "eni-00000000", []netip.Addr{ips[0]}), cloud.NotFound)
+	drivertest.WantClass(t, none, cloud.NotFound)
+	drivertest.WantClass(t, d.Unassign(t.Context(), "eni-00000000", []netip.Addr{ips[0]}), cloud.NotFound)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/cloud/drivertest"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -29,7 +30,7 @@ func TestSubnets(t *testing.T) {
 		tt.query.InstanceID = s.Instance.ID
 		got, err := d.Subnets(t.Context(), tt.query)
 		if tt.want == nil {
-			wantClass(t, err, cloud.NotFound)
+			drivertest.WantClass(t, err, cloud.NotFound)
 			continue
 		}
 		var ids []string
@@ -48,7 +49,7 @@ func TestSubnets(t *testing.T) {
 		t.Errorf("subnet:\n- want: %+v\n-  got: %+v, error %v", want, got, err)
 	}
 	_, err = d.Subnets(t.Context(), cloud.SubnetQuery{InstanceID: "ins-none"})
-	wantClass(t, err, cloud.NotFound)
+	drivertest.WantClass(t, err, cloud.NotFound)
 }
 
 // create is a request for an ENI.
@@ -138,7 +139,7 @@ func TestCreateENIAttachesWhatIsMade(t *testing.T) {
 	}
 	s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", AfterEffect: true})
 	_, err = d.CreateENI(t.Context(), s.create("one", 2))
-	wantClass(t, err, cloud.Unreachable)
+	drivertest.WantClass(t, err, cloud.Unreachable)
 	again, err := d.CreateENI(t.Context(), s.create("one", 2))
 	if err != nil || again.ID != e.ID || again.State != cloud.Attached || len(again.Addresses) != 2 || len(s.made()) != 1 {
 		t.Errorf("again: got %+v, error %v", again, err)
@@ -161,7 +162,7 @@ func TestCreateENIOfAUsedToken(t *testing.T) {
 	other.SecurityGroups = []string{"sg-1"} // for which the cloud says that the token was another request's
 	for _, r := range []cloud.CreateENIRequest{s.create("one", 2), other} {
 		_, err = d.CreateENI(t.Context(), r)
-		wantClass(t, err, cloud.NotFound)
+		drivertest.WantClass(t, err, cloud.NotFound)
 	}
 	if left := s.made(); len(left) != 0 {
 		t.Errorf("left: %+v", left)
@@ -174,7 +175,7 @@ func TestCreateENICleansUp(t *testing.T) {
 	d := s.driver(t, nil)
 	s.Inject(vpcsim.Fault{Action: vpcsim.Task, Code: "UnsupportedOperation.InvalidState"})
 	_, err := d.CreateENI(t.Context(), s.create("one", 1))
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 	if left := s.made(); len(left) != 0 {
 		t.Errorf("left: %+v", left)
 	}
@@ -187,7 +188,7 @@ func TestCreateENICleansUp(t *testing.T) {
 	}
 	s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "LimitExceeded"})
 	_, err = d.CreateENI(t.Context(), s.create("two", 1))
-	wantClass(t, err, cloud.Quota)
+	drivertest.WantClass(t, err, cloud.Quota)
 	if left := s.made(); len(left) != 0 {
 		t.Errorf("left: %+v", left)
 	}
@@ -218,7 +219,7 @@ func TestCreateENIRefused(t *testing.T) {
 		_, err := d.CreateENI(t.Context(), r)
 		if e := new(cloud.Error); err == nil {
 			t.Errorf("%s: no error", tt.name)
-		} else if e = wantClass(t, err, tt.want); e.Message == "" {
+		} else if e = drivertest.WantClass(t, err, tt.want); e.Message == "" {
 			t.Errorf("%s: no message", tt.name)
 		}
 	}
@@ -228,7 +229,7 @@ func TestCreateENIRefused(t *testing.T) {
 		}
 	}
 	_, err = d.CreateENI(t.Context(), s.create("fifth", 0))
-	wantClass(t, err, cloud.Quota)
+	drivertest.WantClass(t, err, cloud.Quota)
 	if err := s.FillSubnet("subnet-0b", 0); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func TestCreateENIRefused(t *testing.T) {
 	r.InstanceID = other.ID
 	r.SecurityGroups = []string{"sg-1"}
 	_, err = d.CreateENI(t.Context(), r)
-	wantClass(t, err, cloud.SubnetFull)
+	drivertest.WantClass(t, err, cloud.SubnetFull)
 	if n := len(s.made()); n != 2 {
 		t.Errorf("there are %d ENIs, want 2", n)
 	}
@@ -250,9 +251,9 @@ func TestDeleteENI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantClass(t, d.DeleteENI(t.Context(), "", e.ID), cloud.Invalid)
-	wantClass(t, d.DeleteENI(t.Context(), "ins-other", e.ID), cloud.Invalid)
-	wantClass(t, d.DeleteENI(t.Context(), s.Instance.ID, s.eni(0).ID), cloud.Invalid)
+	drivertest.WantClass(t, d.DeleteENI(t.Context(), "", e.ID), cloud.Invalid)
+	drivertest.WantClass(t, d.DeleteENI(t.Context(), "ins-other", e.ID), cloud.Invalid)
+	drivertest.WantClass(t, d.DeleteENI(t.Context(), s.Instance.ID, s.eni(0).ID), cloud.Invalid)
 	if err := d.DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +288,7 @@ func TestDeleteENIIsRepeated(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Inject(vpcsim.Fault{Action: action, AfterEffect: true})
-		wantClass(t, d.DeleteENI(t.Context(), s.Instance.ID, e.ID), cloud.Unreachable)
+		drivertest.WantClass(t, d.DeleteENI(t.Context(), s.Instance.ID, e.ID), cloud.Unreachable)
 		if err := d.DeleteENI(t.Context(), s.Instance.ID, e.ID); err != nil {
 			t.Errorf("again after %s: %v", action, err)
 		}
@@ -301,8 +302,8 @@ func TestPrefixesAreUnsupported(t *testing.T) {
 	s := newSite(t)
 	d := s.driver(t, nil)
 	_, err := d.AssignPrefixes(t.Context(), s.eni(1).ID, 1)
-	wantClass(t, err, cloud.Unsupported)
-	wantClass(t, d.UnassignPrefixes(t.Context(), s.eni(1).ID, []netip.Prefix{netip.MustParsePrefix("10.0.2.16/28")}), cloud.Unsupported)
+	drivertest.WantClass(t, err, cloud.Unsupported)
+	drivertest.WantClass(t, d.UnassignPrefixes(t.Context(), s.eni(1).ID, []netip.Prefix{netip.MustParsePrefix("10.0.2.16/28")}), cloud.Unsupported)
 	_, err = d.TaggedENIs(t.Context(), nil)
-	wantClass(t, err, cloud.Invalid)
+	drivertest.WantClass(t, err, cloud.Invalid)
 }

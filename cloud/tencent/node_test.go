@@ -51,7 +51,7 @@ func TestNodeWithoutPrimary(t *testing.T) {
 	s := newSite(t)
 	s.replaceMetadata(t, without("/macs/"+strings.ToUpper(s.eni(0).MAC.String())))
 	_, err := s.driver(t, nil).Node(t.Context())
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 }
 
 // Without the API, for want of credentials or of an answer, the metadata service's part is there all the same.
@@ -127,7 +127,7 @@ func TestBrokenMetadata(t *testing.T) {
 			})
 		})
 		_, err := s.driver(t, nil).Node(t.Context())
-		if e := wantClass(t, err, cloud.Internal); !strings.Contains(e.Message, strings.Trim(path, "/")) {
+		if e := drivertest.WantClass(t, err, cloud.Internal); !strings.Contains(e.Message, strings.Trim(path, "/")) {
 			t.Errorf("%s is %q: the error does not name it: %v", path, text, e)
 		}
 	}
@@ -143,7 +143,7 @@ func TestMetadataIsAskedAgain(t *testing.T) {
 	}
 	s.Inject(vpcsim.Fault{Action: vpcsim.IMDS, Status: http.StatusBadGateway, Times: -1})
 	_, err := s.driver(t, nil).Node(t.Context())
-	wantClass(t, err, cloud.Internal)
+	drivertest.WantClass(t, err, cloud.Internal)
 }
 
 func TestMetadataFailsAndHangs(t *testing.T) {
@@ -182,7 +182,7 @@ func TestLimits(t *testing.T) {
 	s := newSite(t)
 	for _, asked := range []string{"BMS5.24XLARGE384x", "BMD2", "S5", "m5.large"} {
 		_, err := s.driver(t, nil).Limits(t.Context(), asked)
-		wantClass(t, err, cloud.NotFound)
+		drivertest.WantClass(t, err, cloud.NotFound)
 	}
 	s.Inject(vpcsim.Fault{Code: "RequestLimitExceeded", Times: -1}) // which says nothing of the limits: no table then
 	ctx, cancel := contextWithTimeout(t, time.Second)
@@ -221,7 +221,7 @@ func TestCredentials(t *testing.T) {
 				_, err = d.ENIs(t.Context(), s.Instance.ID)
 			}
 			if tt.want != "" {
-				wantClass(t, err, tt.want)
+				drivertest.WantClass(t, err, tt.want)
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -272,7 +272,7 @@ func TestOldCredentials(t *testing.T) {
 	s = newSite(t)
 	s.RotateRole(-time.Minute)
 	_, err := s.driver(t, nil).ENIs(t.Context(), s.Instance.ID)
-	if e := wantClass(t, err, cloud.Auth); !strings.Contains(e.Message, "clock") {
+	if e := drivertest.WantClass(t, err, cloud.Auth); !strings.Contains(e.Message, "clock") {
 		t.Errorf("the error does not say why: %v", e)
 	}
 }
@@ -283,7 +283,7 @@ func TestConfigIsChecked(t *testing.T) {
 		`{"cvmEndpoint": "https://user:secret@cvm"}`, `{"vpcEndpoint": "vpc.example", "scheme": "gopher"}`, `{"vpcEndpoint": "https://vpc/secret"}`,
 	} {
 		_, err := tencent.New([]byte(config), func(string) string { return "" })
-		if e := wantClass(t, err, cloud.Invalid); strings.Contains(e.Message, "secret") {
+		if e := drivertest.WantClass(t, err, cloud.Invalid); strings.Contains(e.Message, "secret") {
 			t.Errorf("error tells a secret: %v", e)
 		}
 	}

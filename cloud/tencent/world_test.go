@@ -2,7 +2,6 @@ package tencent_test
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -131,13 +130,4 @@ func simulated(v *vpcsim.VPC, i vpcsim.Instance) *drivertest.Simulated {
 			cloud.Internal:   "InternalError",
 		},
 	}
-}
-
-func wantClass(t *testing.T, err error, want cloud.Class) *cloud.Error {
-	t.Helper()
-	var e *cloud.Error
-	if !errors.As(err, &e) || e.Class != want {
-		t.Fatalf("error:\n- want: class %s\n-  got: %#v, %v", want, err, err)
-	}
-	return e
 }

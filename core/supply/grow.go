@@ -43,11 +43,11 @@ func (s *Supply) growForWaiting(ctx context.Context, network string) error {
 			return nil
 		case hurried(ctx):
 			return errors.Join(throttled, err) // what took the time comes first
-		case ClassOf(err) == cloud.Throttled:
+		case cloud.ClassOf(err) == cloud.Throttled:
 			throttled = err
 			continue
 		}
-		f := store.Failure{Network: network, Class: string(ClassOf(err)), Message: err.Error()}
+		f := store.Failure{Network: network, Class: string(cloud.ClassOf(err)), Message: err.Error()}
 		return s.join(ctx, err, func(tx *store.Tx) error { return tx.Fail(f) })
 	}
 }
@@ -112,7 +112,7 @@ func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge
 		} else {
 			err = s.assignSome(ctx, driver, k, step)
 		}
-		switch class := ClassOf(err); {
+		switch class := cloud.ClassOf(err); {
 		case err == nil:
 			grown = true
 		case step.Prefixes && noPrefixes(class): // which rest, so that the next plan has addresses in their place
@@ -144,12 +144,12 @@ func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowled
 	for {
 		at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
 		err := s.assign(ctx, driver, k.enis[at], step)
-		if noRoom(ClassOf(err)) && step.Count > 1 {
+		if noRoom(cloud.ClassOf(err)) && step.Count > 1 {
 			step.Count /= 2
 			continue
 		}
 		what := restOfENI(step.ENI)
-		switch class := ClassOf(err); {
+		switch class := cloud.ClassOf(err); {
 		case step.Prefixes && noPrefixes(class):
 			what = prefixesOf(k.enis[at])
 		case class == cloud.SubnetFull && k.enis[at].SubnetID != "":
@@ -176,7 +176,7 @@ func (s *Supply) assign(ctx context.Context, driver cloud.Driver, eni store.ENI,
 	if err != nil {
 		err = fmt.Errorf("assign %s to %s in %s: %w", AmountOf(intent), eni.ID, cmp.Or(eni.SubnetID, eni.Subnet.String()), err)
 	}
-	if ClassOf(err).Ambiguous() {
+	if cloud.ClassOf(err).Ambiguous() {
 		// Never repeated blindly: the call may have done its work, and on AWS has no token that would keep it from doing so
 		// twice.
 		return s.lookAfter(ctx, driver, step.ENI, err)
@@ -230,7 +230,7 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 			continue
 		}
 		err := s.createSome(ctx, driver, k, subnet.ID, part)
-		if class := ClassOf(err); class != cloud.SubnetFull && (!step.Prefixes || !noPrefixes(class)) {
+		if class := cloud.ClassOf(err); class != cloud.SubnetFull && (!step.Prefixes || !noPrefixes(class)) {
 			return s.heed(ctx, restENIs, err)
 		}
 		_ = s.heed(ctx, restOf(subnet.ID), err) // the next subnet may have some
@@ -245,7 +245,7 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 func (s *Supply) createSome(ctx context.Context, driver cloud.Driver, k *knowledge, subnet string, step pool.Step) error {
 	for {
 		err := s.createIn(ctx, driver, k, subnet, step)
-		if !step.Prefixes || step.Count == 1 || ClassOf(err) != cloud.SubnetFull {
+		if !step.Prefixes || step.Count == 1 || cloud.ClassOf(err) != cloud.SubnetFull {
 			return err
 		}
 		step.Count /= 2
@@ -260,7 +260,7 @@ func (s *Supply) createIn(ctx context.Context, driver cloud.Driver, k *knowledge
 		return err
 	}
 	err = s.completeENI(ctx, driver, k.node.InstanceID, intent)
-	if ClassOf(err).Ambiguous() && ctx.Err() == nil {
+	if cloud.ClassOf(err).Ambiguous() && ctx.Err() == nil {
 		err = s.completeENI(ctx, driver, k.node.InstanceID, intent)
 	}
 	return err
@@ -298,7 +298,7 @@ func (s *Supply) full(k *knowledge, refused map[string]error) error {
 		switch rest, rests := k.rest(restOfENI(eni.ID), restOfSubnet(eni.SubnetID)); {
 		case refused[eni.ID] != nil:
 			reasons = append(reasons, refused[eni.ID].Error())
-			e.Class = ClassOf(refused[eni.ID])
+			e.Class = cloud.ClassOf(refused[eni.ID])
 		case rests:
 			reasons = append(reasons, rest.Reason)
 			e.Class = cloud.Class(rest.Class)
@@ -324,7 +324,7 @@ func (s *Supply) whyNoMore(k *knowledge, refused error) (string, cloud.Class) {
 	rest, rests := k.rests[restENIs]
 	switch {
 	case refused != nil:
-		return refused.Error(), ClassOf(refused)
+		return refused.Error(), cloud.ClassOf(refused)
 	case s.conf.Cloud == netconf.StaticCloud:
 		return "", ""
 	case rests:

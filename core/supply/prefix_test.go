@@ -310,7 +310,7 @@ func TestAReleaseOfAPrefixThatFails(t *testing.T) {
 	w.ahead += time.Hour
 	w.warm(16, nil)
 	w.Inject(vpcsim.Fault{Action: unassigning, Code: "UnauthorizedOperation", Status: 403, Message: "no", Times: 1})
-	if err := w.supply(conf).Refill(t.Context()); supply.ClassOf(err) != cloud.Auth {
+	if err := w.supply(conf).Refill(t.Context()); cloud.ClassOf(err) != cloud.Auth {
 		t.Errorf("refused: %v", err)
 	}
 	w.agree(1, 0)

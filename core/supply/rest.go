@@ -22,7 +22,7 @@ const (
 // heed makes what failed rest, for all processes, where its error says that trying again at once is no use; a success
 // wakes it. It returns err.
 func (s *Supply) heed(ctx context.Context, what string, err error) error {
-	class := ClassOf(err)
+	class := cloud.ClassOf(err)
 	pause, rests := pauseAfter(class)
 	switch {
 	case err != nil && !rests, what != restAPI && class == cloud.Throttled:

@@ -77,7 +77,7 @@ func (s *Supply) completeUnassign(ctx context.Context, driver cloud.Driver, i st
 	if err != nil {
 		err = fmt.Errorf("unassign %s from %s: %w", some, i.ENI, err)
 	}
-	if ClassOf(err).Ambiguous() {
+	if cloud.ClassOf(err).Ambiguous() {
 		return err // the intent stays open: whoever asks the cloud next settles it
 	}
 	return s.unassigned(ctx, i, some, err)
@@ -134,7 +134,7 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 	s.log.Info("create ENI", "subnet", i.Subnet, "addresses", i.Count, "prefixes", i.CountPrefixes, "eni", eni, "error", err)
 	if err != nil {
 		err = fmt.Errorf("create an ENI with %s in %s for %s: %w", AmountOf(i), i.Subnet, instance, err)
-		if ClassOf(err).Ambiguous() || ClassOf(err) == cloud.Throttled {
+		if cloud.ClassOf(err).Ambiguous() || cloud.ClassOf(err) == cloud.Throttled {
 			return err
 		}
 		return s.join(ctx, err, func(tx *store.Tx) error { return tx.Settle(i.Number) })
@@ -159,7 +159,7 @@ func (s *Supply) completeDeletion(ctx context.Context, driver cloud.Driver, inst
 	s.log.Info("delete ENI", "eni", i.ENI, "error", err)
 	if err != nil {
 		err = fmt.Errorf("delete %s: %w", i.ENI, err)
-		if ClassOf(err).Ambiguous() || ClassOf(err) == cloud.Throttled {
+		if cloud.ClassOf(err).Ambiguous() || cloud.ClassOf(err) == cloud.Throttled {
 			return err
 		}
 		return s.join(ctx, err, func(tx *store.Tx) error {

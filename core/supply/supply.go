@@ -5,7 +5,6 @@
 package supply
 
 import (
-	"errors"
 	"log/slog"
 	"time"
 
@@ -68,13 +67,4 @@ func (s *Supply) policy() pool.Policy {
 // usable says whether containers may have addresses of the ENI.
 func (s *Supply) usable(e store.ENI) bool {
 	return e.DeviceIndex >= s.conf.FirstDeviceIndex && !e.Draining && !e.Lost
-}
-
-// ClassOf is the class of the cloud's error in err; none where there is none.
-func ClassOf(err error) cloud.Class {
-	var e *cloud.Error
-	if errors.As(err, &e) {
-		return e.Class
-	}
-	return ""
 }

@@ -60,7 +60,7 @@ func (n *node) settle(t *testing.T, conf *netconf.IPAM) {
 		cancel()
 		n.did("settle: %v, %d changes", err, n.Calls("")-changes)
 		now := n.check(t)
-		if supply.ClassOf(err) == cloud.Quota { // containers have all that the type takes
+		if cloud.ClassOf(err) == cloud.Quota { // containers have all that the type takes
 			err = nil
 		}
 		if err != nil || n.Calls("") != changes || len(now.intents) > 0 || thawing(now) {

@@ -8,7 +8,6 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/store"
-	"github.com/enichain/enichain/core/supply"
 )
 
 // errTimeout is the cause of a call's end by its own deadline.
@@ -19,7 +18,7 @@ func diagnose(err error) error { return cnierr.New(codeOf(err), err, hintOf(err)
 
 // codeOf is the CNI code of an error.
 func codeOf(err error) uint {
-	class := supply.ClassOf(err)
+	class := cloud.ClassOf(err)
 	switch {
 	case errors.Is(err, store.ErrUnknownAddress), errors.Is(err, store.ErrNotFree):
 		return cnierr.RequestedAddress
@@ -37,7 +36,7 @@ func codeOf(err error) uint {
 
 // hintOf is what an operator can do about an error.
 func hintOf(err error) string {
-	switch supply.ClassOf(err) {
+	switch cloud.ClassOf(err) {
 	case cloud.Quota:
 		return "use a larger instance type, attach another ENI, raise the account's quota, or run fewer containers here; a retry helps once one is gone"
 	case cloud.SubnetFull:
