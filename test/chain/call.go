@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -15,6 +16,7 @@ import (
 // Call is one call of one plugin, put together by hand: what libcni would never send can be sent too.
 type Call struct {
 	Plugin  string // path of the binary
+	Args    []string
 	Env     map[string]string
 	Stdin   []byte
 	Wrapper []string // a command line that the plugin's path is appended to, such as strace's
@@ -30,7 +32,7 @@ type Outcome struct {
 
 // Run runs the call in a host. The environment is Env and nothing else: a runtime's is not the test's.
 func (c Call) Run(ctx context.Context, h *lab.Host) (*Outcome, error) {
-	line := append(append([]string{}, c.Wrapper...), c.Plugin)
+	line := slices.Concat(c.Wrapper, []string{c.Plugin}, c.Args)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", RaceEnv}
 	for k, v := range c.Env {

@@ -22,6 +22,8 @@ type Cloud struct {
 	Kept       int    // addresses of a subnet that nobody gets
 	Binds      bool   // ENIs that we make are deleted with their instance
 	MetadataAt string // where the metadata service answers a real instance
+	// KeyNames are the variables of a key's ID, its secret, and its session token.
+	KeyNames [3]string
 
 	actions  map[Call][]string
 	failures map[Failure]vpcsim.Fault
@@ -70,6 +72,7 @@ func AWS() Cloud {
 		Name: vpcsim.AWS,
 		Tiny: Size{"t3.micro", 2, 1}, Small: Size{"t3.medium", 3, 5}, Medium: Size{"m5.large", 3, 9}, Large: Size{"c5.4xlarge", 8, 29},
 		Kept: 5, Binds: true, MetadataAt: "169.254.169.254",
+		KeyNames: [3]string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"},
 		actions: map[Call][]string{
 			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
 			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeInstanceTypes"},
@@ -101,6 +104,7 @@ func Tencent() Cloud {
 		Name: vpcsim.TencentCloud,
 		Tiny: Size{"SA1.SMALL1", 2, 1}, Small: Size{"S5.SMALL1", 2, 5}, Medium: Size{"S5.MEDIUM4", 4, 9}, Large: Size{"S5.4XLARGE32", 8, 29},
 		Kept: 3, MetadataAt: "169.254.0.23",
+		KeyNames: [3]string{"TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY", "TENCENTCLOUD_TOKEN"},
 		actions: map[Call][]string{
 			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
 			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeNetworkInterfaceLimit"},

@@ -17,9 +17,12 @@ type Credentials struct {
 	AccessKeyID, SecretAccessKey, Token string
 }
 
+// newCredentials have the characters in them that a URL has to escape.
 func newCredentials(prefix, token string) Credentials {
-	return Credentials{prefix + rand.Text()[:16], rand.Text() + rand.Text()[:14], token}
+	return Credentials{prefix + rand.Text()[:16], rand.Text() + "/" + rand.Text()[:12] + "+", token}
 }
+
+func newToken() string { return rand.Text() + "/" + rand.Text() + "+" + rand.Text() + "==" }
 
 // Keys returns the access keys of a user, which need no session token.
 func (v *VPC) Keys() Credentials { return v.keys }
@@ -44,7 +47,7 @@ func (v *VPC) RotateRole(lifetime time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	prefix := v.role.AccessKeyID[:4]
-	v.role, v.roleEnds = newCredentials(prefix, rand.Text()+rand.Text()+rand.Text()), time.Now().Add(lifetime).UTC()
+	v.role, v.roleEnds = newCredentials(prefix, newToken()), time.Now().Add(lifetime).UTC()
 }
 
 // roleUntil is when the role's credentials end; mu is held.

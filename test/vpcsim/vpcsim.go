@@ -9,7 +9,6 @@
 package vpcsim
 
 import (
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"net"
@@ -154,7 +153,7 @@ func New(c Config) *VPC {
 		requests: map[string]made{}, hidden: map[string]time.Time{}, closed: make(chan struct{}), groups: append([]string{groupID}, c.SecurityGroups...),
 		keys:     newCredentials("AKIA", ""),
 		roleName: "enichain-node",
-		role:     newCredentials("ASIA", rand.Text()+rand.Text()+rand.Text()),
+		role:     newCredentials("ASIA", newToken()),
 		tencent:  newTencentTasks(c.TaskDelay),
 	}
 	v.setPlace()
