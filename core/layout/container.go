@@ -154,11 +154,13 @@ func ToDestinations(c Attachment) State {
 }
 
 // Reach returns the questions that show that Inside's routes work for packets from ip, in whatever table they are:
-// chained sbr moves them out of main.
+// chained sbr moves them out of main. Those of a table of their own it leaves there, and puts a default route alone before
+// them.
 func Reach(c Attachment, ip netip.Addr) []Lookup {
 	gw := GatewayOf(ip)
-	return []Lookup{
-		{From: ip, To: gw, Want: Route{Dst: Host(gw), Dev: c.Interface}},
-		{From: ip, To: Elsewhere(ip), Want: Route{Dst: Default(gw), Via: gw, Dev: c.Interface}},
+	out := Lookup{From: ip, To: Elsewhere(ip), Want: Route{Dst: Default(gw), Via: gw, Dev: c.Interface}}
+	if c.Beside {
+		return []Lookup{out}
 	}
+	return []Lookup{{From: ip, To: gw, Want: Route{Dst: Host(gw), Dev: c.Interface}}, out}
 }

@@ -83,7 +83,7 @@ func (h *Handle) BySource() (layout.State, error) {
 	if err != nil {
 		return s, err
 	}
-	all, err := dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(nil, netlink.FAMILY_V4) })
+	all, err := dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return s, err
 	}
@@ -91,24 +91,26 @@ func (h *Handle) BySource() (layout.State, error) {
 	for _, a := range all {
 		from := layout.Host(addr(a.IP))
 		ruled := slices.ContainsFunc(rules, func(r Rule) bool { return r.Pref == layout.PrefFromContainer && r.From == from })
-		if from.Addr().IsLoopback() || ruled {
+		if from.Addr().IsLoopback() || from.Addr().IsLinkLocalUnicast() || ruled {
 			continue
 		}
 		devices[a.LinkIndex] = true
 		s.Rules = append(s.Rules, layout.Rule{Pref: layout.PrefFromContainer, From: from, Table: layout.TableInside + a.LinkIndex})
 	}
-	if len(devices) == 0 {
-		return s, nil
-	}
-	main, err := h.routes(layout.TableMain, layout.Device{}, netlink.FAMILY_V4)
-	for _, r := range main {
-		if devices[r.LinkIndex] && r.Type == unix.RTN_UNICAST {
-			s.Routes = append(s.Routes, layout.Route{
-				Dst: routePrefix(r), Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: layout.TableInside + r.LinkIndex, Src: addr(r.Src),
-			})
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		main, err := h.routes(layout.TableMain, layout.Device{}, family)
+		if err != nil {
+			return s, err
+		}
+		for _, r := range main {
+			if devices[r.LinkIndex] && r.Type == unix.RTN_UNICAST {
+				s.Routes = append(s.Routes, layout.Route{
+					Dst: routePrefix(r), Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: layout.TableInside + r.LinkIndex, Src: addr(r.Src),
+				})
+			}
 		}
 	}
-	return s, err
+	return s, nil
 }
 
 // SourceTo returns the source address that the host's own packets to the address get.

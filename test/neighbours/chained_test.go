@@ -215,3 +215,40 @@ func isRoutedBySource(t *testing.T, _ *site, c *lab.Host, ip netip.Addr) {
 	}
 	labtest.MustPing(t, c, node2Primary, probe.From{Address: ip})
 }
+
+// All of them behind a second interface, whose routes sbr takes for its own: CHECK passes, each address works as before, and the
+// first network knows nothing of it.
+func TestChainedOnASecondInterface(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, lab.Options{})
+	sh(t, &s.node.Host, "iptables -P FORWARD DROP")
+	var chained []string
+	for _, n := range order() {
+		chained = append(chained, neighbours()[n].conf)
+	}
+	first := s.network(t, list("first", eniPTP, eniSNAT, neighbours()["firewall"].conf))
+	routed := strings.Replace(eniPTP, `"ipam"`, `"routes": [{"dst": "172.30.0.0/16"}], "ipam"`, 1)
+	r, err := first.Network(list("second", append([]string{routed, eniSNAT}, chained...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p1, p2 := s.assign(t, 1, 1)[0], s.assign(t, 2, 1)[0]
+	options := append(capabilities(), chain.As(second), chain.WithIP(p2))
+	s.warm(t, r, options...)
+	sh(t, &s.node.Host, "iptables -A CNI-ADMIN -d 10.19.0.0/16 -j ACCEPT; iptables -A CNI-ADMIN -s 10.19.0.11 -j ACCEPT")
+	runIn(t, first, "c", chain.WithIP(p1))
+	addTo(t, r, "c", options...)
+	c := s.node.Container("c")
+	for _, ip := range []netip.Addr{p1, p2} {
+		s.wantVPC(t, c, ip)
+		reach(t, c, s.Internet, internet, ip, node1Primary)
+	}
+	for _, n := range []string{"portmap", "bandwidth"} {
+		neighbours()[n].works(t, s, c, p2)
+	}
+	check(t, r, "c", options...)
+	check(t, first, "c")
+	del(t, r, "c", options...)
+	s.wantVPC(t, c, p1)
+	check(t, first, "c")
+}
