@@ -45,7 +45,11 @@ read -r _`
 
 // On switches a node on. One node may be on once at a time.
 func On(n *lab.Node) (*Machine, error) {
-	m := &Machine{Node: n, Cgroup: "/enichain-" + strings.ToLower(rand.Text()[:10]), init: exec.Command("bash", "-c", initScript)}
+	sweepCgroups()
+	m := &Machine{
+		Node: n, Cgroup: fmt.Sprintf(cgroupFormat, os.Getpid(), strings.ToLower(rand.Text()[:10])),
+		init: exec.Command("bash", "-c", initScript),
+	}
 	m.init.Env = m.Env()
 	m.init.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
 	var stderr bytes.Buffer

@@ -1,11 +1,15 @@
 package machine_test
 
 import (
-	"context"
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/machine"
@@ -80,16 +84,16 @@ func TestWhatAMachineLeaves(t *testing.T) {
 	if groups, err := m.Cgroups(); err != nil || len(groups) != 2 {
 		t.Errorf("control groups: %q, %v", groups, err)
 	}
-	// wait(1) of the last orphan is bash's own, at an unknown moment: ask until it is done.
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	for {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // bash reaps it at an unknown moment
 		left, err := m.Processes()
-		if err != nil || ctx.Err() != nil {
-			t.Fatalf("%v, %v", left, err)
+		if err != nil {
+			t.Fatal(err)
 		}
 		if len(left) == 0 {
 			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %v", left)
 		}
 	}
 	if err := m.Off(); err != nil {
@@ -97,5 +101,34 @@ func TestWhatAMachineLeaves(t *testing.T) {
 	}
 	if groups, err := m.Cgroups(); err != nil || len(groups) != 0 {
 		t.Errorf("control groups of a machine that is off: %q, %v", groups, err)
+	}
+}
+
+// A test that was killed leaves control groups, which the next machine removes.
+func TestWhatAKilledTestLeaves(t *testing.T) {
+	t.Parallel()
+	m := on(t)
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	roots, err := filepath.Glob("/sys/fs/cgroup/pids")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := append(roots, "/sys/fs/cgroup")[0] // of version 1, else 2
+	left := fmt.Sprintf("%s/enichain-%d-left/child", top, dead.Process.Pid)
+	mine := top + m.Cgroup + "/child"
+	for _, dir := range []string{left, mine} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	on(t)
+	if _, err := os.Stat(filepath.Dir(left)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed test left is still there: %v", err)
+	}
+	if _, err := os.Stat(mine); err != nil {
+		t.Errorf("what another machine has is gone: %v", err)
 	}
 }
