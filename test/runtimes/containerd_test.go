@@ -143,7 +143,7 @@ func TestContainerd(t *testing.T) {
 			t.Run(version+"/"+cloud, func(t *testing.T) {
 				t.Parallel()
 				n := onContainerd(t, cloud, conflist, dir)
-				before := n.left()
+				before := n.baseline()
 				a, b := n.run("a"), n.run("b", webServer("b")...)
 				if !otherSubnet.Contains(a.ip) {
 					t.Fatalf("the pod has %s, which is not of eth1", a.ip)
@@ -169,7 +169,7 @@ func TestContainerdRestarts(t *testing.T) {
 			t.Parallel()
 			n := onContainerd(t, vpcsim.AWS, "10-enichain-aws-portmap.conflist", dir)
 			n.end(n.publish("ports"))
-			before := n.left() // with portmap's own chains
+			before := n.baseline() // with portmap's own chains
 			a, b := n.run("a"), n.publish("b")
 			n.published(b.container)
 			for _, end := range []func() error{n.daemon.Stop, n.kill} {
@@ -198,7 +198,7 @@ func TestContainerdShimKilled(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			n := onContainerd(t, vpcsim.AWS, "10-enichain-aws.conflist", dir)
-			before := n.left()
+			before := n.baseline()
 			a, b := n.run("a"), n.run("b")
 			processes, err := n.machine.Processes()
 			if err != nil {
@@ -241,7 +241,7 @@ func TestContainerdReboot(t *testing.T) {
 			n.reboot()
 			n.start()
 			n.end(n.run("first")) // prepares the ENIs
-			before := n.left()
+			before := n.baseline()
 			var fresh []pod
 			had := 0
 			for _, name := range []string{"a2", "b2", "c2"} {

@@ -132,7 +132,7 @@ func TestPodman(t *testing.T) {
 		t.Run(cloud, func(t *testing.T) {
 			t.Parallel()
 			n := onPodman(t, cloud, conflist)
-			before := n.left()
+			before := n.baseline()
 			a, b := n.run("a"), n.run("b", append([]string{"--"}, webServer("b")...)...)
 			if !otherSubnet.Contains(a.ip) {
 				t.Fatalf("the container has %s, which is not of eth1", a.ip)
@@ -152,7 +152,7 @@ func TestPodmanPublishedPorts(t *testing.T) {
 	publish := []string{"--publish", fmt.Sprintf("%d:%d", hostPort, webPort), "--"}
 	n.published(n.run("ports", append(publish, webServer("ports")...)...))
 	n.podman("rm", "--force", "--time", "0", "ports")
-	before := n.left() // with portmap's own chains
+	before := n.baseline() // with portmap's own chains
 	c := n.run("c", append(publish, webServer("c")...)...)
 	n.published(c)
 	n.podman("stop", "--time", "0", "c")
@@ -175,7 +175,7 @@ func TestPodmanPublishedPorts(t *testing.T) {
 func TestPodmanStaticAddresses(t *testing.T) {
 	t.Parallel()
 	n := onPodman(t, vpcsim.AWS, "10-enichain-aws.conflist")
-	before := n.left()
+	before := n.baseline()
 	const mac = "02:11:22:33:44:55"
 	ip := n.VPC.ENIs(n.node.InstanceID)[1].Secondary[2]
 	c := n.run("c", "--ip", ip.String(), "--mac-address", mac)
@@ -204,7 +204,7 @@ func TestPodmanReboot(t *testing.T) {
 	n.prepare()
 	n.run("first") // prepares the ENIs
 	n.podman("rm", "--force", "--time", "0", "first")
-	before := n.left()
+	before := n.baseline()
 	n.podman("start", "c")
 	n.reaches(n.container("c"))
 	n.podman("rm", "--force", "--time", "0", "c")

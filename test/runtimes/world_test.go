@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +40,8 @@ const (
 	probePort   = 7000  // of the servers outside of containers
 	webPort     = 8080  // of the web server in a container
 	hostPort    = 18080 // of the node, where a container's web server is published
-	callTimeout = 30 * time.Second
+	callTimeout = time.Minute
+	pause       = 20 * time.Millisecond // between looks at what no event tells
 )
 
 // webServer is the command of a container that answers HTTP with its name.
@@ -277,6 +279,29 @@ func (w *world) left() []string {
 	return append(all, running...)
 }
 
+// baseline is what is left when no container runs, once all that containers had has ended: the runtime's daemon goes on.
+func (w *world) baseline() []string {
+	w.t.Helper()
+	deadline := time.Now().Add(callTimeout)
+	for {
+		processes, err := w.machine.Processes()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		processes = slices.DeleteFunc(processes, func(p machine.Process) bool {
+			program, _, _ := strings.Cut(p.Args, " ")
+			return filepath.Base(program) == "containerd"
+		})
+		if len(processes) == 0 {
+			return w.left()
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("still running: %v", processes)
+		}
+		time.Sleep(pause)
+	}
+}
+
 // leaves waits until what is left is what it is to be. That a shim or a control group is gone shows a moment after the
 // runtime said so, and by no event.
 func (w *world) leaves(want []string) {
@@ -291,7 +316,7 @@ func (w *world) leaves(want []string) {
 			w.t.Errorf("what was there before, and what is left (-want +got):\n%s", diff)
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 
