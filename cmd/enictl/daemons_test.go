@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 )
@@ -98,22 +99,22 @@ func TestNetworkManager(t *testing.T) {
 }
 
 func TestForwarding(t *testing.T) {
-	plain := &conflist{}
-	fenced := &conflist{}
-	fenced.Plugins = append(fenced.Plugins, []byte(`{"type": "eni-ptp"}`), []byte(`{"type": "firewall"}`))
+	plain, whole, off := &network{}, &network{snat: &netconf.SNAT{Forward: new(true)}}, &network{snat: &netconf.SNAT{Forward: new(false)}}
 	for _, tt := range []struct {
 		command string
-		list    *conflist
+		net     *network
 		want    string
 	}{
 		{"true", plain, "ok    no filter drops all that is forwarded"},
 		{"iptables-nft -P FORWARD ACCEPT", plain, "ok    no filter"},
 		{"iptables-nft -P INPUT DROP", plain, "ok    no filter"},
 		{"iptables-nft -P FORWARD DROP", plain, "BAD   chain FORWARD of nftables' table filter drops what is forwarded"},
-		{"iptables-nft -P FORWARD DROP", fenced, `ok    chain FORWARD of nftables' table filter drops what is forwarded; the plugin "firewall"`},
+		{"iptables-nft -P FORWARD DROP", whole, `ok    chain FORWARD of nftables' table filter drops what is forwarded; eni-snat lets`},
+		{"iptables-nft -P FORWARD DROP", off, "BAD   chain FORWARD"},
 		{"iptables-legacy -P FORWARD DROP", plain, "BAD   chain FORWARD of iptables-legacy drops"},
+		{"iptables-legacy -P FORWARD DROP", whole, "ok    chain FORWARD of iptables-legacy drops"},
 		{"iptables-legacy -P FORWARD ACCEPT", plain, "ok    no filter"},
-		{"nft 'add table inet f; add chain inet f c { type filter hook forward priority 0; policy drop; }'", plain, "BAD   chain c of nftables' table f drops"},
+		{"nft 'add table inet f; add chain inet f c { type filter hook forward priority 0; policy drop; }'", whole, "BAD   chain c of nftables' table f drops"},
 		{"nft 'add table ip6 f; add chain ip6 f c { type filter hook forward priority 0; policy drop; }'", plain, "ok    no filter"},
 	} {
 		ns := nstest.New(t)
@@ -123,7 +124,7 @@ func TestForwarding(t *testing.T) {
 				return err
 			}
 			c := &checkup{t: &tool{out: &out}}
-			c.forwarding(t.Context(), tt.list)
+			c.forwarding(t.Context(), tt.net)
 			return nil
 		})
 		if !strings.HasPrefix(out.String(), tt.want) {

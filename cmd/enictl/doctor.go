@@ -59,7 +59,7 @@ func (t *tool) doctor(args []string) error {
 	if err != nil {
 		return err
 	}
-	c.forwarding(r.ctx, list)
+	c.forwarding(r.ctx, r.net)
 	c.translation(r.ctx, r.net)
 	c.networkd(*root)
 	c.networkManager(*root, links)

@@ -2,21 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os/exec"
 	"slices"
-	"strings"
 
-	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/nftables"
 
+	"github.com/enichain/enichain/core/snat"
 	"github.com/enichain/enichain/core/xtables"
 )
 
-// forwarding says whether the host's own filter drops what it forwards, as Docker's does: containers' packets then pass
-// only where a rule lets them, such as those of the plugin "firewall".
-func (c *checkup) forwarding(ctx context.Context, list *conflist) {
+// forwarding says whether the host's own filter drops what it forwards, as Docker's does, and whether eni-snat lets
+// containers' packets pass there.
+func (c *checkup) forwarding(ctx context.Context, net *network) {
 	dropping, err := droppingChains()
 	if err != nil {
 		c.bad("the chains of nftables: %v", err)
@@ -26,24 +23,26 @@ func (c *checkup) forwarding(ctx context.Context, list *conflist) {
 		c.bad("the chains of iptables-legacy: %v", err)
 	}
 	dropping = append(dropping, legacy...)
-	switch {
-	case len(dropping) == 0:
+	if len(dropping) == 0 {
 		c.good("no filter drops all that is forwarded")
-	case slices.ContainsFunc(list.Plugins, isFirewall):
-		c.good(`%s drops what is forwarded; the plugin "firewall" lets containers' packets pass`, strings.Join(dropping, ", "))
-	default:
-		c.bad(`%s drops what is forwarded, containers' packets too: chain the plugin "firewall" behind eni-ptp, or set the policy to accept`,
-			strings.Join(dropping, ", "))
+	}
+	for _, d := range dropping {
+		if d.known && net.snat != nil && *net.snat.Forward {
+			c.good("%s drops what is forwarded; eni-snat lets containers' packets pass", d.words)
+			continue
+		}
+		c.bad(`%s drops what is forwarded: containers' packets pass only where a rule accepts them, by input and by output interface`, d.words)
 	}
 }
 
-func isFirewall(plugin json.RawMessage) bool {
-	var p types.NetConf
-	return json.Unmarshal(plugin, &p) == nil && p.Type == "firewall"
+// dropper is a chain whose policy drops what is forwarded; known says that eni-snat knows it.
+type dropper struct {
+	words string
+	known bool
 }
 
-// droppingChains names the IPv4 chains of nftables whose policy drops what is forwarded; those of iptables-nft are among them.
-func droppingChains() ([]string, error) {
+// droppingChains returns the IPv4 chains of nftables whose policy drops what is forwarded; those of iptables-nft are among them.
+func droppingChains() ([]dropper, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, err
@@ -52,30 +51,34 @@ func droppingChains() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []string
+	var found []dropper
 	for _, chain := range chains {
 		family := chain.Table.Family
 		if chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookForward || chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop ||
 			family != nftables.TableFamilyIPv4 && family != nftables.TableFamilyINet {
 			continue
 		}
-		found = append(found, fmt.Sprintf("chain %s of nftables' table %s", chain.Name, chain.Table.Name))
+		known := slices.ContainsFunc(snat.FilterChains(), func(k *nftables.Chain) bool {
+			return k.Name == chain.Name && k.Table.Name == chain.Table.Name && k.Table.Family == family
+		})
+		found = append(found, dropper{fmt.Sprintf("chain %s of nftables' table %s", chain.Name, chain.Table.Name), known})
 	}
 	return found, nil
 }
 
 // legacyDrops looks at the filter table of iptables-legacy, if the kernel has one here.
-func legacyDrops(ctx context.Context) ([]string, error) {
+func legacyDrops(ctx context.Context) ([]dropper, error) {
 	tables, err := xtables.LegacyTables()
 	if err != nil || !slices.Contains(tables, "filter") {
 		return nil, err
 	}
-	out, err := exec.CommandContext(ctx, "iptables-legacy", "-w", "5", "-S", "FORWARD").Output()
+	p, err := xtables.FindVariant(ctx, xtables.Legacy)
 	if err != nil {
-		return nil, fmt.Errorf("iptables-legacy -S FORWARD: %w", err)
+		return nil, err
 	}
-	if strings.HasPrefix(string(out), "-P FORWARD DROP") {
-		return []string{"chain FORWARD of iptables-legacy"}, nil
+	policy, _, err := p.Chain("filter", "FORWARD")
+	if err != nil || policy != "DROP" {
+		return nil, err
 	}
-	return nil, nil
+	return []dropper{{"chain FORWARD of iptables-legacy", true}}, nil
 }

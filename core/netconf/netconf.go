@@ -105,6 +105,8 @@ type SNAT struct {
 	// SNAT and NodePort switch the two halves; both are on where nothing is said.
 	SNAT     *bool `json:"snat,omitempty"`
 	NodePort *bool `json:"nodePort,omitempty"`
+	// Forward lets containers' packets pass where the host's filter drops what it forwards; on where nothing is said.
+	Forward *bool `json:"forward,omitempty"`
 	// VPCCIDRs replaces the VPC's CIDRs; ExcludeCIDRs are added to them; IncludeCIDRs, where given, are the only
 	// destinations that are SNATed.
 	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs,omitempty"`

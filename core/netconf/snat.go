@@ -47,6 +47,9 @@ func (c *SNAT) complete() error {
 	if c.NodePort == nil {
 		c.NodePort = new(true)
 	}
+	if c.Forward == nil {
+		c.Forward = new(true)
+	}
 	switch {
 	case c.Backend != NFTables && c.Backend != IPTables:
 		return fmt.Errorf(`"backend" is %q: "nftables" or "iptables" is wanted`, c.Backend)

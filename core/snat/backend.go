@@ -42,6 +42,13 @@ func Apply(ctx context.Context, h *netstate.Handle, p Policy) (changed bool, err
 		}
 		changed = true
 	}
+	if p.Forward {
+		admitted, err := admit(ctx, p.Containers)
+		if err != nil {
+			return changed, err
+		}
+		changed = changed || admitted
+	}
 	return changed, nil
 }
 
@@ -60,6 +67,11 @@ func Check(ctx context.Context, h *netstate.Handle, p Policy) (difference string
 	}
 	for _, r := range others {
 		return r.what + " is not wanted: another backend has taken over", nil
+	}
+	if p.Forward {
+		if d, err := forwardDifference(ctx, p.Containers); d != "" || err != nil {
+			return d, err
+		}
 	}
 	return h.Diff(p.State())
 }

@@ -22,12 +22,16 @@ var ErrUnknown = errors.New("neither the configuration nor the store says it")
 // of the store's, or says what of the host does not fit the configuration.
 func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []string) (Policy, error) {
 	p := Policy{
-		Network: c.Name, Backend: c.Backend, SNAT: *c.SNAT, NodePort: *c.NodePort,
+		Network: c.Name, Backend: c.Backend, SNAT: *c.SNAT, NodePort: *c.NodePort, Forward: *c.Forward,
 		Primary: c.Primary, PrimaryIP: c.PrimaryIP,
 		Include: c.IncludeCIDRs, Keep: c.ExcludeCIDRs,
 		Containers: c.ContainerInterfaces, Closed: len(c.ContainerInterfaces) > 0,
 	}
-	if !p.SNAT && !p.NodePort {
+	switch {
+	case p.SNAT, p.NodePort:
+	case p.Forward:
+		return p, p.resolveContainers(hosts)
+	default:
 		return p, nil
 	}
 	if err := p.detect(ctx, h, c); err != nil {

@@ -26,6 +26,8 @@ type Policy struct {
 	// SNAT gives new connections of containers to beyond the VPC the primary ENI and its address. NodePort makes the
 	// primary ENI answer for connections that entered by it.
 	SNAT, NodePort bool
+	// Forward lets containers' packets pass where the host's filter drops what it forwards.
+	Forward bool
 	// Primary is the primary ENI's interface, and PrimaryIP the address that SNAT gives.
 	Primary   string
 	PrimaryIP netip.Addr

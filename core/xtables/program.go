@@ -133,8 +133,21 @@ func (p *Program) wait(ctx context.Context) []string {
 
 // List returns the rules of one chain, as Table gives them. It costs less where the table is large.
 func (p *Program) List(table, chain string) ([]string, error) {
+	_, rules, err := p.Chain(table, chain)
+	return rules, err
+}
+
+// Chain returns the policy of one chain, which only the kernel's have, and its rules.
+func (p *Program) Chain(table, chain string) (policy string, rules []string, err error) {
 	lines, err := p.ipt.List(table, chain)
-	return slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "-A ") }), ofIPTables(err)
+	for _, l := range lines {
+		if strings.HasPrefix(l, "-A ") {
+			rules = append(rules, l)
+		} else if after, ok := strings.CutPrefix(l, "-P "+chain+" "); ok {
+			policy = after
+		}
+	}
+	return policy, rules, ofIPTables(err)
 }
 
 // Exists says whether the chain has the rule, whatever words this version of iptables has for it.

@@ -37,6 +37,35 @@ func enictl(t *testing.T, n *lab.Node, args ...string) string {
 	return string(out)
 }
 
+// A node whose filter drops what is forwarded, as Docker's does: containers are reached and reach others, by whatever variant
+// of iptables the policy was set.
+func TestAForwardPolicyOfDrop(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"iptables-nft", "iptables-legacy"} {
+		t.Run(program, func(t *testing.T) {
+			l := upLab(t, lab.Options{})
+			n := l.Nodes[0]
+			sh(t, &n.Host, program+" -P FORWARD DROP")
+			bare := onNode(t, n, fmt.Sprintf(whole, `, "manage": "all"`, `, "forward": false`))
+			runIn(t, bare, "bare")
+			if _, err := ping(t, n.Container("bare"), node2Primary, probe.From{}); err == nil {
+				t.Error("the policy drops nothing")
+			}
+			if said := enictl(t, n, "doctor"); !strings.Contains(said, "BAD   chain FORWARD of ") {
+				t.Errorf("doctor does not say it:\n%s", said)
+			}
+			r := onNode(t, n, fmt.Sprintf(whole, `, "manage": "all"`, ""))
+			ip := runIn(t, r, "c1")
+			mustPing(t, n.Container("c1"), node2Primary, probe.From{})
+			mustPing(t, n.Container("c1"), internet, probe.From{})
+			mustPing(t, &l.Nodes[1].Host, ip, probe.From{})
+			if err := r.Check(t.Context(), "c1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Rules of others at our preferences are named by doctor and stay as they are, whatever comes and goes.
 func TestRulesOfOthersAtOurPreferences(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,191 @@
+package snat
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"github.com/enichain/enichain/core/xtables"
+)
+
+// Hosts with Docker, and cautious ones, drop what they forward unless a rule accepts it. Containers' packets are accepted
+// by rules at the end of such a chain: whatever the host's own rules drop or reject stays so.
+
+// filter and forward name the table and the chain of the host's filter, as iptables has them.
+const (
+	filter        = "filter"
+	forwardLegacy = "FORWARD"
+)
+
+// FilterChains returns the chains of nftables that drop what is forwarded on usual hosts: that of iptables-nft, and that of the
+// example which distributions ship as /etc/nftables.conf.
+func FilterChains() []*nftables.Chain {
+	of := func(family nftables.TableFamily, chain string) *nftables.Chain {
+		return &nftables.Chain{Name: chain, Table: &nftables.Table{Family: family, Name: filter}}
+	}
+	return []*nftables.Chain{
+		of(nftables.TableFamilyIPv4, forwardLegacy), of(nftables.TableFamilyINet, "forward"), of(nftables.TableFamilyIPv4, "forward"),
+	}
+}
+
+// acceptRules returns the rules for the packets of and to containers.
+func acceptRules(containers []string) []Rule {
+	var rules []Rule
+	for _, pattern := range containers {
+		rules = append(rules,
+			Rule{terms: []term{nameLike("iifname", expr.MetaKeyIIFNAME, pattern), counter(), accept()}},
+			Rule{terms: []term{nameLike("oifname", expr.MetaKeyOIFNAME, pattern), counter(), accept()}})
+	}
+	return rules
+}
+
+// nameLike compares an interface's name with a pattern in the way in which iptables-nft does, so that it can list the rule.
+func nameLike(words string, key expr.MetaKey, pattern string) term {
+	fixed, wild := strings.CutSuffix(pattern, "*")
+	name := append([]byte(fixed), 0)
+	if wild {
+		name = []byte(fixed)
+	}
+	return term{fmt.Sprintf("%s %q", words, pattern), []expr.Any{&expr.Meta{Key: key, Register: reg}, equal(name)}}
+}
+
+// counter counts, as every rule of iptables does.
+func counter() term { return term{"counter", []expr.Any{&expr.Counter{}}} }
+
+// admit lets containers' packets pass where the host drops what it forwards.
+func admit(ctx context.Context, containers []string) (changed bool, err error) {
+	d, err := forwardDifference(ctx, containers)
+	if d == "" || err != nil {
+		return false, err
+	}
+	release, err := alone(ctx) // a second process would append the same
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	for _, chain := range FilterChains() {
+		if err := admitNFT(ctx, chain, containers); err != nil {
+			return true, fmt.Errorf("accept what containers send, in %s: %w", chainWords(chain), err)
+		}
+	}
+	if err := admitLegacy(ctx, containers); err != nil {
+		return true, fmt.Errorf("accept what containers send, in iptables-legacy: %w", err)
+	}
+	return true, nil
+}
+
+// forwardDifference says, in words, which rule is missing where the host drops what it forwards; "" where none is.
+func forwardDifference(ctx context.Context, containers []string) (string, error) {
+	for _, chain := range FilterChains() {
+		lacking, err := lackingNFT(ctx, chain, containers)
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", chainWords(chain), err)
+		}
+		for _, r := range lacking {
+			return fmt.Sprintf("%s drops what is forwarded and lacks %s", chainWords(chain), r.words()), nil
+		}
+	}
+	lacking, _, err := lackingLegacy(ctx, containers)
+	if err != nil {
+		return "", fmt.Errorf("read chain FORWARD of iptables-legacy: %w", err)
+	}
+	for _, r := range lacking {
+		return "chain FORWARD of iptables-legacy drops what is forwarded and lacks " + r, nil
+	}
+	return "", nil
+}
+
+func chainWords(c *nftables.Chain) string {
+	family := "ip"
+	if c.Table.Family == nftables.TableFamilyINet {
+		family = "inet"
+	}
+	return fmt.Sprintf("chain %s of table %s %s", c.Name, family, c.Table.Name)
+}
+
+// lackingNFT returns the rules that a chain lacks; none where it drops nothing, or is not there.
+func lackingNFT(ctx context.Context, chain *nftables.Chain, containers []string) ([]Rule, error) {
+	conn, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	base, err := conn.ListChain(chain.Table, chain.Name)
+	if err != nil {
+		return nil, nil //nolint:nilerr // the library does not say which error it was; nearly always, absence
+	}
+	if base.Hooknum == nil || *base.Hooknum != *nftables.ChainHookForward || base.Policy == nil || *base.Policy != nftables.ChainPolicyDrop {
+		return nil, nil
+	}
+	have, err := conn.GetRules(chain.Table, base)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(acceptRules(containers), func(want Rule) bool {
+		code := uncounted(asRead(want.code()))
+		return slices.ContainsFunc(have, func(got *nftables.Rule) bool { return reflect.DeepEqual(uncounted(got.Exprs), code) })
+	}), nil
+}
+
+// uncounted is a rule's code without its counter, which may be anywhere and have counted.
+func uncounted(code []expr.Any) []expr.Any {
+	return slices.DeleteFunc(slices.Clone(code), func(e expr.Any) bool { _, counts := e.(*expr.Counter); return counts })
+}
+
+func admitNFT(ctx context.Context, chain *nftables.Chain, containers []string) error {
+	lacking, err := lackingNFT(ctx, chain, containers)
+	if len(lacking) == 0 || err != nil {
+		return err
+	}
+	conn, err := dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	for _, r := range lacking {
+		conn.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: r.code()})
+	}
+	return conn.Flush()
+}
+
+// lackingLegacy returns the rules, in iptables' words, that the legacy variant's chain lacks, and the program for them.
+func lackingLegacy(ctx context.Context, containers []string) ([]string, *xtables.Program, error) {
+	tables, err := xtables.LegacyTables()
+	if err != nil || !slices.Contains(tables, filter) {
+		return nil, nil, err
+	}
+	p, err := xtables.FindVariant(ctx, xtables.Legacy)
+	if err != nil {
+		return nil, nil, err
+	}
+	policy, have, err := p.Chain(filter, forwardLegacy)
+	if err != nil || policy != "DROP" {
+		return nil, p, err
+	}
+	var lacking []string
+	for _, pattern := range containers {
+		name := pattern
+		if fixed, wild := strings.CutSuffix(pattern, "*"); wild {
+			name = fixed + "+"
+		}
+		for _, option := range []string{"-i", "-o"} {
+			if rule := fmt.Sprintf("-A FORWARD %s %s -j ACCEPT", option, name); !slices.Contains(have, rule) {
+				lacking = append(lacking, rule)
+			}
+		}
+	}
+	return lacking, p, nil
+}
+
+func admitLegacy(ctx context.Context, containers []string) error {
+	lacking, p, err := lackingLegacy(ctx, containers)
+	if len(lacking) == 0 || err != nil {
+		return err
+	}
+	return p.Restore(ctx, "*"+filter+"\n"+strings.Join(lacking, "\n")+"\nCOMMIT\n")
+}
