@@ -28,7 +28,7 @@ test-kube: ## run a real Kubernetes over the plugins, in the lab; the first buil
 	@test/setup kube
 	go -C test/kube/outside mod tidy -diff
 	CGO_ENABLED=0 go -C test/kube/outside build -trimpath -buildvcs=false -ldflags "-s -w $(KUBEVERSION)" -o ../../../bin/kube/ tool
-	go test -tags kube -count=1 -timeout 45m -v ./test/kube
+	go test -tags kube -count=1 -timeout 45m -v ./test/kube $(if $(UPDATE),-args -update)
 
 bench: setup ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -17,14 +18,29 @@ func (c *cluster) explain() {
 		c.explainObjects(ctx)
 	}
 	for _, w := range c.workers {
-		shown, err := w.Output(ctx, w.Env(), bin.Path("enictl"), "show")
-		c.t.Logf("%s: enictl show: %v\n%s", w.Name, err, shown)
+		c.explainNode(ctx, w)
 		if w.containerd != nil {
 			c.t.Logf("%s: containerd:\n%s", w.Name, tail(w.containerd.Log(), logLines))
 		}
 	}
 	for _, p := range c.daemons {
 		c.t.Logf("%s:\n%s", p.name, p.tail(logLines))
+	}
+}
+
+// explainNode prints a node's store, its own opinion, and what is in its kernel.
+func (c *cluster) explainNode(ctx context.Context, w *worker) {
+	for _, command := range [][]string{
+		{bin.Path("enictl"), "show"},
+		{bin.Path("enictl"), "doctor"},
+		{"ip", "-o", "-4", "addr"},
+		{"ip", "rule"},
+		{"ip", "route", "show", "table", "all"},
+		{"sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.eth0.rp_filter", "net.ipv4.conf.all.rp_filter"},
+		{"nft", "list", "ruleset"},
+	} {
+		out, err := w.Output(ctx, w.Env(), command[0], command[1:]...)
+		c.t.Logf("%s: %s: %v\n%s", w.Name, strings.Join(command, " "), err, out)
 	}
 }
 

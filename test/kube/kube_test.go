@@ -50,6 +50,9 @@ func (c *cluster) aHundredPods(t *testing.T) (ips []string) {
 			t.Errorf("a host of the VPC calls %s: is seen as %s, %v", describe(p), seen, err)
 		}
 	}
+	if t.Failed() {
+		t.FailNow() // the next steps would say the same more slowly
+	}
 	if len(distinct) != many {
 		t.Errorf("%d pods have %d addresses", many, len(distinct))
 	}
@@ -106,6 +109,7 @@ func (c *cluster) services(t *testing.T, mode string) {
 		}
 	}
 	c.walkAll(t)
+	c.dump(t, mode)
 	if mode == "nftables" {
 		return // it goes on
 	}

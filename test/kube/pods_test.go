@@ -20,7 +20,7 @@ const (
 // podSpec is of a pod that names its callers, on a node or, where that is empty, on any. The program comes from the
 // node's disk, where the plugins are too. ports is more of the container's description, from a comma on.
 func podSpec(node, ports string) string {
-	return fmt.Sprintf(`{"nodeName": %q, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false,
+	return fmt.Sprintf(`{"nodeName": %q, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false, "dnsPolicy": "Default",
 		"containers": [{"name": "echo", "image": %q, "imagePullPolicy": "Never", "command": ["/opt/echo", "serve", "%d"],
 			"volumeMounts": [{"name": "programs", "mountPath": "/opt", "readOnly": true}]%s}],
 		"volumes": [{"name": "programs", "hostPath": {"path": "/opt/cni/bin"}}]}`, node, image.Name, podPort, ports)
