@@ -2,7 +2,6 @@ package supply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -42,14 +41,12 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		return fmt.Errorf("ask the metadata service what this node is: %w", err)
 	}
 	listed, listErr := driver.ENIs(ctx, node.InstanceID)
-	if listErr != nil {
-		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
-	}
-	if listErr != nil && (len(k.intents) > 0 || len(node.ENIs) == 0) {
-		return listErr
-	}
 	authoritative := listErr == nil
 	if !authoritative {
+		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
+		if len(k.intents) > 0 || len(node.ENIs) == 0 {
+			return listErr
+		}
 		// The metadata's addresses serve while the API does not: a pool that could serve an ADD never refuses it.
 		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
@@ -70,17 +67,16 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		for _, e := range managed {
 			record := s.eniRecord(e, node.InstanceID, limits)
 			record.Lost = !authoritative && lost(k, e.ID)
-			if err := errors.Join(tx.PutENI(record), share{e.Addresses, e.Prefixes}.addSeen(tx, e.ID, staleness)); err != nil {
+			if err := tx.PutENI(record); err != nil {
 				return err
 			}
 		}
-		for _, e := range omitted(node.ENIs, listed, k) {
+		for _, e := range slices.Concat(managed, omitted(node.ENIs, listed, k)) {
 			if err := (share{e.Addresses, e.Prefixes}).addSeen(tx, e.ID, staleness); err != nil {
 				return err
 			}
 		}
-		n := nodeRecord(node, seen, limits)
-		n.ForeignENIs = foreign
+		n := nodeRecord(node, seen, foreign, limits)
 		keepKnown(&n, k.node)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
@@ -236,10 +232,11 @@ func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) 
 }
 
 // nodeRecord is the node, with its merged ENIs, as the store has it.
-func nodeRecord(n *cloud.Node, enis []cloud.ENI, limits cloud.Limits) store.Node {
+func nodeRecord(n *cloud.Node, enis []cloud.ENI, foreign int, limits cloud.Limits) store.Node {
 	r := store.Node{
 		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
 		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI, NoPrefixes: !limits.Prefixes,
+		ForeignENIs: foreign,
 	}
 	for _, e := range enis {
 		if e.Primary {
