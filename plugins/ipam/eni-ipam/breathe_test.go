@@ -44,14 +44,19 @@ func TestFiftyAtOnceBeyondCapacity(t *testing.T) {
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		node := up(t, c, c.Medium, "10.0.0.0/24")
 		limit := fmt.Sprintf("%s takes %d ENIs", c.Medium.Type, c.Medium.ENIs)
+		const timeout, busy = 30 * time.Second, 15 * time.Second // a process of 50 may start late
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		given, refused := []netip.Addr{}, 0
 		for i := range 50 {
 			all.Go(func() {
-				result, failed := node.Run("ADD", fmt.Sprint("c", i), map[string]any{"timeout": "30s"})
+				began := time.Now()
+				result, failed := node.Run("ADD", fmt.Sprint("c", i), map[string]any{"timeout": timeout.String()})
 				mu.Lock()
 				defer mu.Unlock()
+				if took := time.Since(began); took > timeout+busy {
+					t.Errorf("c%d: took %v with a timeout of %v", i, took, timeout)
+				}
 				switch {
 				case failed == nil:
 					ip, _ := netip.AddrFromSlice(result.IPs[0].Address.IP)
