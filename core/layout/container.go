@@ -13,9 +13,9 @@ type Attachment struct {
 	Loopback  Device           // the container's lo
 	Interface Device           // the container's end
 	Addresses []Address
-	// Beside says that another interface has the container's default route: by this one leaves what has its address, or
-	// is bound to it, and what is for Destinations.
-	Beside bool
+	// Beside has the gateway of each family in which another interface has the container's default route: by this one
+	// leaves what has its address, or is bound to it, and what is for Destinations.
+	Beside []netip.Addr
 	// Destinations are reached by this interface whatever has the default route, but from other interfaces' addresses.
 	Destinations []netip.Prefix
 }
@@ -79,8 +79,8 @@ func Inside(c Attachment) State {
 	for _, gw := range c.gateways() {
 		s.Neighs = append(s.Neighs, Neigh{Dev: c.Interface, IP: gw, MAC: c.VethMAC})
 		s.Routes = append(s.Routes,
-			Route{Dst: Host(gw), Dev: c.Interface, Table: c.tableInside()},
-			Route{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: c.tableInside()})
+			Route{Dst: Host(gw), Dev: c.Interface, Table: c.tableInside(gw)},
+			Route{Dst: Default(gw), Via: gw, Dev: c.Interface, Table: c.tableInside(gw)})
 	}
 	s.Rules = RulesInside(c)
 	return s
@@ -118,10 +118,10 @@ func (c Attachment) gateways() []netip.Addr {
 
 func (c Attachment) has6() bool { return slices.Contains(c.gateways(), Gateway6()) }
 
-// tableInside returns the table of the container that has the routes by its interface. The interface's index lives as
-// long as the attachment.
-func (c Attachment) tableInside() int {
-	if c.Beside {
+// tableInside returns the table of the container that has the routes by its interface, in the gateway's family. The
+// interface's index lives as long as the attachment.
+func (c Attachment) tableInside(gw netip.Addr) int {
+	if slices.Contains(c.Beside, gw) {
 		return TableInside + c.Interface.Index
 	}
 	return TableMain
@@ -130,15 +130,16 @@ func (c Attachment) tableInside() int {
 // RulesInside returns the container's rules of an attachment beside another: for packets from its addresses, answers above
 // all, and for sockets that are bound to the interface, whose packets have no source yet.
 func RulesInside(c Attachment) []Rule {
-	if !c.Beside {
-		return nil
-	}
 	var rules []Rule
 	for _, a := range c.Addresses {
-		rules = append(rules, Rule{Pref: PrefFromContainer, From: Host(a.IP), Table: c.tableInside()})
+		if gw := GatewayOf(a.IP); slices.Contains(c.Beside, gw) {
+			rules = append(rules, Rule{Pref: PrefFromContainer, From: Host(a.IP), Table: c.tableInside(gw)})
+		}
 	}
 	for _, gw := range c.gateways() {
-		rules = append(rules, Rule{Pref: PrefFromContainer, Out: c.Interface.Name, Table: c.tableInside(), IPv6: gw.Is6()})
+		if slices.Contains(c.Beside, gw) {
+			rules = append(rules, Rule{Pref: PrefFromContainer, Out: c.Interface.Name, Table: c.tableInside(gw), IPv6: gw.Is6()})
+		}
 	}
 	return rules
 }
@@ -159,7 +160,7 @@ func ToDestinations(c Attachment) State {
 func Reach(c Attachment, ip netip.Addr) []Lookup {
 	gw := GatewayOf(ip)
 	out := Lookup{From: ip, To: Elsewhere(ip), Want: Route{Dst: Default(gw), Via: gw, Dev: c.Interface}}
-	if c.Beside {
+	if slices.Contains(c.Beside, gw) {
 		return []Lookup{out}
 	}
 	return []Lookup{{From: ip, To: gw, Want: Route{Dst: Host(gw), Dev: c.Interface}}, out}

@@ -134,7 +134,7 @@ func TestContainer(t *testing.T) {
 		}
 	}
 	beside := func(a layout.Attachment) layout.Attachment {
-		a.Beside, a.Destinations = true, []netip.Prefix{netip.MustParsePrefix("10.64.0.0/12")}
+		a.Beside, a.Destinations = layout.AllGateways(), []netip.Prefix{netip.MustParsePrefix("10.64.0.0/12")}
 		return a
 	}
 	const inside = `

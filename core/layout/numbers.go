@@ -42,6 +42,9 @@ const (
 // so the kernel answers for it, and asks from it, with no setting that proxies.
 func Gateway6() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 1}) }
 
+// AllGateways returns the next hops of both families.
+func AllGateways() []netip.Addr { return []netip.Addr{Gateway4(), Gateway6()} }
+
 // GatewayOf returns the next hop of a container's packets of the address' family.
 func GatewayOf(ip netip.Addr) netip.Addr {
 	if ip.Is4() {

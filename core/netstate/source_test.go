@@ -29,7 +29,7 @@ func TestBySource(t *testing.T) {
 			Loopback: devices["lo"], Interface: eth0, VethMAC: make([]byte, 6), Addresses: []layout.Address{{IP: ip4}, {IP: ip6}},
 		})))
 		beside := layout.Attachment{
-			Loopback: devices["lo"], Interface: eth1, VethMAC: make([]byte, 6), Beside: true,
+			Loopback: devices["lo"], Interface: eth1, VethMAC: make([]byte, 6), Beside: layout.AllGateways(),
 			Addresses: []layout.Address{{IP: second}, {IP: netip.MustParseAddr("fd00::6")}}, Destinations: []netip.Prefix{far4, far6},
 		}
 		must(t, h.Apply(layout.Inside(beside)))

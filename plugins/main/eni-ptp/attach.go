@@ -339,8 +339,8 @@ func (c *call) result(granted *types100.Result, ips []netip.Addr, ends pair, w w
 		DNS: granted.DNS,
 	}
 	for _, gw := range layout.Gateways(ips) {
-		if w.beside {
-			break
+		if slices.Contains(w.beside, gw) {
+			continue
 		}
 		r.Routes = append(r.Routes,
 			&types.Route{Dst: netconf.IPNet(layout.Default(gw)), GW: gw.AsSlice()}, &types.Route{Dst: netconf.IPNet(layout.Host(gw))})

@@ -17,7 +17,7 @@ import (
 
 // ways says what a container reaches by the interface.
 type ways struct {
-	beside bool // another interface has the default route
+	beside []netip.Addr // the gateways of families in which another interface has the default route
 	to     []netip.Prefix
 }
 
@@ -30,30 +30,36 @@ func (c *call) chooseWays(inside *netstate.Handle, ends pair) (ways, error) {
 	}
 	wanted := c.conf.DefaultRoute
 	if wanted != nil && !*wanted {
-		return ways{beside: true, to: to}, nil
+		return ways{beside: layout.AllGateways(), to: to}, nil
 	}
-	other, found, err := otherWayOut(inside, ends.peer)
-	if err != nil || !found {
-		return ways{to: to}, err
+	w := ways{to: to}
+	for _, gw := range layout.AllGateways() {
+		other, found, err := otherWayOut(inside, ends.peer, gw)
+		if err != nil {
+			return ways{}, err
+		}
+		if !found {
+			continue
+		}
+		if wanted != nil {
+			return ways{}, c.refuseRoute(inside, other, `leave "defaultRoute" out, or give the other network none`)
+		}
+		w.beside = append(w.beside, gw)
 	}
-	if wanted != nil {
-		return ways{}, c.refuseRoute(inside, other, `leave "defaultRoute" out, or give the other network none`)
-	}
-	return ways{beside: true, to: to}, nil
+	return w, nil
 }
 
-// otherWayOut returns the route by which another interface of the container has the gateway, or the default route.
-func otherWayOut(inside *netstate.Handle, own netstate.Link) (layout.Route, bool, error) {
-	for _, gw := range []netip.Addr{layout.Gateway4(), layout.Gateway6()} {
-		for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
-			route, found, err := inside.RouteTo(to)
-			if err != nil {
-				return route, false, err
-			}
-			if found && route.Table == layout.TableMain && route.Dev.Index != own.Index &&
-				(route.Dst == layout.Host(gw) || route.Dst == layout.Default(gw)) {
-				return route, true, nil
-			}
+// otherWayOut returns the route by which another interface of the container has the gateway, or the default route of its
+// family.
+func otherWayOut(inside *netstate.Handle, own netstate.Link, gw netip.Addr) (layout.Route, bool, error) {
+	for _, to := range []netip.Addr{gw, layout.Elsewhere(gw)} {
+		route, found, err := inside.RouteTo(to)
+		if err != nil {
+			return route, false, err
+		}
+		if found && route.Table == layout.TableMain && route.Dev.Index != own.Index &&
+			(route.Dst == layout.Host(gw) || route.Dst == layout.Default(gw)) {
+			return route, true, nil
 		}
 	}
 	return layout.Route{}, false, nil
@@ -101,10 +107,11 @@ func (c *call) refuseTaken(inside *netstate.Handle, w ways, own netstate.Link) e
 // destinations, which would draw it: answers, for which the VPC and strict reverse path filters know one way. A container
 // with one interface needs none of it.
 func keepApart(inside *netstate.Handle, a layout.Attachment) error {
-	if a.Beside && len(a.Destinations) == 0 || a.Interface.Index == a.Loopback.Index+1 { // nothing was there before
+	first := len(a.Beside) == 0
+	if !first && len(a.Destinations) == 0 || a.Interface.Index == a.Loopback.Index+1 { // nothing was there before
 		return nil
 	}
-	if !a.Beside {
+	if first {
 		rules, err := inside.Rules()
 		if err != nil || !slices.ContainsFunc(rules, func(r netstate.Rule) bool { return r.Ours && r.Out != "" }) {
 			return err
@@ -119,7 +126,7 @@ func keepApart(inside *netstate.Handle, a layout.Attachment) error {
 
 // waysOf reads from a result what ADD chose: only routes of main are in it.
 func waysOf(result *types100.Result) ways {
-	w := ways{beside: true}
+	w := ways{beside: layout.AllGateways()}
 	for _, r := range result.Routes {
 		if r == nil {
 			continue
@@ -128,7 +135,7 @@ func waysOf(result *types100.Result) ways {
 		switch dst := netconf.Prefix(r.Dst); {
 		case gw.Unmap() != layout.GatewayOf(dst.Addr()):
 		case dst.Bits() == 0:
-			w.beside = false
+			w.beside = slices.DeleteFunc(w.beside, func(other netip.Addr) bool { return other == gw.Unmap() })
 		default:
 			w.to = append(w.to, dst)
 		}
@@ -139,7 +146,7 @@ func waysOf(result *types100.Result) ways {
 // forgetInside removes the rules that an attachment beside another has in the container: unlike its routes, they do not go
 // with its interface.
 func forgetInside(inside *netstate.Handle, ifName string, ips []netip.Addr) error {
-	a := layout.Attachment{Interface: layout.Device{Name: ifName}, Beside: true}
+	a := layout.Attachment{Interface: layout.Device{Name: ifName}, Beside: layout.AllGateways()}
 	for _, ip := range ips {
 		a.Addresses = append(a.Addresses, layout.Address{IP: ip})
 	}

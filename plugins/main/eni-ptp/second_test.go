@@ -378,3 +378,49 @@ func TestATableOfAnotherStoreIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Which interface has the default route is each family's own affair: a second interface has that of IPv6 where the first has
+// IPv4 alone, and stands beside one that has both.
+func TestTheDefaultRouteOfEachFamily(t *testing.T) {
+	tests := []struct {
+		name  string
+		first func(n *node) map[string]any
+		want  string // the interface of IPv6's default route
+	}{
+		{"IPv4 alone, then both", func(n *node) map[string]any { return n.conf("eni-1") }, "net1"},
+		{"both, then both", func(n *node) map[string]any { return n.conf6("eni-1", "", first6) }, "eth0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n := newNode6(t)
+			c := attachTwice(t, n, tt.first(n), n.conf6("eni-2", "", other6))
+			c.wantBoth(t)
+			for _, to := range []string{otherIP, far6} {
+				if _, err := ping(t, c.NS, "", to); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := ping(t, c.NS, other6, far6); err != nil {
+				t.Error(err)
+			}
+			if _, err := ping(t, n.vpc, far6, other6); err != nil {
+				t.Error(err)
+			}
+			c.Do(func() error {
+				route, err := netlink.RouteGet(net.ParseIP(far6))
+				if err != nil {
+					return err
+				}
+				link, err := netlink.LinkByIndex(route[0].LinkIndex)
+				if err == nil && link.Attrs().Name != tt.want {
+					t.Errorf("IPv6 leaves by %s, want %s", link.Attrs().Name, tt.want)
+				}
+				return err
+			})
+			check(t, n, c.first, c.firstResult)
+			check(t, n, c.second, c.result)
+			add(t, n.NS, c.second)
+			check(t, n, c.first, c.firstResult)
+		})
+	}
+}
