@@ -76,7 +76,7 @@ func legacyDrops(ctx context.Context) ([]dropper, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, _, err := p.Chain("filter", "FORWARD")
+	policy, _, err := p.Chain(ctx, "filter", "FORWARD")
 	if err != nil || policy != "DROP" {
 		return nil, err
 	}

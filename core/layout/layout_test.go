@@ -277,7 +277,7 @@ func TestWords(t *testing.T) {
 		{layout.MarkRule().String(), "1024: from all fwmark 0x80/0x80 lookup main"},
 		{layout.State{Rules: layout.NewRules(
 			[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
-		)}.String(), "rule 1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 goto 1536\nrule 1408: from all fwmark 0x40/0x40 lookup main\n"},
+		)}.String(), "rule 1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 goto 1536\nrule 1409: from all fwmark 0x40/0x40 lookup main\n"},
 		{ready.String(), "ip route get 192.0.2.1 from 10.0.1.5"},
 		{ready.Want.String(), "default via 10.0.1.1 dev eth0 table 300"},
 		{layout.Default(netip.MustParseAddr("fe80::1")).String(), "::/0"},

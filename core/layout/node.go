@@ -99,20 +99,25 @@ func MarkRule6() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain
 func NewRules(stays, leaves []netip.Prefix) []Rule {
 	var rules []Rule
 	for _, p := range stays {
-		rules = append(rules, Rule{Pref: PrefNewStays, To: anyOrPrefix(p), Mark: MarkNew, Goto: PrefFromContainer})
+		rules = append(rules, newRule(Rule{Pref: PrefNewStays, Goto: PrefFromContainer}, p))
 	}
 	for _, p := range leaves {
-		rules = append(rules, Rule{Pref: PrefNewLeaves, To: anyOrPrefix(p), Mark: MarkNew, Table: TableMain})
+		rules = append(rules, newRule(Rule{Pref: PrefNewLeaves, Table: TableMain}, p))
 	}
 	return rules
 }
 
-// anyOrPrefix returns the prefix as the kernel gives it back in a rule: nothing where it has no bits.
-func anyOrPrefix(p netip.Prefix) netip.Prefix {
-	if p.Bits() == 0 {
-		return netip.Prefix{}
+// newRule completes a rule for a destination. That for any destination has the next preference: the kernel takes it for
+// the same as one of its preference with a destination, when it is added and when it is removed (fib4_rule_compare,
+// net/ipv4/fib_rules.c, compares only what the request has).
+func newRule(r Rule, to netip.Prefix) Rule {
+	r.Mark = MarkNew
+	if to.Bits() == 0 {
+		r.Pref++
+		return r
 	}
-	return p.Masked()
+	r.To = to.Masked()
+	return r
 }
 
 // Elsewhere returns an address of ip's family that only a default route reaches: of RFC 5737's TEST-NET-1, or of

@@ -15,7 +15,7 @@ const (
 	// PrefMark is the preference of `fwmark Mark/Mark lookup main`: marked traffic leaves by the primary ENI.
 	PrefMark = 1024
 	// PrefNewStays and PrefNewLeaves are those of the rules that judge, where iptables cannot, by its destination where a
-	// new connection goes: on to PrefFromContainer, or by main.
+	// new connection goes: on to PrefFromContainer, or by main. Rules for any destination have the preferences behind.
 	PrefNewStays, PrefNewLeaves = 1280, 1408
 	// PrefFromContainer is the preference of `from IP lookup T`: the rest leaves by the ENI that owns the source address.
 	PrefFromContainer = 1536

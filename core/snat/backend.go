@@ -2,6 +2,7 @@ package snat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -100,6 +101,9 @@ func backendOf(ctx context.Context, h *netstate.Handle, p Policy) (backend, erro
 		return backend{nil, h}, nil
 	}
 	found, err := xtables.Find(ctx, program)
+	if errors.Is(err, xtables.ErrMissing) && !p.SNAT && !p.NodePort {
+		return backend{nil, h}, nil // there is nothing to write
+	}
 	return backend{&textTables{found, h}, h}, err
 }
 

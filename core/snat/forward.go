@@ -163,7 +163,7 @@ func lackingLegacy(ctx context.Context, containers []string) ([]string, *xtables
 	if err != nil {
 		return nil, nil, err
 	}
-	policy, have, err := p.Chain(filter, forwardLegacy)
+	policy, have, err := p.Chain(ctx, filter, forwardLegacy)
 	if err != nil || policy != "DROP" {
 		return nil, p, err
 	}

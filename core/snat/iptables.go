@@ -29,7 +29,7 @@ func (t textTables) read(ctx context.Context, p Policy) (foundChains, Chains, er
 	if err != nil {
 		return foundChains{}, Chains{}, fmt.Errorf("read iptables' table mangle: %w", err)
 	}
-	postrouting, err := t.program.List("nat", "POSTROUTING")
+	_, postrouting, err := t.program.Chain(ctx, "nat", "POSTROUTING")
 	if err != nil {
 		return foundChains{}, Chains{}, fmt.Errorf("read iptables' table nat: %w", err)
 	}

@@ -56,7 +56,7 @@ func TestChainsHeal(t *testing.T) {
 			"chain POSTROUTING of iptables' table nat has",
 		},
 		{"policy rule gone", "ip rule del pref 1280 to 10.0.0.0/16", `rule "1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 goto 1536" is missing`},
-		{"the last policy rule gone", "ip rule del pref 1408", `rule "1408: from all fwmark 0x40/0x40 lookup main" is missing`},
+		{"the last policy rule gone", "ip rule del pref 1409", `rule "1409: from all fwmark 0x40/0x40 lookup main" is missing`},
 	}
 	onVariants(t, func(t *testing.T, _ xtables.Variant) {
 		inside(t, nstest.New(t), func(h *netstate.Handle) {
@@ -99,7 +99,7 @@ func TestChainsOfNetworks(t *testing.T) {
 				t.Error("the networks change each other's part")
 			}
 			const first, second = "1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 goto 1536", "1280: from all to 100.64.0.0/16 fwmark 0x40/0x40 goto 1536"
-			const third, last = "1280: from all to 172.16.0.0/12 fwmark 0x40/0x40 goto 1536", "1408: from all fwmark 0x40/0x40 lookup main"
+			const third, last = "1280: from all to 172.16.0.0/12 fwmark 0x40/0x40 goto 1536", "1409: from all fwmark 0x40/0x40 lookup main"
 			if diff := cmp.Diff([]string{first, second, third, last}, rulesOfNew(t, h)); diff != "" {
 				t.Errorf("policy rules of both (-want +got):\n%s", diff)
 			}
@@ -114,6 +114,20 @@ func TestChainsOfNetworks(t *testing.T) {
 			apply(t, h, p)
 			if diff := cmp.Diff([]string{first, last}, rulesOfNew(t, h)); diff != "" {
 				t.Errorf("policy rules with a destination less (-want +got):\n%s", diff)
+			}
+			// The kernel takes a rule for any destination for the same as one for a single one.
+			include := p
+			include.Include = []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")}
+			for range 2 {
+				apply(t, h, include)
+				const leaves = "1408: from all to 192.168.0.0/16 fwmark 0x40/0x40 lookup main"
+				if diff := cmp.Diff([]string{first, leaves}, rulesOfNew(t, h)); diff != "" {
+					t.Errorf("policy rules with a list of what leaves (-want +got):\n%s", diff)
+				}
+				apply(t, h, p)
+				if diff := cmp.Diff([]string{first, last}, rulesOfNew(t, h)); diff != "" {
+					t.Errorf("policy rules without the list (-want +got):\n%s", diff)
+				}
 			}
 			apply(t, h, p.off())
 			if left := append(saved(t), rulesOfNew(t, h)...); len(left) > 0 {

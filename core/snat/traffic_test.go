@@ -52,11 +52,35 @@ func policyOf(snat, nodePort bool) Policy {
 	return p
 }
 
-// TestOutbound is the recipe "Pod to External", and what must not change beside it.
-func TestOutbound(t *testing.T) { onBackends(t, outbound) }
+// TestTraffic shows, on each backend, what becomes of packets. The tests share a world: that its links carry packets takes
+// longer than most of them.
+func TestTraffic(t *testing.T) {
+	onBackends(t, func(t *testing.T, backend string) {
+		shared := newWorld(t, backend)
+		for _, tt := range []struct {
+			name string
+			test func(*testing.T, *world)
+		}{
+			{"outbound", outbound},
+			{"destinations", keepAndInclude},
+			{"services", services},
+			{"node ports", nodePort},
+			{"foreign bits", foreignBits},
+			{"established", established},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				w := *shared
+				w.t = t
+				w.clean()
+				tt.test(t, &w)
+			})
+		}
+	})
+}
 
-func outbound(t *testing.T, b string) {
-	w := newWorld(t, b)
+// outbound is the recipe "Pod to External", and what must not change beside it.
+func outbound(t *testing.T, w *world) {
+	t.Helper()
 	w.walks(t,
 		walk{"before: the VPC drops it", w.pod1, "udp", internetIP + ":80", "nothing"},
 		walk{"before: from the primary ENI it finds no way back", w.pod0, "udp", internetIP + ":80", "nothing"},
@@ -87,11 +111,9 @@ func outbound(t *testing.T, b string) {
 	)
 }
 
-// TestDestinations shows the lists of destinations.
-func TestDestinations(t *testing.T) { onBackends(t, keepAndInclude) }
-
-func keepAndInclude(t *testing.T, b string) {
-	w := newWorld(t, b)
+// keepAndInclude shows the lists of destinations.
+func keepAndInclude(t *testing.T, w *world) {
+	t.Helper()
 	prefix := netip.MustParsePrefix
 	p := policyOf(true, false)
 	p.Keep = append(p.Keep, prefix("172.16.0.0/24"))
@@ -182,20 +204,19 @@ func (w *world) proxies() map[string]func() {
 	}
 }
 
-// TestServices shows that the decision is made of the real destination, whoever comes first.
-func TestServices(t *testing.T) { onBackends(t, services) }
-
-func services(t *testing.T, b string) {
+// services shows that the decision is made of the real destination, whoever comes first.
+func services(t *testing.T, w *world) {
+	t.Helper()
 	for _, first := range []bool{true, false} {
-		for name := range (&world{}).proxies() {
+		for name, proxy := range w.proxies() {
 			t.Run(fmt.Sprintf("%s, first: %v", name, first), func(t *testing.T) {
-				w := newWorld(t, b)
+				w.clean()
 				if first {
-					w.proxies()[name]()
+					proxy()
 				}
 				w.policy(policyOf(true, true))
 				if !first {
-					w.proxies()[name]()
+					proxy()
 				}
 				w.walks(t,
 					walk{"Service address in the VPC's range, endpoint beyond", w.pod1, "tcp", "10.100.0.1:80", nodeIP},
@@ -214,18 +235,15 @@ func services(t *testing.T, b string) {
 	}
 }
 
-// TestNodePort is the recipe's other half: what entered by the primary ENI is answered by it, wherever the container is.
-func TestNodePort(t *testing.T) { onBackends(t, nodePort) }
-
-func nodePort(t *testing.T, b string) {
-	proxy := "kube-proxy on " + b
+// nodePort is the recipe's other half: what entered by the primary ENI is answered by it, wherever the container is.
+func nodePort(t *testing.T, w *world) {
+	t.Helper()
+	w.proxies()["kube-proxy on "+w.backend]()
 	for _, tt := range []struct {
 		name           string
 		snat, nodePort bool
 	}{{"both", true, true}, {"without SNAT", false, true}, {"without node ports", true, false}} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, b)
-			w.proxies()[proxy]()
 			w.policy(policyOf(tt.snat, tt.nodePort))
 			// The answer of a container on the secondary ENI leaves by that, from the primary's address, if nobody cares.
 			client := func(ip string) string {
@@ -254,11 +272,9 @@ func nodePort(t *testing.T, b string) {
 	}
 }
 
-// TestForeignBits shows that other bits of both marks survive, in both directions, and that multicast is not marked.
-func TestForeignBits(t *testing.T) { onBackends(t, foreignBits) }
-
-func foreignBits(t *testing.T, b string) {
-	w := newWorld(t, b)
+// foreignBits shows that other bits of both marks survive, in both directions, and that multicast is not marked.
+func foreignBits(t *testing.T, w *world) {
+	t.Helper()
 	w.rules(kubeProxy, `
 		table ip foreign {
 			counter out { }
@@ -298,12 +314,10 @@ func foreignBits(t *testing.T, b string) {
 	}
 }
 
-// TestEstablished shows that connections outlive a table that is written anew, and that an address that comes into the
+// established shows that connections outlive a table that is written anew, and that an address that comes into the
 // VPC later does not tear what goes to it.
-func TestEstablished(t *testing.T) { onBackends(t, established) }
-
-func established(t *testing.T, b string) {
-	w := newWorld(t, b)
+func established(t *testing.T, w *world) {
+	t.Helper()
 	w.policy(policyOf(true, true))
 	ask := w.conversation(w.pod1, peerIP+":80")
 	if got := ask(); got != nodeIP {

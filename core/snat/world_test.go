@@ -385,3 +385,12 @@ func (w *world) damage() {
 	}
 	w.in(w.node, func() { command(w.t, "iptables", "-t", "mangle", "-F"); command(w.t, "iptables", "-t", "nat", "-F") })
 }
+
+// clean takes all rules from the node, whoever made them.
+func (w *world) clean() {
+	w.t.Helper()
+	w.in(w.node, func() {
+		nft(w.t, "flush ruleset")
+		command(w.t, "sh", "-c", "for t in mangle nat; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done")
+	})
+}

@@ -115,7 +115,27 @@ func FindVariant(ctx context.Context, v Variant) (*Program, error) {
 // "-A CHAIN RULE". iptables-save prints the same, but reads all tables for one (iptables 1.8, nf_tables), and kube-proxy's
 // is long.
 func (p *Program) Table(ctx context.Context, table string) ([]string, error) {
-	out, err := p.run(ctx, p.path, "", slices.Concat([]string{"-t", table, "-S"}, p.wait(ctx))...)
+	lines, err := p.list(ctx, "-t", table, "-S")
+	return slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "-A ") && !strings.HasPrefix(l, "-N ") }), err
+}
+
+// Chain returns the policy of one chain, which only the kernel's have, and its rules, as Table gives them. It costs less
+// where the table is large.
+func (p *Program) Chain(ctx context.Context, table, chain string) (policy string, rules []string, err error) {
+	lines, err := p.list(ctx, "-t", table, "-S", chain)
+	for _, l := range lines {
+		if strings.HasPrefix(l, "-A ") {
+			rules = append(rules, l)
+		} else if after, ok := strings.CutPrefix(l, "-P "+chain+" "); ok {
+			policy = after
+		}
+	}
+	return policy, rules, err
+}
+
+// list returns the lines of a listing.
+func (p *Program) list(ctx context.Context, args ...string) ([]string, error) {
+	out, err := p.run(ctx, p.path, "", append(args, p.wait(ctx)...)...)
 	return strings.Split(strings.TrimSpace(out), "\n"), err
 }
 
@@ -129,25 +149,6 @@ func (p *Program) wait(ctx context.Context) []string {
 	default:
 		return []string{"--wait", strconv.Itoa(n)}
 	}
-}
-
-// List returns the rules of one chain, as Table gives them. It costs less where the table is large.
-func (p *Program) List(table, chain string) ([]string, error) {
-	_, rules, err := p.Chain(table, chain)
-	return rules, err
-}
-
-// Chain returns the policy of one chain, which only the kernel's have, and its rules.
-func (p *Program) Chain(table, chain string) (policy string, rules []string, err error) {
-	lines, err := p.ipt.List(table, chain)
-	for _, l := range lines {
-		if strings.HasPrefix(l, "-A ") {
-			rules = append(rules, l)
-		} else if after, ok := strings.CutPrefix(l, "-P "+chain+" "); ok {
-			policy = after
-		}
-	}
-	return policy, rules, ofIPTables(err)
 }
 
 // Exists says whether the chain has the rule, whatever words this version of iptables has for it.

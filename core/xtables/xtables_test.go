@@ -74,7 +74,7 @@ func TestPrograms(t *testing.T) {
 				t.Errorf("no %q in %q: %v", want, lines, err)
 			}
 		}
-		if listed, err := p.List("nat", "POSTROUTING"); !slices.Equal(listed, []string{"-A POSTROUTING -o eth0 -j ACCEPT"}) || err != nil {
+		if policy, listed, err := p.Chain(t.Context(), "nat", "POSTROUTING"); !slices.Equal(listed, []string{"-A POSTROUTING -o eth0 -j ACCEPT"}) || policy != "ACCEPT" || err != nil {
 			t.Errorf("listed %q: %v", listed, err)
 		}
 		for target, want := range map[string]bool{"RETURN": true, "ACCEPT": false} {
@@ -119,7 +119,10 @@ func TestLocked(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if _, err := p.List("nat", "POSTROUTING"); !errors.Is(err, xtables.ErrBusy) {
+		if _, err := p.Exists("nat", "POSTROUTING", []string{"-j", "ACCEPT"}); !errors.Is(err, xtables.ErrBusy) {
+			t.Errorf("exists: %v", err)
+		}
+		if _, _, err := p.Chain(ctx, "nat", "POSTROUTING"); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, xtables.ErrBusy) {
 			t.Errorf("list: %v", err)
 		}
 		if err := p.Restore(ctx, rules); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, xtables.ErrBusy) {

@@ -123,6 +123,7 @@ func TestIPTablesMissing(t *testing.T) {
 	n.refused("ADD", conf, types.ErrInvalidNetworkConfig, "iptables is neither in PATH nor in /usr/sbin: not installed", "PATH=/usr/bin:/bin")
 	n.refused("CHECK", conf, types.ErrInvalidNetworkConfig, `"nftables" needs no program`, "PATH=/usr/bin:/bin")
 	n.refused("STATUS", conf, types.ErrPluginNotAvailable, "reach iptables: iptables is neither in PATH", "PATH=/usr/bin:/bin")
+	n.ok("ADD", n.conf(map[string]any{"backend": "iptables", "snat": false, "nodePort": false}), "PATH=/usr/bin:/bin")
 	// What iptables left stays where its programs are gone, and the other backend works.
 	n.ok("ADD", n.conf(nil), "PATH=/usr/bin:/bin")
 	n.ok("CHECK", n.conf(nil), "PATH=/usr/bin:/bin")
