@@ -42,7 +42,7 @@ func (a *account) trouble(t *testing.T) {
 	t.Helper()
 	action := pick(a.r, append(changes(a.Cloud), a.Action(clouds.List))...)
 	fault := vpcsim.Fault{Action: action, Times: 1 + a.r.IntN(2)}
-	what := a.r.IntN(12)
+	what := a.r.IntN(13)
 	switch what {
 	case 0, 1, 2:
 		fault.AfterEffect = true
@@ -67,6 +67,10 @@ func (a *account) trouble(t *testing.T) {
 		a.calm()
 	case 10:
 		a.SetDelays(slowly(a.r))
+	case 12:
+		if err := a.FragmentSubnet(pick(a.r, a.subnets...)); err != nil {
+			t.Fatal(err)
+		}
 	case 11: // an answer that promises more than the task then does; AWS has no tasks
 		a.Inject(pick(a.r,
 			vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError"},
@@ -101,28 +105,60 @@ func (a *account) behind(t *testing.T, conf *netconf.IPAM) {
 	primary, ours := e.DeviceIndex == 0, e.Tags[supply.TagInstance] != ""
 	switch a.r.IntN(4) {
 	case 0, 1:
-		if len(e.Secondary) > 0 {
-			ip := pick(a.r, e.Secondary...)
-			a.excused[ip] = true
-			err := a.RemoveAddress(ip)
-			a.did("behind: %s loses %s: %v", e.ID, ip, err)
-		}
+		a.loses(e)
 	case 2:
 		if primary && conf.FirstDeviceIndex == 0 || ours {
-			added, err := a.AddAddresses(e.ID, 1+a.r.IntN(2))
-			a.did("behind: %s gets %v: %v", e.ID, added, err)
+			a.gets(e)
 		}
 	case 3:
 		if primary || !ours || e.State != vpcsim.Attached {
 			return
 		}
-		for _, ip := range e.Secondary {
-			a.excused[ip] = true
-		}
+		a.excuse(e.Secondary, e.Prefixes)
 		a.away[e.ID], a.looked = true, false
 		away := pick(a.r, a.DetachENI, a.DeleteENI)
 		err := away(e.ID)
 		a.did("behind: %s goes: %v", e.ID, err)
+	}
+}
+
+// loses takes an address or a prefix from an ENI.
+func (a *account) loses(e vpcsim.ENI) {
+	var err error
+	switch {
+	case len(e.Prefixes) > 0 && a.r.IntN(2) == 0:
+		p := pick(a.r, e.Prefixes...)
+		a.excuse(nil, []netip.Prefix{p})
+		err = a.RemovePrefix(e.ID, p)
+		a.did("behind: %s loses %s: %v", e.ID, p, err)
+	case len(e.Secondary) > 0:
+		ip := pick(a.r, e.Secondary...)
+		a.excuse([]netip.Addr{ip}, nil)
+		err = a.RemoveAddress(ip)
+		a.did("behind: %s loses %s: %v", e.ID, ip, err)
+	}
+}
+
+// gets gives an ENI addresses or a prefix.
+func (a *account) gets(e vpcsim.ENI) {
+	if a.Name == vpcsim.AWS && a.r.IntN(3) == 0 {
+		added, err := a.AddPrefixes(e.ID, 1)
+		a.did("behind: %s gets %v: %v", e.ID, added, err)
+		return
+	}
+	added, err := a.AddAddresses(e.ID, 1+a.r.IntN(2))
+	a.did("behind: %s gets %v: %v", e.ID, added, err)
+}
+
+// excuse notes addresses that are being taken away.
+func (a *account) excuse(addresses []netip.Addr, prefixes []netip.Prefix) {
+	for _, ip := range addresses {
+		a.excused[ip] = true
+	}
+	for _, p := range prefixes {
+		for ip := range store.AddressesIn(p) {
+			a.excused[ip] = true
+		}
 	}
 }
 

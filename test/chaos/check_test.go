@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -15,16 +17,22 @@ type snapshot struct {
 	enis      []store.ENI
 	counts    map[string]store.Counts
 	intents   []store.Intent
-	cloud     map[netip.Addr]string // ENI of each secondary address that is attached
+	cloud     map[netip.Addr]supply.Place // of each secondary address that is attached
 }
 
 func (a *account) snapshot(t *testing.T) snapshot {
 	t.Helper()
-	s := snapshot{counts: map[string]store.Counts{}, cloud: map[netip.Addr]string{}}
+	s := snapshot{counts: map[string]store.Counts{}, cloud: map[netip.Addr]supply.Place{}}
 	for _, e := range a.ENIs(a.instanceID) {
+		if e.State != vpcsim.Attached {
+			continue
+		}
 		for _, ip := range e.Secondary {
-			if e.State == vpcsim.Attached {
-				s.cloud[ip] = e.ID
+			s.cloud[ip] = supply.Place{ENI: e.ID}
+		}
+		for _, p := range e.Prefixes {
+			for ip := range store.AddressesIn(p) {
+				s.cloud[ip] = supply.Place{ENI: e.ID, Prefix: p}
 			}
 		}
 	}
@@ -56,32 +64,55 @@ func (a *account) check(t *testing.T) snapshot {
 	t.Helper()
 	s := a.snapshot(t)
 	maps.DeleteFunc(a.away, func(eni string, _ bool) bool { return a.attached(eni) })
+	a.checkCounts(t, s)
 	held := map[string]store.Address{}
-	counted := map[string]store.Counts{}
 	for _, x := range s.addresses {
-		c := counted[x.ENI]
-		switch x.State {
-		case store.Free:
-			c.Free++
-		case store.Cooling:
-			c.Cooling++
-		case store.Releasing:
-			c.Releasing++
-		case store.Assigned:
-			c.Assigned++
+		if x.State == store.Assigned {
 			a.checkOwner(t, x, held)
 		}
-		counted[x.ENI] = c
 		switch {
 		case a.away[x.ENI]: // EC2 assigns to an ENI that is attached to nothing, too
 			a.excused[x.IP] = true
-		case s.cloud[x.IP] == x.ENI:
+		case s.cloud[x.IP].ENI == x.ENI:
 			delete(a.excused, x.IP)
 		}
 	}
+	for _, id := range ids(a.live) {
+		x, ok := held[id]
+		switch ip := a.live[id]; {
+		case !ok || x.IP != ip:
+			t.Errorf("%s was given %s, and the store has %v for it", id, ip, x.IP)
+		case s.cloud[ip].ENI != x.ENI && !a.excused[ip]:
+			t.Errorf("%s has %s of %s, which in the cloud is of %v", id, ip, x.ENI, s.cloud[ip])
+		}
+	}
+	return s
+}
+
+// checkCounts compares the store's counts of each ENI with its addresses.
+func (a *account) checkCounts(t *testing.T, s snapshot) {
+	t.Helper()
+	counted, prefixes := map[string]store.Counts{}, map[supply.Place]store.Counts{}
+	for _, x := range s.addresses {
+		counted[x.ENI] = plus(counted[x.ENI], x.State)
+		if place := (supply.Place{ENI: x.ENI, Prefix: x.Prefix}); x.Prefix.IsValid() {
+			prefixes[place] = plus(prefixes[place], x.State)
+		}
+	}
+	for place, n := range prefixes {
+		c := counted[place.ENI]
+		c.Prefixes++
+		c.InPrefixes += n.Total()
+		if n.Free == pool.PrefixSize {
+			c.FreePrefixes++
+		} else {
+			c.Scattered += n.Free
+		}
+		counted[place.ENI] = c
+	}
 	for _, e := range s.enis {
-		n, want := s.counts[e.ID], counted[e.ID]
-		got := store.Counts{Free: n.Free, Assigned: n.Assigned, Cooling: n.Cooling, Releasing: n.Releasing}
+		got, want := s.counts[e.ID], counted[e.ID]
+		got.Changed = 0
 		if got != want {
 			t.Errorf("%s counts %+v, and has %+v", e.ID, got, want)
 		}
@@ -90,16 +121,21 @@ func (a *account) check(t *testing.T) snapshot {
 	for eni, c := range counted {
 		t.Errorf("%+v of %s, which is not in the store", c, eni)
 	}
-	for _, id := range ids(a.live) {
-		x, ok := held[id]
-		switch ip := a.live[id]; {
-		case !ok || x.IP != ip:
-			t.Errorf("%s was given %s, and the store has %v for it", id, ip, x.IP)
-		case s.cloud[ip] != x.ENI && !a.excused[ip]:
-			t.Errorf("%s has %s of %s, which in the cloud is of %q", id, ip, x.ENI, s.cloud[ip])
-		}
+}
+
+// plus counts one more address.
+func plus(n store.Counts, s store.State) store.Counts {
+	switch s {
+	case store.Free:
+		n.Free++
+	case store.Cooling:
+		n.Cooling++
+	case store.Releasing:
+		n.Releasing++
+	case store.Assigned:
+		n.Assigned++
 	}
-	return s
+	return n
 }
 
 func (a *account) checkOwner(t *testing.T, x store.Address, held map[string]store.Address) {
@@ -140,14 +176,14 @@ func (a *account) agree(t *testing.T) {
 		managed[e.ID] = true
 	}
 	for _, x := range s.addresses {
-		if s.cloud[x.IP] != x.ENI && (x.State != store.Assigned || !a.excused[x.IP]) {
-			t.Errorf("the store has %s (%s) on %s, the cloud on %q", x.IP, x.State, x.ENI, s.cloud[x.IP])
+		if s.cloud[x.IP] != (supply.Place{ENI: x.ENI, Prefix: x.Prefix}) && (x.State != store.Assigned || !a.excused[x.IP]) {
+			t.Errorf("the store has %s (%s) on %s %v, the cloud on %v", x.IP, x.State, x.ENI, x.Prefix, s.cloud[x.IP])
 		}
 		delete(s.cloud, x.IP)
 	}
-	for ip, eni := range s.cloud {
-		if managed[eni] {
-			t.Errorf("the cloud has %s on %s, and the store does not know", ip, eni)
+	for ip, place := range s.cloud {
+		if managed[place.ENI] {
+			t.Errorf("the cloud has %s on %v, and the store does not know", ip, place)
 		}
 	}
 }

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 var (
@@ -37,7 +40,8 @@ func runMachine(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 2))
 	pool := map[string]any{
-		"batch": 1 + r.IntN(4), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "timeout": "5s",
+		"prefixes": c.Name == vpcsim.AWS && r.IntN(2) == 0,
+		"batch":    1 + r.IntN(4), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "timeout": "5s",
 		"warm": pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 1, "target": 2, "max": 4}),
 	}
 	m := newMachine(t, c, pick(r, c.Small, c.Medium), r, pool)
@@ -129,8 +133,11 @@ func (m *machine) addSome(t *testing.T) {
 // someAddress is one that an ENI has, or that nobody has.
 func (m *machine) someAddress() netip.Addr {
 	for _, e := range m.ENIs(m.instanceID) {
-		if len(e.Secondary) > 0 && m.r.IntN(2) == 0 {
+		switch {
+		case len(e.Secondary) > 0 && m.r.IntN(2) == 0:
 			return pick(m.r, e.Secondary...)
+		case len(e.Prefixes) > 0 && m.r.IntN(2) == 0:
+			return pick(m.r, slices.Collect(store.AddressesIn(pick(m.r, e.Prefixes...)))...)
 		}
 	}
 	return netip.AddrFrom4([4]byte{10, 19, 0, byte(10 + m.r.IntN(40))})

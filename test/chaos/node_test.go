@@ -91,8 +91,14 @@ func (n *node) checkIndexes(t *testing.T, s snapshot) {
 	want := map[string]int{}
 	for _, a := range s.addresses {
 		switch a.State {
-		case store.Free, store.Cooling:
-			want[string(a.State)]++
+		case store.Free:
+			if a.Prefix.IsValid() {
+				want["freeOf"]++
+			} else {
+				want["free"]++
+			}
+		case store.Cooling:
+			want["cooling"]++
 		case store.Assigned:
 			want["owners"]++
 		}
@@ -103,7 +109,7 @@ func (n *node) checkIndexes(t *testing.T, s snapshot) {
 	}
 	defer func() { _ = db.Close() }()
 	err = db.View(func(tx *bbolt.Tx) error {
-		for _, bucket := range []string{"free", "cooling", "owners"} {
+		for _, bucket := range []string{"free", "freeOf", "cooling", "owners"} {
 			if got := tx.Bucket([]byte(bucket)).Inspect().KeyN; got != want[bucket] {
 				t.Errorf("the index %q has %d entries, want %d", bucket, got, want[bucket])
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 
 	"github.com/enichain/enichain/test/clouds"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 var (
@@ -47,9 +48,10 @@ func seeds(n int) []uint64 {
 }
 
 // pools are configurations that behave differently.
-func pools(r *rand.Rand) map[string]any {
+func pools(c clouds.Cloud, r *rand.Rand) map[string]any {
 	conf := map[string]any{
-		"batch": 1 + r.IntN(8), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "subnets": []string{"subnet-0", "subnet-1"},
+		"prefixes": c.Name == vpcsim.AWS && r.IntN(2) == 0,
+		"batch":    1 + r.IntN(8), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "subnets": []string{"subnet-0", "subnet-1"},
 		"warm": pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 2, "target": 4, "max": 6}),
 	}
 	if r.IntN(3) == 0 {
@@ -61,12 +63,12 @@ func pools(r *rand.Rand) map[string]any {
 func runSchedule(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
-	conf, size := pools(r), pick(r, c.Small, c.Medium)
+	conf, size := pools(c, r), pick(r, c.Small, c.Medium)
 	foreign := conf["manage"] == nil && r.IntN(2) == 0
 	if foreign {
 		size = c.Medium // the small ones have no place for a third ENI everywhere
 	}
-	n := newNode(newWorld(t, c, size, conf, "10.0.0.0/26", "10.0.1.0/26"), r)
+	n := newNode(newWorld(t, c, size, conf, "10.0.0.0/25", "10.0.1.0/25"), r)
 	if foreign {
 		if _, err := n.AddENI(n.instanceID, "subnet-1", 1, netip.Addr{}); err != nil {
 			t.Fatal(err)
@@ -104,8 +106,15 @@ func (n *node) step(t *testing.T) {
 		n.delSome(t)
 	case dice < 58:
 		n.burst(t)
-	case dice < 60:
+	case dice < 59:
 		n.gc(t)
+	case dice < 60: // an operator changes his mind
+		if n.Name == vpcsim.AWS {
+			conf := *n.conf
+			conf.Prefixes = !conf.Prefixes
+			n.conf = &conf
+			n.did("prefixes %v", conf.Prefixes)
+		}
 	case dice < 72:
 		n.refill(t, n.conf)
 	case dice < 76:

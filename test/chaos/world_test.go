@@ -174,6 +174,18 @@ func (m mortal) Unassign(ctx context.Context, eni string, addresses []netip.Addr
 	return m.Driver.Unassign(ctx, eni, addresses)
 }
 
+func (m mortal) AssignPrefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error) {
+	m.moment()
+	defer m.moment()
+	return m.Driver.AssignPrefixes(ctx, eni, count)
+}
+
+func (m mortal) UnassignPrefixes(ctx context.Context, eni string, prefixes []netip.Prefix) error {
+	m.moment()
+	defer m.moment()
+	return m.Driver.UnassignPrefixes(ctx, eni, prefixes)
+}
+
 func (m mortal) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*cloud.ENI, error) {
 	m.moment()
 	defer m.moment()
