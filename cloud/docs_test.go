@@ -29,7 +29,7 @@ func example(t *testing.T, name string) string {
 
 func TestExamplesOfTheDocs(t *testing.T) {
 	req, err := decodeRequest(strings.NewReader(example(t, "request")))
-	if err != nil || req.Op != OpAssign || req.Count != 2 || req.Deadline.IsZero() || req.Config == nil {
+	if err != nil || req.Op != OpAssign || req.Count != 2 || req.TimeoutMillis == 0 || req.Config == nil {
 		t.Errorf("request: got %+v, error %v", req, err)
 	}
 	a, err := decodeAnswer(strings.NewReader(example(t, "answer")), OpAssign)

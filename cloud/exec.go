@@ -134,7 +134,8 @@ func (x *Exec) call(ctx context.Context, req *Request) (*Answer, error) {
 		return nil, invalid("call the cloud driver", err)
 	}
 	if end, ok := ctx.Deadline(); ok {
-		req.Deadline = end.Add(-min(grace, time.Until(end)/10))
+		left := time.Until(end)
+		req.TimeoutMillis = max(1, (left - min(grace, left/10)).Milliseconds())
 	}
 	input, err := json.Marshal(req)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"time"
 )
 
 // Protocol is the version of the exec protocol. A driver refuses a request of another version, and Exec an answer.
@@ -37,9 +36,11 @@ const (
 
 // Request is what a driver reads from its standard input: one call.
 type Request struct {
-	Protocol string    `json:"protocol"`
-	Op       Op        `json:"op"`
-	Deadline time.Time `json:"deadline,omitzero"` // when the answer has to be there
+	Protocol string `json:"protocol"`
+	Op       Op     `json:"op"`
+	// TimeoutMillis is for how long from now on the answer is waited for; 0 is for as long as it takes. It is no time of day:
+	// somebody may set the clock in the middle of a call.
+	TimeoutMillis int64 `json:"timeoutMillis,omitempty"`
 	// Config is the "driver" object of the network configuration, as it stands there.
 	Config json.RawMessage `json:"config,omitempty"`
 

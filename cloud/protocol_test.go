@@ -149,8 +149,8 @@ func TestServeTellsErrors(t *testing.T) {
 	}
 }
 
-func TestServePassesConfigAndDeadline(t *testing.T) {
-	const request = `{"protocol":"enichain.cloud/1","op":"unassign","deadline":"2001-02-03T04:05:06.7Z","config":{"a": 1},"eni":"e","addresses":["10.0.0.5"]}`
+func TestServePassesConfigAndTimeout(t *testing.T) {
+	const request = `{"protocol":"enichain.cloud/1","op":"unassign","timeoutMillis":1,"config":{"a": 1},"eni":"e","addresses":["10.0.0.5"]}`
 	var out bytes.Buffer
 	Serve(t.Context(), strings.NewReader(request), &out, func(config json.RawMessage) (Driver, error) {
 		if string(config) != `{"a": 1}` {
@@ -159,17 +159,20 @@ func TestServePassesConfigAndDeadline(t *testing.T) {
 		return past{}, nil
 	})
 	if !strings.Contains(out.String(), "deadline exceeded") {
-		t.Errorf("a deadline in the past: got %s", out.String())
+		t.Errorf("a timeout that is over: got %s", out.String())
 	}
 }
 
-// past is a driver that answers with its context's error.
+// past is a driver that answers with its context's error, when that is over.
 type past struct{ Driver }
 
-func (past) Unassign(ctx context.Context, _ string, _ []netip.Addr) error { return ctx.Err() }
+func (past) Unassign(ctx context.Context, _ string, _ []netip.Addr) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 func FuzzRequest(f *testing.F) {
-	f.Add(`{"protocol":"enichain.cloud/1","op":"assign","eni":"eni-1","count":3,"deadline":"2026-01-02T03:04:05.6Z"}`)
+	f.Add(`{"protocol":"enichain.cloud/1","op":"assign","eni":"eni-1","count":3,"timeoutMillis":30000}`)
 	f.Add(`{"protocol":"enichain.cloud/1","op":"unassign","eni":"eni-1","addresses":["10.0.0.5","::1"]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		req, err := decodeRequest(strings.NewReader(text))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"time"
 )
 
 // Serve is the whole of a driver's main: it reads one request, makes a driver from the configuration in it (nil where
@@ -37,9 +38,9 @@ func handle(ctx context.Context, stdin io.Reader, newDriver func(json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	if !req.Deadline.IsZero() {
+	if req.TimeoutMillis > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(req.TimeoutMillis)*time.Millisecond)
 		defer cancel()
 	}
 	d, err := newDriver(req.Config)
