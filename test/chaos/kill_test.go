@@ -40,7 +40,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	status := m.Run()
+	status := 1
+	if err := buildWallJumps(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		status = m.Run()
+	}
 	if err := bin.Remove(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
@@ -160,17 +165,20 @@ func (n *node) killAt(t *testing.T, call string, at int, conf map[string]any) bo
 	return bytes.Contains(content, []byte("killed by SIGKILL"))
 }
 
-// TestKilledAtAnyTime runs processes that are killed, or not, after some time.
+// TestKilledAtAnyTime runs processes that are killed, or not, after some time, while time passes and the wall clock jumps.
 func TestKilledAtAnyTime(t *testing.T) {
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) { killedAtAnyTime(t, c, seeds(1)[0]) })
 }
 
 func killedAtAnyTime(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
-	conf := map[string]any{"batch": 2, "cooldown": "50ms", "eniIdle": "0s", "timeout": "10s"}
+	conf := map[string]any{"batch": 2, "cooldown": "30s", "eniIdle": "0s", "timeout": "10s"}
 	n := newNode(newWorld(t, c, c.Small, conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
 	for range *kills {
 		n.callAndKill(t, conf)
+		if n.r.IntN(4) == 0 {
+			n.pass(pick(n.r, 10*time.Second, 31*time.Second, 5*time.Minute))
+		}
 		if n.r.IntN(30) == 0 {
 			n.reboot(t)
 		}
@@ -200,6 +208,7 @@ func (n *node) callAndKill(t *testing.T, conf map[string]any) {
 	}
 	began := n.now()
 	cmd, stdout := n.process(t, verb, id, conf)
+	n.jump(cmd, pick(n.r, walls()...))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

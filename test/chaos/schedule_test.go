@@ -52,7 +52,8 @@ func pools(c clouds.Cloud, r *rand.Rand) map[string]any {
 	conf := map[string]any{
 		"prefixes": c.Name == vpcsim.AWS && r.IntN(2) == 0,
 		"batch":    1 + r.IntN(8), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "subnets": []string{"subnet-0", "subnet-1"},
-		"warm": pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 2, "target": 4, "max": 6}),
+		"maxIPs": pick(r, 0, 0, 24),
+		"warm":   pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 2, "target": 4, "max": 6}),
 	}
 	if r.IntN(3) == 0 {
 		conf["manage"] = "all"

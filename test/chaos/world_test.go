@@ -2,8 +2,9 @@
 // whether what must never happen has: an address with two owners, a live container whose address the cloud has given
 // back, an address reused before it cooled down, an ENI or an address that nobody knows of.
 //
-// Time passes by a clock that the schedules move on. The store keeps time by CLOCK_BOOTTIME, which never jumps back and
-// which setting the wall clock does not touch, so there is no step that sets it.
+// Time passes by a clock that the schedules move on: that of the store in this process, and for the built programs that of
+// a time namespace. The store keeps time by CLOCK_BOOTTIME, which never jumps back. The wall clock does, in a build that
+// lets a test set it.
 package chaos
 
 import (
