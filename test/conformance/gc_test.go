@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,7 @@ func TestGC(t *testing.T) {
 func TestGCOfDeadContainers(t *testing.T) {
 	t.Parallel()
 	m, ips := gcMachine(t)
+	number := m.netnsNumber(t, "a")
 	if err := m.DelNetns("a"); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func TestGCOfDeadContainers(t *testing.T) {
 	m.eventually(t, "the veths go with their namespaces", func() bool {
 		return strings.Count(sh(t, &m.Host, "ip -o link"), "pod") == 1
 	})
-	m.netns(t, "a") // a path of the same name, and another namespace
+	m.anotherNetns(t, "a", number)
 	m.succeed(t, m.call(ptpPlugin, "GC", "", static()))
 	if m.wired(t, "a", ips["a"]) {
 		t.Error("a is still there")
@@ -119,6 +121,31 @@ func TestGCOfDeadContainers(t *testing.T) {
 	}
 	if owners := strings.Join(m.state(t), "\n"); !strings.Contains(owners, "eth0 of x in other") {
 		t.Error("the other network's x is gone")
+	}
+}
+
+// netnsNumber is the number of a container's namespace, which a later one may get when it is gone.
+func (m *machine) netnsNumber(t *testing.T, id string) uint64 {
+	t.Helper()
+	var number uint64
+	if _, err := fmt.Sscan(sh(t, &m.Host, "stat -L -c %i /run/netns/"+id), &number); err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
+
+// anotherNetns makes a namespace at the path of one that is gone, with another number: the kernel gives the lowest that is
+// free, which others are made to take.
+func (m *machine) anotherNetns(t *testing.T, id string, number uint64) {
+	t.Helper()
+	for n := 0; ; n++ {
+		if m.netns(t, id); m.netnsNumber(t, id) != number {
+			return
+		}
+		if err := m.DelNetns(id); err != nil {
+			t.Fatal(err)
+		}
+		m.netns(t, fmt.Sprint("other-", n))
 	}
 }
 

@@ -16,7 +16,7 @@ func TestASecondWayOut(t *testing.T) {
 	m := newMachine(t, lab.Options{ENIs: 2})
 	m.netns(t, "c")
 	first := m.add(t, "c", static())
-	before, inside := m.state(t), sh(t, m.Container("c"), "ip -4 addr; ip route; ip neigh; ip rule")
+	before, inside := m.state(t), steady(sh(t, m.Container("c"), "ip -4 addr; ip route; ip neigh; ip rule"))
 	second := func(verb string, c conf) []byte {
 		call := m.call(ptpPlugin, verb, "c", c)
 		call.Env["CNI_IFNAME"] = "eth1"
@@ -31,7 +31,7 @@ func TestASecondWayOut(t *testing.T) {
 	m.unchanged(t, before)
 	unchanged := func() {
 		t.Helper()
-		if diff := cmp.Diff(inside, sh(t, m.Container("c"), "ip -4 addr; ip route; ip neigh; ip rule")); diff != "" {
+		if diff := cmp.Diff(inside, steady(sh(t, m.Container("c"), "ip -4 addr; ip route; ip neigh; ip rule"))); diff != "" {
 			t.Errorf("the container was changed (-before +after):\n%s", diff)
 		}
 		m.succeed(t, m.call(ptpPlugin, "CHECK", "c", static().with(json.RawMessage(first), "prevResult")))
