@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,7 +176,7 @@ func (s *site) state(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	carrier := strings.NewReplacer("NO-CARRIER,", "", " state DOWN ", " ", " state UP ", " ", " state LOWERLAYERDOWN ", " ", " linkdown", "")
+	carrier := strings.NewReplacer("NO-CARRIER,", "", ",LOWER_UP", "", " state DOWN ", " ", " state UP ", " ", " state LOWERLAYERDOWN ", " ", " linkdown", "")
 	for i := range all {
 		all[i] = carrier.Replace(all[i])
 	}
@@ -227,6 +228,21 @@ func (s *site) warm(t *testing.T, r *chain.Runtime, options ...chain.Option) {
 	}
 }
 
+// settleTimeout is how long the kernel may take to remove the links of a namespace that went, which it does in the
+// background.
+const settleTimeout = 30 * time.Second
+
+// settles waits for the node to be what it was.
+func (s *site) settles(t *testing.T, before []string) {
+	t.Helper()
+	for deadline := time.Now().Add(settleTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if slices.Equal(before, s.state(t)) {
+			return
+		}
+	}
+	s.unchanged(t, before)
+}
+
 // gcOf collects a container whose namespace went without a DEL.
 func (s *site) gcOf(t *testing.T, r *chain.Runtime, before []string) {
 	t.Helper()
@@ -237,5 +253,5 @@ func (s *site) gcOf(t *testing.T, r *chain.Runtime, before []string) {
 	if err := r.GC(t.Context()); err != nil {
 		t.Error(err)
 	}
-	s.unchanged(t, before)
+	s.settles(t, before)
 }
