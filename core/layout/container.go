@@ -38,6 +38,7 @@ type Address struct {
 func OnHost(c Attachment) State {
 	s := State{
 		Sysctls: []Sysctl{
+			Forwards(c.Veth),
 			{Key: "net/ipv4/conf/" + c.Veth.Name + "/proxy_arp", Value: "1"},
 			{Key: "net/ipv4/neigh/" + c.Veth.Name + "/proxy_delay", Value: "0"},
 		},

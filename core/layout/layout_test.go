@@ -28,6 +28,7 @@ func TestENI(t *testing.T) {
 				PrimaryIP: netip.MustParseAddr("10.19.16.17"),
 			},
 			want: `
+				sysctl net/ipv4/conf/eth1/forwarding=1
 				sysctl net/ipv4/conf/eth1/rp_filter=2
 				link eth1 up mtu 1500
 				addr 10.19.16.17/32 dev eth1 alone
@@ -48,6 +49,7 @@ func TestENI(t *testing.T) {
 				PrimaryIP: netip.MustParseAddr("10.19.0.24"),
 			},
 			want: `
+				sysctl net/ipv4/conf/eth1/forwarding=1
 				sysctl net/ipv4/conf/eth1/rp_filter=2
 				link eth1 up
 				addr 10.19.0.24/32 dev eth1 alone
@@ -70,6 +72,7 @@ func TestENI(t *testing.T) {
 				Gateway6:  netip.MustParseAddr("fe80:ec2::1"), PrimaryIP6: netip.MustParseAddr("2001:db8:1:10::17"),
 			},
 			want: `
+				sysctl net/ipv4/conf/eth1/forwarding=1
 				sysctl net/ipv4/conf/eth1/rp_filter=2
 				sysctl net/ipv6/conf/eth1/disable_ipv6=0
 				sysctl net/ipv6/conf/eth1/accept_ra=0
@@ -96,7 +99,7 @@ func TestENI(t *testing.T) {
 				Gateway:   netip.MustParseAddr("10.19.0.1"),
 				PrimaryIP: netip.MustParseAddr("10.19.0.22"),
 			},
-			want: `sysctl net/ipv4/conf/eth1/rp_filter=2`,
+			want: "sysctl net/ipv4/conf/eth1/forwarding=1\nsysctl net/ipv4/conf/eth1/rp_filter=2",
 		},
 	}
 	for _, tt := range tests {
@@ -111,6 +114,7 @@ func TestENI(t *testing.T) {
 func TestNode(t *testing.T) {
 	want := `
 		sysctl net/ipv4/ip_forward=1
+		sysctl net/ipv4/conf/eth0/forwarding=1
 		sysctl net/ipv4/conf/eth0/rp_filter=2
 	`
 	got := layout.Node(layout.Device{Index: 2, Name: "eth0"}).String()
@@ -155,6 +159,7 @@ func TestContainer(t *testing.T) {
 			name:       "recipe 3.2: on a secondary ENI",
 			attachment: attached(layout.Address{IP: ip, Table: 2}),
 			host: `
+				sysctl net/ipv4/conf/pod0/forwarding=1
 				sysctl net/ipv4/conf/pod0/proxy_arp=1
 				sysctl net/ipv4/neigh/pod0/proxy_delay=0
 				link pod0 up
@@ -168,6 +173,7 @@ func TestContainer(t *testing.T) {
 			name:       "on the primary ENI, by main alone, with the node's address as source",
 			attachment: attached(layout.Address{IP: ip, Table: layout.TableMain, Src: netip.MustParseAddr("10.19.0.22")}),
 			host: `
+				sysctl net/ipv4/conf/pod0/forwarding=1
 				sysctl net/ipv4/conf/pod0/proxy_arp=1
 				sysctl net/ipv4/neigh/pod0/proxy_delay=0
 				link pod0 up
@@ -180,6 +186,7 @@ func TestContainer(t *testing.T) {
 			name:       "beside an interface that has the default route",
 			attachment: beside(attached(layout.Address{IP: ip, Table: 2})),
 			host: `
+				sysctl net/ipv4/conf/pod0/forwarding=1
 				sysctl net/ipv4/conf/pod0/proxy_arp=1
 				sysctl net/ipv4/neigh/pod0/proxy_delay=0
 				link pod0 up
@@ -202,6 +209,7 @@ func TestContainer(t *testing.T) {
 			name:       "of two families",
 			attachment: attached(layout.Address{IP: ip, Table: 2}, layout.Address{IP: netip.MustParseAddr("2001:db8::6"), Table: 2}),
 			host: `
+				sysctl net/ipv4/conf/pod0/forwarding=1
 				sysctl net/ipv4/conf/pod0/proxy_arp=1
 				sysctl net/ipv4/neigh/pod0/proxy_delay=0
 				sysctl net/ipv6/conf/pod0/disable_ipv6=0
@@ -233,6 +241,7 @@ func TestContainer(t *testing.T) {
 			name:       "without an address",
 			attachment: attached(),
 			host: `
+				sysctl net/ipv4/conf/pod0/forwarding=1
 				sysctl net/ipv4/conf/pod0/proxy_arp=1
 				sysctl net/ipv4/neigh/pod0/proxy_delay=0
 				link pod0 up

@@ -23,25 +23,33 @@ func Forwarding6(uplinks ...Device) State {
 	return s
 }
 
+// Forwards returns the setting by which the host passes on what comes in at a device. Setting ip_forward sets it for all
+// of them, but not for certain: of two processes that do so at once one puts the old value back for an instant, when it
+// has to wait for the RTNL, and then neither sees a change that it would have to carry out (net/ipv4/devinet.c,
+// devinet_sysctl_forward). ip_forward is 1 then, and nothing is forwarded.
+func Forwards(dev Device) Sysctl {
+	return Sysctl{Key: "net/ipv4/conf/" + dev.Name + "/forwarding", Value: "1"}
+}
+
 // Node returns what a node needs once: forwarding, and loose reverse path filtering on the primary interface, by which
 // the internet's replies to containers of other ENIs come in.
 func Node(primary Device) State {
 	s := Forwarding()
-	s.Sysctls = append(s.Sysctls, looseReversePath(primary))
+	s.Sysctls = append(s.Sysctls, Forwards(primary), looseReversePath(primary))
 	return s
 }
 
 // ENI returns what the ENI needs on the host, where dev is its link (recipes 3.1 and 4.1). The primary ENI is the
-// host's own: nothing of it is changed but the reverse path filter.
+// host's own: nothing of it is changed but forwarding and the reverse path filter.
 //
 // The rule from its primary address comes last, so that a lookup which finds it proves that the rest is there (Ready).
 func ENI(eni store.ENI, dev Device) State {
 	if eni.Primary {
-		return State{Sysctls: []Sysctl{looseReversePath(dev)}}
+		return State{Sysctls: []Sysctl{Forwards(dev), looseReversePath(dev)}}
 	}
 	self := Host(eni.PrimaryIP)
 	s := State{
-		Sysctls: []Sysctl{looseReversePath(dev)},
+		Sysctls: []Sysctl{Forwards(dev), looseReversePath(dev)},
 		Links:   []Link{{Device: dev, MTU: eni.MTU}},
 		Addrs:   []Addr{{Dev: dev, Prefix: self, Sole: true}},
 		Routes: []Route{

@@ -9,21 +9,32 @@ import (
 )
 
 // Forwarding returns what the host needs to forward for its containers, and with ipv6 for those that have IPv6 addresses: its
-// uplink is then that of its default route.
+// uplinks are those of its default routes.
 func (h *Handle) Forwarding(ipv6 bool) (layout.State, error) {
 	s := layout.Forwarding()
+	uplinks, err := h.uplinks(netip.IPv4Unspecified())
+	if err != nil {
+		return s, err
+	}
+	for _, dev := range uplinks {
+		s.Sysctls = append(s.Sysctls, layout.Forwards(dev))
+	}
 	if !ipv6 {
 		return s, nil
 	}
-	var uplinks []layout.Device
-	route, found, err := h.RouteTo(layout.Elsewhere(netip.IPv6Unspecified()))
-	if err == nil && found && route.Dev.Index != 0 {
-		var link Link
-		link, err = h.LinkByIndex(route.Dev.Index)
-		uplinks = append(uplinks, link.Device)
-	}
+	uplinks, err = h.uplinks(netip.IPv6Unspecified())
 	s.Sysctls = append(s.Sysctls, layout.Forwarding6(uplinks...).Sysctls...)
 	return s, err
+}
+
+// uplinks returns the device of the default route of an address's family, where there is one.
+func (h *Handle) uplinks(family netip.Addr) ([]layout.Device, error) {
+	route, found, err := h.RouteTo(layout.Elsewhere(family))
+	if err != nil || !found || route.Dev.Index == 0 {
+		return nil, err
+	}
+	link, err := h.LinkByIndex(route.Dev.Index)
+	return []layout.Device{link.Device}, err
 }
 
 // PrepareENI brings the ENI's link, its table and its rules to what layout.ENI says, and returns the link. Where that

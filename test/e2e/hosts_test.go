@@ -66,6 +66,33 @@ func TestAForwardPolicyOfDrop(t *testing.T) {
 	}
 }
 
+// A host whose ip_forward is 1 and whose interfaces do not forward all the same: so the kernel leaves it now and then where
+// two processes switch forwarding on at once.
+func TestForwardingThatIsNotInEffect(t *testing.T) {
+	if err := bin.AddOutside("github.com/containernetworking/plugins/plugins/ipam/static"); err != nil {
+		t.Fatal(err)
+	}
+	t.Parallel()
+	for name, plugins := range map[string]string{
+		"ENIs": fmt.Sprintf(whole, `, "manage": "all"`, ""),
+		"other IPAM": `{"cniVersion": "1.0.0", "name": "enichain", "plugins": [{"type": "eni-ptp", "ipam": {"type": "static",
+			"addresses": [{"address": "10.19.0.99/32"}]}}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := upLab(t, lab.Options{})
+			n := l.Nodes[0]
+			sh(t, &n.Host, "sysctl -qw net.ipv4.ip_forward=1; for i in default lo eth0 eth1 eth2; do sysctl -qw net.ipv4.conf.$i.forwarding=0; done")
+			runIn(t, onNode(t, n, plugins), "c1")
+			// What comes in at the uplink and at the container's interface is passed on.
+			sh(t, &n.Host, "for i in eth0 $(ip -o link | sed -n 's/.* \\(pod[0-9a-f]*\\)@.*/\\1/p'); do test $(sysctl -n net.ipv4.conf.$i.forwarding) = 1; done")
+			if name == "ENIs" {
+				mustPing(t, n.Container("c1"), node2Primary, probe.From{})
+				mustPing(t, n.Container("c1"), internet, probe.From{})
+			}
+		})
+	}
+}
+
 // Rules of others at our preferences are named by doctor and stay as they are, whatever comes and goes.
 func TestRulesOfOthersAtOurPreferences(t *testing.T) {
 	t.Parallel()
