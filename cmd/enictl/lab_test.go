@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -15,12 +16,13 @@ import (
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/probe"
 )
 
 const labConflist = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
-	{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws", "manage": "all", "firstDeviceIndex": 1}}, {"type": "eni-snat"}]}`
+	{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "%s", "manage": "all", "firstDeviceIndex": 1}}, {"type": "eni-snat"}]}`
 
 // labNode is a node of the lab with a container on its second ENI.
 type labNode struct {
@@ -30,9 +32,9 @@ type labNode struct {
 	other     netip.Addr // another node
 }
 
-func newLabNode(t *testing.T) *labNode {
+func newLabNode(t *testing.T, cloud string) *labNode {
 	t.Helper()
-	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name()})
+	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: cloud})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +44,7 @@ func newLabNode(t *testing.T) *labNode {
 		}
 	})
 	n := &labNode{Node: l.Nodes[0], t: t, other: l.VPC.ENIs(l.Nodes[1].InstanceID)[0].PrimaryIP}
-	r, err := chain.NewRuntime(n.Node, bin, []byte(labConflist))
+	r, err := chain.NewRuntime(n.Node, bin, fmt.Appendf(nil, labConflist, cloud))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,9 +138,10 @@ func (n *labNode) flush() {
 	})
 }
 
-func TestRepair(t *testing.T) {
-	t.Parallel()
-	n := newLabNode(t)
+func TestRepair(t *testing.T) { clouds.Each(t, repairIn) }
+
+func repairIn(t *testing.T, c clouds.Cloud) {
+	n := newLabNode(t, c.Name)
 	if !n.reaches() {
 		t.Fatal("the container reaches nobody to begin with")
 	}
@@ -176,9 +179,10 @@ func (n *labNode) snapshot() []string {
 }
 
 // Rules that serve nobody go; those of others, and those of containers whose addresses another IPAM has, stay.
-func TestReconcileRemovesLeftovers(t *testing.T) {
-	t.Parallel()
-	n := newLabNode(t)
+func TestReconcileRemovesLeftovers(t *testing.T) { clouds.Each(t, reconcileRemovesLeftoversIn) }
+
+func reconcileRemovesLeftoversIn(t *testing.T, c clouds.Cloud) {
+	n := newLabNode(t, c.Name)
 	has(t, n.ctl(0, "reconcile"), "the kernel is as the store says\n")
 	before := n.rules()
 	rule := func(pref int, to string, table, protocol int) *netlink.Rule {
@@ -220,9 +224,10 @@ func TestReconcileRemovesLeftovers(t *testing.T) {
 }
 
 // A container that the store knows and that is gone from the host is named.
-func TestRepairNamesWhoHasNoLink(t *testing.T) {
-	t.Parallel()
-	n := newLabNode(t)
+func TestRepairNamesWhoHasNoLink(t *testing.T) { clouds.Each(t, repairNamesWhoHasNoLinkIn) }
+
+func repairNamesWhoHasNoLinkIn(t *testing.T, c clouds.Cloud) {
+	n := newLabNode(t, c.Name)
 	n.within(func() error {
 		link, err := netlink.LinkByName(layout.Identify("pod", "c1", "eth0").Veth)
 		if err != nil {

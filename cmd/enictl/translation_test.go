@@ -8,6 +8,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
+	"github.com/enichain/enichain/test/clouds"
 )
 
 func TestTranslation(t *testing.T) {
@@ -37,7 +38,7 @@ func TestTranslation(t *testing.T) {
 // A repair on iptables, and what it does after the conflist has gone over to it.
 func TestRepairIPTables(t *testing.T) {
 	t.Parallel()
-	n := newLabNode(t)
+	n := newLabNode(t, clouds.All()[0].Name)
 	shell := func(command string) string {
 		t.Helper()
 		out, err := n.Output(t.Context(), n.Env(), "sh", "-c", command)

@@ -14,6 +14,7 @@ import (
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/probe"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 // Hosts as they are: set up by others, before us and beside us.
@@ -39,14 +40,15 @@ func enictl(t *testing.T, n *lab.Node, args ...string) string {
 
 // A node whose filter drops what is forwarded, as Docker's does: containers are reached and reach others, by whatever variant
 // of iptables the policy was set.
-func TestAForwardPolicyOfDrop(t *testing.T) {
-	t.Parallel()
+func TestAForwardPolicyOfDrop(t *testing.T) { onClouds(t, aForwardPolicyOfDrop) }
+
+func aForwardPolicyOfDrop(t *testing.T, cloud string) {
 	for _, program := range []string{"iptables-nft", "iptables-legacy"} {
 		t.Run(program, func(t *testing.T) {
-			l := upLab(t, lab.Options{})
+			l := upLab(t, lab.Options{Cloud: cloud})
 			n := l.Nodes[0]
 			sh(t, &n.Host, program+" -P FORWARD DROP")
-			bare := onNode(t, n, fmt.Sprintf(whole, `, "manage": "all"`, `, "forward": false`))
+			bare := onNode(t, n, on(cloud, fmt.Sprintf(whole, `, "manage": "all"`, `, "forward": false`)))
 			runIn(t, bare, "bare")
 			if _, err := ping(t, n.Container("bare"), node2Primary, probe.From{}); err == nil {
 				t.Error("the policy drops nothing")
@@ -54,7 +56,7 @@ func TestAForwardPolicyOfDrop(t *testing.T) {
 			if said := enictl(t, n, "doctor"); !strings.Contains(said, "BAD   chain FORWARD of ") {
 				t.Errorf("doctor does not say it:\n%s", said)
 			}
-			r := onNode(t, n, fmt.Sprintf(whole, `, "manage": "all"`, ""))
+			r := onNode(t, n, on(cloud, fmt.Sprintf(whole, `, "manage": "all"`, "")))
 			ip := runIn(t, r, "c1")
 			mustPing(t, n.Container("c1"), node2Primary, probe.From{})
 			mustPing(t, n.Container("c1"), internet, probe.From{})
@@ -94,13 +96,14 @@ func TestForwardingThatIsNotInEffect(t *testing.T) {
 }
 
 // Rules of others at our preferences are named by doctor and stay as they are, whatever comes and goes.
-func TestRulesOfOthersAtOurPreferences(t *testing.T) {
-	t.Parallel()
-	l := upLab(t, lab.Options{})
+func TestRulesOfOthersAtOurPreferences(t *testing.T) { onClouds(t, rulesOfOthers) }
+
+func rulesOfOthers(t *testing.T, cloud string) {
+	l := upLab(t, lab.Options{Cloud: cloud})
 	n := l.Nodes[0]
 	foreign := []string{"512: from all to 192.0.2.7 lookup 77", "1024: from all fwmark 0x1/0x1 lookup 77", "1536: from 192.0.2.8 lookup 77"}
 	sh(t, &n.Host, "ip rule add pref 512 to 192.0.2.7 lookup 77; ip rule add pref 1024 fwmark 1/1 lookup 77; ip rule add pref 1536 from 192.0.2.8 lookup 77")
-	r := onNode(t, n, fmt.Sprintf(whole, `, "manage": "all", "firstDeviceIndex": 1`, ""))
+	r := onNode(t, n, on(cloud, fmt.Sprintf(whole, `, "manage": "all", "firstDeviceIndex": 1`, "")))
 	result, err := r.Run(t.Context(), "c1")
 	if err != nil {
 		t.Fatal(err)
@@ -129,11 +132,12 @@ func TestRulesOfOthersAtOurPreferences(t *testing.T) {
 }
 
 // udev names an interface after it has appeared, and may do so again: ENIs are known by their MACs.
-func TestARenamedInterface(t *testing.T) {
-	t.Parallel()
-	l := upLab(t, lab.Options{})
+func TestARenamedInterface(t *testing.T) { onClouds(t, aRenamedInterface) }
+
+func aRenamedInterface(t *testing.T, cloud string) {
+	l := upLab(t, lab.Options{Cloud: cloud})
 	n := l.Nodes[0]
-	r := onNode(t, n, fmt.Sprintf(whole, "", ""))
+	r := onNode(t, n, on(cloud, fmt.Sprintf(whole, "", "")))
 	ip := assign(t, l, n, 1, 2)
 	first := runIn(t, r, "first", chain.WithIP(ip[0]))
 	rename := func(from, to string) {
@@ -166,16 +170,17 @@ func TestARenamedInterface(t *testing.T) {
 	}
 }
 
-// ENIs of jumbo frames and of 1500 bytes on one node: a container has its ENI's MTU, and large packets find their way.
-func TestMTUsOfSeveralENIs(t *testing.T) {
-	t.Parallel()
-	l := upLab(t, lab.Options{})
+// ENIs of several MTUs, jumbo frames among them, on one node: a container has its ENI's MTU, and large packets find their way.
+func TestMTUsOfSeveralENIs(t *testing.T) { onClouds(t, mtusOfSeveralENIs) }
+
+func mtusOfSeveralENIs(t *testing.T, cloud string) {
+	l := upLab(t, lab.Options{Cloud: cloud})
 	n := l.Nodes[0]
-	sh(t, &n.Host, "ip link set eth1 mtu 1500")
-	r := onNode(t, n, fmt.Sprintf(whole, "", ""))
+	sh(t, &n.Host, "ip link set eth1 mtu 1400")
+	r := onNode(t, n, on(cloud, fmt.Sprintf(whole, "", "")))
 	small := runIn(t, r, "small", chain.WithIP(assign(t, l, n, 1, 1)[0]))
 	large := runIn(t, r, "large", chain.WithIP(assign(t, l, n, 2, 1)[0]))
-	for id, mtu := range map[string]int{"small": 1500, "large": 9001} {
+	for id, mtu := range map[string]int{"small": 1400, "large": map[string]int{vpcsim.AWS: 9001, vpcsim.TencentCloud: 1500}[cloud]} {
 		lines, err := chain.IPCommand(t.Context(), n.Container(id), "-o", "link", "show", "eth0")
 		if err != nil || len(lines) != 1 || !strings.Contains(lines[0], fmt.Sprintf(" mtu %d ", mtu)) {
 			t.Errorf("%s: %q %v, want MTU %d", id, lines, err, mtu)
