@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/enichain/enichain/test/probe"
@@ -24,9 +26,11 @@ func TestKubernetes(t *testing.T) {
 	}
 	step("a hundred pods", func(t *testing.T) { gone = c.aHundredPods(t) })
 	step("services are made", c.servicesAreMade)
-	for _, mode := range []string{"iptables", "nftables"} {
-		step("kube-proxy "+mode, func(t *testing.T) { c.services(t, mode) })
-	}
+	step("kube-proxy iptables", func(t *testing.T) { c.services(t, "iptables") })
+	step("kube-proxy nftables", func(t *testing.T) { c.services(t, "nftables") })
+	step("eni-snat changes to iptables", c.backendChanges)
+	step("kube-proxy nftables, eni-snat iptables", func(t *testing.T) { c.services(t, "nftables") })
+	step("kube-proxy iptables, eni-snat iptables", func(t *testing.T) { c.services(t, "iptables") })
 	step("a node reboots", c.aNodeReboots)
 	step("nothing is left", func(t *testing.T) { c.nothingIsLeft(t, gone) })
 }
@@ -110,9 +114,6 @@ func (c *cluster) services(t *testing.T, mode string) {
 	}
 	c.walkAll(t)
 	c.dump(t, mode)
-	if mode == "nftables" {
-		return // it goes on
-	}
 	for _, w := range c.workers {
 		if err := c.stopProxy(w); err != nil {
 			t.Fatal(err)
@@ -120,10 +121,57 @@ func (c *cluster) services(t *testing.T, mode string) {
 	}
 }
 
+// backendChanges gives both nodes a conflist with eni-snat on iptables, which a new pod of each puts into effect.
+func (c *cluster) backendChanges(t *testing.T) {
+	pods := len(c.pods.list())
+	for _, w := range c.workers {
+		if err := w.Do(func() error { return os.WriteFile(conflistPath, onIPTables(w.conflist), 0o600) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// containerd takes a changed conflist when the kernel tells it; a pod that was faster is no use.
+	for round := 1; ; round++ {
+		for _, w := range c.workers {
+			if err := c.createPod(fmt.Sprintf("new-%s-%d", w.Name, round), podSpec(w.Name, "")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.awaitPods(pods + round*len(c.workers)); err != nil {
+			t.Fatal(err)
+		}
+		err := c.onIPTables()
+		if err == nil {
+			return
+		}
+		if round == 5 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// onIPTables says which node does not have eni-snat's rules in iptables, or still has them in a table of nftables.
+func (c *cluster) onIPTables() error {
+	for _, w := range c.workers {
+		rules, err := w.Output(c.ctx, nil, "nft", "list", "ruleset")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(rules), "table ip enichain") || !strings.Contains(string(rules), "ENI-PRE-enichain") {
+			return fmt.Errorf("%s has:\n%s", w.Name, rules)
+		}
+	}
+	return nil
+}
+
 // aNodeReboots cuts the power of a node that has pods, and expects all to work again when they are back.
 func (c *cluster) aNodeReboots(t *testing.T) {
+	for _, w := range c.workers {
+		if err := c.startProxy(w, "nftables"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := c.workers[0]
-	before := c.containers(w)
+	before, pods := c.containers(w), len(c.pods.list())
 	if err := c.powerOff(w); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +194,7 @@ func (c *cluster) aNodeReboots(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.awaitPods(2*len(c.workers) + 1); err != nil {
+	if _, err := c.awaitPods(pods); err != nil {
 		t.Fatal(err)
 	}
 	c.walkAll(t)

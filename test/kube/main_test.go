@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/enichain/enichain/test/chain"
 )
 
@@ -49,7 +51,19 @@ func run(m *testing.M) (status int, err error) {
 			return 1, fmt.Errorf("make test-kube builds it: %w", err)
 		}
 	}
-	return m.Run(), nil
+	before, err := machineState()
+	if err != nil {
+		return 1, err
+	}
+	status = m.Run()
+	after, err := machineState()
+	if err != nil {
+		return 1, err
+	}
+	if after != before {
+		return 1, fmt.Errorf("the machine has changed (-before +after):\n%s", cmp.Diff(before, after))
+	}
+	return status, nil
 }
 
 // binary is the path of one of Kubernetes' own programs.

@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -21,12 +22,21 @@ import (
 type worker struct {
 	*lab.Node
 	ip         string
+	conflist   []byte
 	kubeconfig string
 	maxPods    int
 
 	machine    *machine.Machine
 	containerd *containerd.Daemon
 	proxy      *process
+}
+
+// conflistPath is where a node has its conflist (lab.Node.InstallCNI).
+const conflistPath = "/etc/cni/net.d/10-enichain.conflist"
+
+// onIPTables is a conflist with eni-snat on iptables.
+func onIPTables(conflist []byte) []byte {
+	return bytes.Replace(conflist, []byte(`"type": "eni-snat"`), []byte(`"type": "eni-snat", "backend": "iptables"`), 1)
 }
 
 // newWorker installs a node: the plugins with the shipped conflist, and the folders that a kubelet writes to.
@@ -42,7 +52,7 @@ func (c *cluster) newWorker(n *lab.Node) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{Node: n, ip: primary(c.Lab, n).String()}
+	w := &worker{Node: n, ip: primary(c.Lab, n).String(), conflist: conflist}
 	if w.kubeconfig, err = c.ca.kubeconfig(c.server, client); err != nil {
 		return nil, err
 	}
