@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // known lists the operations.
 func (o Op) known() bool {
 	switch o {
 	case OpNode, OpENIs, OpLimits, OpAssign, OpUnassign,
-		OpAssignPrefixes, OpUnassignPrefixes, OpSubnets, OpCreateENI, OpDeleteENI, OpTaggedENIs:
+		OpAssignPrefixes, OpUnassignPrefixes, OpAssignIPv6, OpAssignIPv6Prefixes, OpSubnets, OpCreateENI, OpDeleteENI, OpTaggedENIs:
 		return true
 	}
 	return false
@@ -25,7 +26,7 @@ func (r *Request) check() error {
 		return need(r.Op, "instanceID", r.InstanceID)
 	case OpLimits:
 		return need(r.Op, "instanceType", r.InstanceType)
-	case OpAssign, OpAssignPrefixes:
+	case OpAssign, OpAssignPrefixes, OpAssignIPv6, OpAssignIPv6Prefixes:
 		if r.Count < 1 {
 			return fmt.Errorf("%s needs a count of at least 1, and it is %d", r.Op, r.Count)
 		}
@@ -71,9 +72,9 @@ func (c *CreateENIRequest) Check() error {
 	switch {
 	case len(c.Token) > maxToken:
 		return fmt.Errorf("%s: the token has more than %d characters", OpCreateENI, maxToken)
-	case c.DeviceIndex < 0 || c.Addresses < 0 || c.Prefixes < 0:
+	case min(c.DeviceIndex, c.Addresses, c.Prefixes, c.IPv6, c.IPv6Prefixes) < 0:
 		return fmt.Errorf("%s: a number is negative", OpCreateENI)
-	case c.Addresses > 0 && c.Prefixes > 0:
+	case c.Addresses > 0 && c.Prefixes > 0, c.IPv6 > 0 && c.IPv6Prefixes > 0:
 		return fmt.Errorf("%s: addresses and prefixes cannot be asked for together", OpCreateENI)
 	}
 	return cmp.Or(
@@ -109,6 +110,25 @@ func checkPrefixes(prefixes []netip.Prefix) error {
 	return nil
 }
 
+// checkFamily refuses addresses of IPv4 where IPv6 was asked for.
+func checkFamily(addresses []netip.Addr) error {
+	for _, ip := range addresses {
+		if !ip.Is6() || ip.Is4In6() {
+			return fmt.Errorf("%s is not of IPv6", ip)
+		}
+	}
+	return nil
+}
+
+// networks are the first addresses of prefixes.
+func networks(prefixes []netip.Prefix) []netip.Addr {
+	var all []netip.Addr
+	for _, p := range prefixes {
+		all = append(all, p.Addr())
+	}
+	return all
+}
+
 // check says what the operation returns and the answer has not.
 func (a *Answer) check(op Op) error {
 	switch op {
@@ -128,6 +148,10 @@ func (a *Answer) check(op Op) error {
 		return checkAddresses(a.Addresses)
 	case OpAssignPrefixes:
 		return checkPrefixes(a.Prefixes)
+	case OpAssignIPv6:
+		return cmp.Or(checkAddresses(a.Addresses), checkFamily(a.Addresses))
+	case OpAssignIPv6Prefixes:
+		return cmp.Or(checkPrefixes(a.Prefixes), checkFamily(networks(a.Prefixes)))
 	case OpSubnets:
 		return checkSubnets(a.Subnets)
 	case OpCreateENI:
@@ -171,6 +195,9 @@ func checkENIs(enis []ENI) error {
 			if !ip.IsValid() || ip == e.PrimaryIP {
 				return fmt.Errorf("the secondary addresses of ENI %s hold an empty one or the primary", e.ID)
 			}
+		}
+		if err := checkFamily(e.IPv6); err != nil || e.PrimaryIP6.IsValid() && slices.Contains(e.IPv6, e.PrimaryIP6) {
+			return fmt.Errorf("the further addresses of IPv6 of ENI %s hold its own, or one of another kind: %v", e.ID, e.IPv6)
 		}
 		for _, p := range e.Prefixes {
 			if !p.IsValid() || p != p.Masked() {

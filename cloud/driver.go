@@ -21,12 +21,19 @@ type Driver interface {
 	// Assign adds count secondary addresses to the ENI and returns those added, usable now. There are fewer where that
 	// took several calls and a later one was refused.
 	Assign(ctx context.Context, eni string, count int) ([]netip.Addr, error)
-	// Unassign takes secondary addresses from the ENI. One that is already gone is no error.
+	// AssignIPv6 adds count addresses of IPv6 to the ENI, none of which becomes its own (PrimaryIP6), and returns those
+	// added, usable now. A cloud, an instance or a subnet that has no IPv6 is an error of class Unsupported, and so is an
+	// ENI that would take the first for its own.
+	AssignIPv6(ctx context.Context, eni string, count int) ([]netip.Addr, error)
+	// Unassign takes addresses of either family from the ENI, but its own. One that is already gone is no error. Where it
+	// fails and they are of both families, those of one may be gone.
 	Unassign(ctx context.Context, eni string, addresses []netip.Addr) error
 	// AssignPrefixes adds count prefixes to the ENI and returns those added, usable now. A cloud that has none answers
 	// class Unsupported.
 	AssignPrefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error)
-	// UnassignPrefixes takes prefixes from the ENI. One that is already gone is no error.
+	// AssignIPv6Prefixes is AssignPrefixes for IPv6.
+	AssignIPv6Prefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error)
+	// UnassignPrefixes takes prefixes from the ENI, as Unassign takes addresses.
 	UnassignPrefixes(ctx context.Context, eni string, prefixes []netip.Prefix) error
 
 	// Subnets returns those of the subnets asked for in which an ENI of the instance may be, in no order. None at all
@@ -34,7 +41,7 @@ type Driver interface {
 	Subnets(ctx context.Context, query SubnetQuery) ([]Subnet, error)
 	// CreateENI makes an ENI with its addresses and tags, attaches it, and has it deleted with the instance where the
 	// cloud can do that. It returns when the cloud says that the ENI is attached and its addresses are usable; the link
-	// may still be on its way. The ENI has Subnet and Gateway. A repetition with the same Token, after a lost answer or
+	// may still be on its way. The ENI has Subnet and Gateway, and Subnet6 and Gateway6 where there is IPv6. A repetition with the same Token, after a lost answer or
 	// a kill at any instant, finds what the first made, attached or not, and completes it, also where it asks for other
 	// tags or security groups; it fails with class NotFound where that was deleted since. An ENI that was made and that
 	// the cloud refuses to attach is deleted.

@@ -11,7 +11,7 @@ type Node struct {
 	InstanceType string         `json:"instanceType,omitempty"`
 	Region       string         `json:"region,omitempty"`
 	PrimaryMAC   string         `json:"primaryMAC"`
-	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs"`
+	VPCCIDRs     []netip.Prefix `json:"vpcCIDRs"` // of either family
 	ENIs         []ENI          `json:"enis"`
 }
 
@@ -27,9 +27,16 @@ type ENI struct {
 	Subnet      netip.Prefix   `json:"subnet,omitzero"`
 	Gateway     netip.Addr     `json:"gateway,omitzero"`
 	PrimaryIP   netip.Addr     `json:"primaryIP"`
-	Addresses   []netip.Addr   `json:"addresses"`          // the secondary ones, without those of the prefixes
-	Prefixes    []netip.Prefix `json:"prefixes,omitempty"` // all their addresses are the ENI's
+	Addresses   []netip.Addr   `json:"addresses"`          // the secondary ones of IPv4, without those of the prefixes
+	Prefixes    []netip.Prefix `json:"prefixes,omitempty"` // of either family; all their addresses are the ENI's
 	MTU         int            `json:"mtu,omitempty"`
+
+	// Subnet6 and Gateway6, a link-local address, are zero where the subnet has no IPv6.
+	Subnet6  netip.Prefix `json:"subnet6,omitzero"`
+	Gateway6 netip.Addr   `json:"gateway6,omitzero"`
+	// PrimaryIP6 is the ENI's own address of IPv6, the host's. An ENI may have none, and others all the same: IPv6.
+	PrimaryIP6 netip.Addr   `json:"primaryIP6,omitzero"`
+	IPv6       []netip.Addr `json:"ipv6,omitempty"` // the others, without those of the prefixes
 
 	// What only the API knows.
 	State               ENIState          `json:"state,omitempty"`
@@ -69,6 +76,8 @@ type Limits struct {
 	AddressesPerENI int `json:"addressesPerENI"` // IPv4, the primary counted
 	// Prefixes says that a prefix may be in the place of each secondary address.
 	Prefixes bool `json:"prefixes,omitempty"`
+	// IPv6PerENI is how many addresses of IPv6 an ENI may have, its own counted; 0 where there is no IPv6.
+	IPv6PerENI int `json:"ipv6PerENI,omitempty"`
 }
 
 // SubnetQuery asks for subnets of the instance's VPC and zone: those of the IDs; those that have all of the Tags, where
@@ -85,7 +94,8 @@ type Subnet struct {
 	Zone    string       `json:"zone,omitempty"`
 	CIDR    netip.Prefix `json:"cidr"`
 	Gateway netip.Addr   `json:"gateway"`
-	Free    int          `json:"free"` // addresses that an ENI could still get; for prefixes they may be too scattered
+	CIDR6   netip.Prefix `json:"cidr6,omitzero"` // zero where it has no IPv6
+	Free    int          `json:"free"`           // addresses of IPv4 that an ENI could still get; for prefixes they may be too scattered
 }
 
 // CreateENIRequest says what ENI to make.
@@ -98,5 +108,7 @@ type CreateENIRequest struct {
 	SecurityGroups []string          `json:"securityGroups,omitempty"` // none is those of the primary ENI
 	Addresses      int               `json:"addresses,omitempty"`      // secondary ones; not together with Prefixes
 	Prefixes       int               `json:"prefixes,omitempty"`
+	IPv6           int               `json:"ipv6,omitempty"` // addresses of IPv6; not together with IPv6Prefixes
+	IPv6Prefixes   int               `json:"ipv6Prefixes,omitempty"`
 	Tags           map[string]string `json:"tags,omitempty"` // TagCreated among them
 }

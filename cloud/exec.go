@@ -73,6 +73,15 @@ func (x *Exec) Assign(ctx context.Context, eni string, count int) ([]netip.Addr,
 	return a.Addresses, nil
 }
 
+// AssignIPv6 implements Driver.
+func (x *Exec) AssignIPv6(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
+	a, err := x.call(ctx, &Request{Op: OpAssignIPv6, ENI: eni, Count: count})
+	if err != nil {
+		return nil, err
+	}
+	return a.Addresses, nil
+}
+
 // Unassign implements Driver.
 func (x *Exec) Unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
 	_, err := x.call(ctx, &Request{Op: OpUnassign, ENI: eni, Addresses: addresses})
@@ -82,6 +91,15 @@ func (x *Exec) Unassign(ctx context.Context, eni string, addresses []netip.Addr)
 // AssignPrefixes implements Driver.
 func (x *Exec) AssignPrefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error) {
 	a, err := x.call(ctx, &Request{Op: OpAssignPrefixes, ENI: eni, Count: count})
+	if err != nil {
+		return nil, err
+	}
+	return a.Prefixes, nil
+}
+
+// AssignIPv6Prefixes implements Driver.
+func (x *Exec) AssignIPv6Prefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error) {
+	a, err := x.call(ctx, &Request{Op: OpAssignIPv6Prefixes, ENI: eni, Count: count})
 	if err != nil {
 		return nil, err
 	}

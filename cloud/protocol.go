@@ -26,12 +26,14 @@ const (
 	OpAssign   Op = "assign"
 	OpUnassign Op = "unassign"
 
-	OpAssignPrefixes   Op = "assign-prefixes"
-	OpUnassignPrefixes Op = "unassign-prefixes"
-	OpSubnets          Op = "subnets"
-	OpCreateENI        Op = "create-eni"
-	OpDeleteENI        Op = "delete-eni"
-	OpTaggedENIs       Op = "tagged-enis"
+	OpAssignPrefixes     Op = "assign-prefixes"
+	OpUnassignPrefixes   Op = "unassign-prefixes"
+	OpAssignIPv6         Op = "assign-ipv6"
+	OpAssignIPv6Prefixes Op = "assign-ipv6-prefixes"
+	OpSubnets            Op = "subnets"
+	OpCreateENI          Op = "create-eni"
+	OpDeleteENI          Op = "delete-eni"
+	OpTaggedENIs         Op = "tagged-enis"
 )
 
 // Request is what a driver reads from its standard input: one call.
@@ -46,8 +48,8 @@ type Request struct {
 
 	InstanceID   string            `json:"instanceID,omitempty"`   // enis, delete-eni
 	InstanceType string            `json:"instanceType,omitempty"` // limits
-	ENI          string            `json:"eni,omitempty"`          // assign and unassign, with prefixes too; delete-eni
-	Count        int               `json:"count,omitempty"`        // assign, assign-prefixes
+	ENI          string            `json:"eni,omitempty"`          // what assigns and unassigns; delete-eni
+	Count        int               `json:"count,omitempty"`        // what assigns
 	Addresses    []netip.Addr      `json:"addresses,omitempty"`    // unassign
 	Prefixes     []netip.Prefix    `json:"prefixes,omitempty"`     // unassign-prefixes
 	Query        *SubnetQuery      `json:"query,omitempty"`        // subnets
@@ -63,8 +65,8 @@ type Answer struct {
 	Node      *Node          `json:"node,omitempty"`      // node
 	ENIs      []ENI          `json:"enis,omitempty"`      // enis, tagged-enis
 	Limits    *Limits        `json:"limits,omitempty"`    // limits
-	Addresses []netip.Addr   `json:"addresses,omitempty"` // assign
-	Prefixes  []netip.Prefix `json:"prefixes,omitempty"`  // assign-prefixes
+	Addresses []netip.Addr   `json:"addresses,omitempty"` // assign, assign-ipv6
+	Prefixes  []netip.Prefix `json:"prefixes,omitempty"`  // assign-prefixes, assign-ipv6-prefixes
 	Subnets   []Subnet       `json:"subnets,omitempty"`   // subnets
 	ENI       *ENI           `json:"eni,omitempty"`       // create-eni
 }

@@ -35,6 +35,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"assign no prefixes", `{"protocol":"enichain.cloud/1","op":"assign-prefixes","eni":"eni-1"}`, "assign-prefixes needs a count"},
 		{"unassign no prefixes", `{"protocol":"enichain.cloud/1","op":"unassign-prefixes","eni":"eni-1"}`, "no prefixes"},
 		{"unassign an address as a prefix", `{"protocol":"enichain.cloud/1","op":"unassign-prefixes","eni":"eni-1","prefixes":["10.0.0.5/28"]}`, "names an address within"},
+		{"assign no IPv6", `{"protocol":"enichain.cloud/1","op":"assign-ipv6","eni":"eni-1"}`, "assign-ipv6 needs a count"},
+		{"prefixes of IPv6 to nothing", `{"protocol":"enichain.cloud/1","op":"assign-ipv6-prefixes","count":1}`, "assign-ipv6-prefixes needs eni"},
+		{"create with both of IPv6", `{"protocol":"enichain.cloud/1","op":"create-eni","create":{"instanceID":"i","subnetID":"s","token":"t","ipv6":1,"ipv6Prefixes":1}}`, "together"},
 		{"bad address", `{"protocol":"enichain.cloud/1","op":"unassign","eni":"eni-1","addresses":["10.0.0"]}`, "not of protocol"},
 		{"too long", strings.Repeat(" ", maxMessage+1), "bytes"},
 	} {

@@ -73,6 +73,10 @@ func call(ctx context.Context, d Driver, req *Request) (*Answer, error) {
 		a.Prefixes, err = d.AssignPrefixes(ctx, req.ENI, req.Count)
 	case OpUnassignPrefixes:
 		err = d.UnassignPrefixes(ctx, req.ENI, req.Prefixes)
+	case OpAssignIPv6:
+		a.Addresses, err = d.AssignIPv6(ctx, req.ENI, req.Count)
+	case OpAssignIPv6Prefixes:
+		a.Prefixes, err = d.AssignIPv6Prefixes(ctx, req.ENI, req.Count)
 	case OpSubnets:
 		a.Subnets, err = d.Subnets(ctx, *req.Query)
 	case OpCreateENI:

@@ -95,13 +95,33 @@ type share struct {
 
 func (s share) size() int { return len(s.addresses) + len(s.prefixes) }
 
-// unassign takes all of the share, or what is left of it: EC2 refuses the whole call for one address that is gone.
+// family returns what is of IPv6, or what is not.
+func (s share) family(six bool) share {
+	s.addresses = slices.DeleteFunc(slices.Clone(s.addresses), func(ip netip.Addr) bool { return ip.Is6() != six })
+	s.prefixes = slices.DeleteFunc(slices.Clone(s.prefixes), func(p netip.Prefix) bool { return p.Addr().Is6() != six })
+	return s
+}
+
+// unassign takes all of the share, by a call of each family.
 func (d *Driver) unassign(ctx context.Context, s share) error {
 	a, err := d.connect(ctx)
 	if err != nil {
 		return err
 	}
-	err = a.unassign(ctx, s)
+	if six := s.family(true); six.size() > 0 {
+		if err := a.unassign6(ctx, six); err != nil {
+			return err
+		}
+	}
+	if s = s.family(false); s.size() == 0 {
+		return nil
+	}
+	return a.unassign4(ctx, s)
+}
+
+// unassign4 takes all of the share, or what is left of it: EC2 refuses the whole call for one address that is gone.
+func (a *api) unassign4(ctx context.Context, s share) error {
+	err := a.unassign(ctx, s)
 	var refused *cloud.Error
 	if !errors.As(err, &refused) || refused.Code != "InvalidParameterValue" {
 		return err
@@ -132,7 +152,7 @@ func (a *api) unassign(ctx context.Context, s share) error {
 	})
 }
 
-// remaining returns what the ENI still has of the share. It refuses the primary address, which never goes.
+// remaining returns what the ENI still has of the share. It refuses the ENI's own address, which never goes.
 func (a *api) remaining(ctx context.Context, s share) (share, error) {
 	e, err := a.eni(ctx, s.eni)
 	if err != nil {
@@ -140,10 +160,10 @@ func (a *api) remaining(ctx context.Context, s share) (share, error) {
 	}
 	left := share{eni: s.eni}
 	for _, ip := range s.addresses {
-		if ip == e.PrimaryIP {
+		if ip == e.PrimaryIP || ip == e.PrimaryIP6 {
 			return share{}, invalidf("%s is the primary address of %s and cannot be unassigned", ip, s.eni)
 		}
-		if slices.Contains(e.Addresses, ip) {
+		if slices.Contains(e.Addresses, ip) || slices.Contains(e.IPv6, ip) {
 			left.addresses = append(left.addresses, ip)
 		}
 	}

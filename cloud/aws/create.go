@@ -36,6 +36,9 @@ func (d *Driver) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*clou
 	if len(subnets) == 0 {
 		return nil, &cloud.Error{Class: cloud.NotFound, Message: "there is no subnet " + r.SubnetID + " with a range of IPv4"}
 	}
+	if r.IPv6+r.IPv6Prefixes > 0 && !subnets[0].CIDR6.IsValid() {
+		return nil, errNoIPv6(r.SubnetID)
+	}
 	siblings, err := a.enisOf(ctx, r.InstanceID)
 	if err != nil {
 		return nil, err
@@ -51,6 +54,7 @@ func (d *Driver) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*clou
 		return nil, err
 	}
 	e.Subnet, e.Gateway = subnets[0].CIDR, subnets[0].Gateway
+	e.Subnet6, e.Gateway6 = subnets[0].CIDR6, gateway6(subnets[0].CIDR6)
 	return &e, nil
 }
 
@@ -93,6 +97,12 @@ func newInput(r cloud.CreateENIRequest) *ec2.CreateNetworkInterfaceInput {
 	}
 	if r.Prefixes > 0 {
 		in.Ipv4PrefixCount = awssdk.Int32(int32(r.Prefixes))
+	}
+	if r.IPv6 > 0 {
+		in.Ipv6AddressCount = awssdk.Int32(int32(r.IPv6))
+	}
+	if r.IPv6Prefixes > 0 {
+		in.Ipv6PrefixCount = awssdk.Int32(int32(r.IPv6Prefixes))
 	}
 	tags := types.TagSpecification{ResourceType: types.ResourceTypeNetworkInterface}
 	all := maps.Clone(r.Tags)

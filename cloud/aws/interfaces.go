@@ -200,7 +200,7 @@ func (e *listed) setAddresses(n types.NetworkInterface) error {
 		}
 		e.Prefixes = append(e.Prefixes, cidr)
 	}
-	return nil
+	return e.setIPv6(n)
 }
 
 // Limits implements cloud.Driver.
@@ -223,7 +223,8 @@ func (d *Driver) Limits(ctx context.Context, instanceType string) (cloud.Limits,
 				ENIs:            attachable(t.NetworkInfo),
 				AddressesPerENI: int(awssdk.ToInt32(t.NetworkInfo.Ipv4AddressesPerInterface)),
 				// EC2 User Guide, "Prefix delegation": instances built on the Nitro System, those of bare metal among them.
-				Prefixes: t.Hypervisor == types.InstanceTypeHypervisorNitro || awssdk.ToBool(t.BareMetal),
+				Prefixes:   t.Hypervisor == types.InstanceTypeHypervisorNitro || awssdk.ToBool(t.BareMetal),
+				IPv6PerENI: ipv6PerENI(t.NetworkInfo),
 			}, nil
 		}
 	}

@@ -204,8 +204,9 @@ func TestThrottledLifecycle(t *testing.T) {
 func TestLimitsOfTypes(t *testing.T) {
 	s := newSite(t)
 	for instanceType, want := range map[string]cloud.Limits{
-		"t2.medium":    {ENIs: 3, AddressesPerENI: 6}, // of a generation that takes no prefixes
-		"p4d.24xlarge": {ENIs: 15, AddressesPerENI: 50, Prefixes: true},
+		"m3.medium":    {ENIs: 2, AddressesPerENI: 6},                // of a generation that has no IPv6
+		"t2.medium":    {ENIs: 3, AddressesPerENI: 6, IPv6PerENI: 6}, // and of one that takes no prefixes
+		"p4d.24xlarge": {ENIs: 15, AddressesPerENI: 50, Prefixes: true, IPv6PerENI: 50},
 	} {
 		if got, err := s.driver(t, nil).Limits(t.Context(), instanceType); err != nil || got != want {
 			t.Errorf("limits of %s: want %+v, got %+v, error %v", instanceType, want, got, err)

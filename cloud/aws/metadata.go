@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,7 +66,13 @@ func (d *Driver) addENI(ctx context.Context, n *cloud.Node, mac string) error {
 	e, err := d.eni(ctx, mac)
 	if err == nil && e.DeviceIndex == 0 && e.MAC == n.PrimaryMAC { // on the types with several network cards each has a device 0
 		e.Primary = true
+		e.own6()
 		n.VPCCIDRs, err = readList(ctx, d, macsPath+mac+"/vpc-ipv4-cidr-blocks", netip.ParsePrefix)
+	}
+	if err == nil && e.Primary && e.Subnet6.IsValid() { // there is none where the VPC has no IPv6
+		var six []netip.Prefix
+		six, err = readList(ctx, d, macsPath+mac+"/vpc-ipv6-cidr-blocks", netip.ParsePrefix)
+		n.VPCCIDRs = append(n.VPCCIDRs, six...)
 	}
 	switch {
 	case errors.Is(err, errAbsent):
@@ -73,12 +80,12 @@ func (d *Driver) addENI(ctx context.Context, n *cloud.Node, mac string) error {
 	case err != nil:
 		return err
 	}
-	n.ENIs = append(n.ENIs, e)
+	n.ENIs = append(n.ENIs, e.ENI)
 	return nil
 }
 
-func (d *Driver) eni(ctx context.Context, mac string) (cloud.ENI, error) {
-	e := cloud.ENI{MAC: strings.ToLower(mac)}
+func (d *Driver) eni(ctx context.Context, mac string) (listed, error) {
+	e := listed{ENI: cloud.ENI{MAC: strings.ToLower(mac)}}
 	folder := macsPath + mac + "/"
 	var err error
 	if e.ID, err = d.read(ctx, folder+"interface-id"); err != nil {
@@ -99,13 +106,44 @@ func (d *Driver) eni(ctx context.Context, mac string) (cloud.ENI, error) {
 	if err != nil {
 		return e, err
 	}
-	// The key is there only where there are prefixes.
-	if e.Prefixes, err = readList(ctx, d, folder+"ipv4-prefix", netip.ParsePrefix); err != nil && !errors.Is(err, errAbsent) {
+	if err := d.further(ctx, &e, folder); err != nil {
 		return e, err
 	}
 	e.DeviceIndex, e.Subnet, e.Gateway = index[0], subnets[0].Masked(), gateway(subnets[0])
 	e.PrimaryIP, e.Addresses = addresses[0], addresses[1:] // "local-ipv4s": the primary comes first
 	return e, nil
+}
+
+// further reads what not every ENI has. Its keys are there only where there is something: the folder's list tells.
+func (d *Driver) further(ctx context.Context, e *listed, folder string) error {
+	keys, err := readList(ctx, d, folder, func(s string) (string, error) { return s, nil })
+	if err != nil {
+		return err
+	}
+	var prefixes6, subnets6 []netip.Prefix
+	for key, list := range map[string]*[]netip.Prefix{"ipv4-prefix": &e.Prefixes, "ipv6-prefix": &prefixes6, "subnet-ipv6-cidr-blocks": &subnets6} {
+		if err := readKey(ctx, d, keys, folder, key, netip.ParsePrefix, list); err != nil {
+			return err
+		}
+	}
+	e.Prefixes = append(e.Prefixes, prefixes6...)
+	if len(subnets6) > 0 {
+		e.Subnet6, e.Gateway6 = subnets6[0].Masked(), gateway6(subnets6[0])
+	}
+	return readKey(ctx, d, keys, folder, "ipv6s", netip.ParseAddr, &e.IPv6)
+}
+
+// readKey reads a key's lines where the folder has it. It may be gone since the folder was listed.
+func readKey[T any](ctx context.Context, d *Driver, keys []string, folder, key string, parse func(string) (T, error), list *[]T) error {
+	if !slices.Contains(keys, key) {
+		return nil
+	}
+	found, err := readList(ctx, d, folder+key, parse)
+	if errors.Is(err, errAbsent) {
+		return nil
+	}
+	*list = found
+	return err
 }
 
 // readList reads a key's lines; there is at least one.

@@ -87,7 +87,7 @@ func (a *api) subnets(ctx context.Context, filters []types.Filter) ([]cloud.Subn
 			}
 			subnets = append(subnets, cloud.Subnet{
 				ID: awssdk.ToString(s.SubnetId), Zone: awssdk.ToString(s.AvailabilityZone), CIDR: cidr.Masked(),
-				Gateway: gateway(cidr), Free: int(awssdk.ToInt32(s.AvailableIpAddressCount)),
+				Gateway: gateway(cidr), CIDR6: cidr6(s), Free: int(awssdk.ToInt32(s.AvailableIpAddressCount)),
 			})
 		}
 		if awssdk.ToString(page.NextToken) == "" {

@@ -24,10 +24,11 @@ func newVPC(t *testing.T) (*vpcsim.VPC, vpcsim.Instance) {
 	v := vpcsim.New(vpcsim.Config{
 		Region: "eu-west-3",
 		CIDRs:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16")},
+		IPv6:   netip.MustParsePrefix("2001:db8::/56"),
 		Subnets: []vpcsim.Subnet{
-			{ID: "subnet-0a", CIDR: netip.MustParsePrefix("10.0.1.0/24")},
-			{ID: "subnet-0b", CIDR: netip.MustParsePrefix("10.0.2.0/24")},
-			{ID: "subnet-0c", CIDR: netip.MustParsePrefix("10.0.3.0/24"), Tags: map[string]string{"for": "containers", "tier": "a"}},
+			{ID: "subnet-0a", CIDR: netip.MustParsePrefix("10.0.1.0/24"), IPv6: netip.MustParsePrefix("2001:db8:0:1::/64")},
+			{ID: "subnet-0b", CIDR: netip.MustParsePrefix("10.0.2.0/24"), IPv6: netip.MustParsePrefix("2001:db8:0:2::/64")},
+			{ID: "subnet-0c", CIDR: netip.MustParsePrefix("10.0.3.0/24"), IPv6: netip.MustParsePrefix("2001:db8:0:3::/64"), Tags: map[string]string{"for": "containers", "tier": "a"}},
 			{ID: "subnet-0d", CIDR: netip.MustParsePrefix("10.0.4.0/24"), Tags: map[string]string{"tier": "a"}},
 			{ID: "subnet-0e", CIDR: netip.MustParsePrefix("10.0.5.0/24"), Zone: "eu-west-3b", Tags: map[string]string{"for": "containers", "tier": "a"}},
 		},
@@ -38,7 +39,11 @@ func newVPC(t *testing.T) (*vpcsim.VPC, vpcsim.Instance) {
 		t.Fatal(err)
 	}
 	for n, subnet := range []string{"subnet-0a", "subnet-0b"} {
-		if _, err := v.AddENI(i.ID, subnet, n, netip.Addr{}); err != nil {
+		e, err := v.AddENI(i.ID, subnet, n, netip.Addr{})
+		if err == nil && n == 0 {
+			_, err = v.AddOwnIPv6(e.ID)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,14 +100,15 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 	w.Node = cloud.Node{
 		InstanceID: s.Instance.ID, InstanceType: "m5.large", Region: "eu-west-3", ENIs: s.Held(true),
 		PrimaryMAC: s.ENIs(s.Instance.ID)[0].MAC.String(),
-		VPCCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16")},
+		VPCCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("2001:db8::/56")},
 	}
-	w.Limits = cloud.Limits{ENIs: 3, AddressesPerENI: 10, Prefixes: true}
+	w.Limits = cloud.Limits{ENIs: 3, AddressesPerENI: 10, Prefixes: true, IPv6PerENI: 10}
 	w.Unused = netip.MustParseAddr("10.0.1.200")
 	w.Subnet = cloud.Subnet{
 		ID: "subnet-0c", Zone: "eu-west-3a", CIDR: netip.MustParsePrefix("10.0.3.0/24"),
-		Gateway: netip.MustParseAddr("10.0.3.1"), Free: 251,
+		Gateway: netip.MustParseAddr("10.0.3.1"), CIDR6: netip.MustParsePrefix("2001:db8:0:3::/64"), Free: 251,
 	}
+	w.BareID = "subnet-0d"
 	w.SubnetTags, w.ElsewhereID = map[string]string{"for": "containers", "tier": "a"}, "subnet-0e"
 	w.FragmentSubnet = s.FragmentSubnet
 	return w
@@ -111,9 +117,9 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 // simulated is the VPC in the words of the conformance test.
 func simulated(v *vpcsim.VPC, i vpcsim.Instance) *drivertest.Simulated {
 	return &drivertest.Simulated{
-		VPC: v, Instance: i, Bound: true,
+		VPC: v, Instance: i, Bound: true, Gateway6: netip.MustParseAddr("fe80:ec2::1"),
 		Changes: []string{
-			"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateNetworkInterface", "AttachNetworkInterface",
+			"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "AssignIpv6Addresses", "UnassignIpv6Addresses", "CreateNetworkInterface", "AttachNetworkInterface",
 			"ModifyNetworkInterfaceAttribute", "DetachNetworkInterface", "DeleteNetworkInterface",
 		},
 		Codes: map[cloud.Class]string{

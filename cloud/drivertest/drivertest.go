@@ -33,6 +33,9 @@ type World struct {
 	Subnet      cloud.Subnet
 	SubnetTags  map[string]string
 	ElsewhereID string
+	// BareID is of a subnet of the instance's zone that has no IPv6; empty for a cloud without. The instance's primary ENI
+	// has an address of IPv6 of its own, and the others none.
+	BareID string
 	// Bound says that the cloud can delete an ENI with its instance.
 	Bound          bool
 	Slow           func()                          // makes each step of an ENI take time from now on
@@ -91,6 +94,13 @@ func Run(t *testing.T, setup func(t *testing.T) *World) {
 		{"lost answers of delete", testLostDelete},
 		{"tagged", testTagged},
 		{"prefixes", testPrefixes},
+		{"assign IPv6", testAssignIPv6},
+		{"unassign IPv6", testUnassignIPv6},
+		{"IPv6 refused", testRefusedIPv6},
+		{"lost answers of IPv6", testLostIPv6},
+		{"no IPv6", testNoIPv6},
+		{"create with IPv6", testCreateIPv6},
+		{"prefixes of IPv6", testIPv6Prefixes},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, setup(t)) })
 	}
@@ -204,6 +214,7 @@ func testStaleMetadata(t *testing.T, w *World) {
 // withoutUnknown takes out of the truth what an API need not know and got has not.
 func withoutUnknown(truth, got cloud.ENI) cloud.ENI {
 	truth.Subnet, truth.Gateway, truth.MTU = got.Subnet, got.Gateway, got.MTU
+	truth.Subnet6, truth.Gateway6 = got.Subnet6, got.Gateway6
 	if got.Created.IsZero() {
 		truth.Created = got.Created
 	}

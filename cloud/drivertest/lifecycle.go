@@ -106,7 +106,7 @@ func checkCreated(t *testing.T, w *World, r cloud.CreateENIRequest, got cloud.EN
 	if got.State != cloud.Attached || got.InstanceID != r.InstanceID || got.DeviceIndex < 1 || got.Primary {
 		t.Errorf("ENI is not attached to %s: %+v", r.InstanceID, got)
 	}
-	if got.SubnetID != w.Subnet.ID || got.Subnet != w.Subnet.CIDR || got.Gateway != w.Subnet.Gateway {
+	if got.SubnetID != w.Subnet.ID || got.Subnet != w.Subnet.CIDR || got.Gateway != w.Subnet.Gateway || got.Subnet6 != w.Subnet.CIDR6 {
 		t.Errorf("ENI is not in %+v: %+v", w.Subnet, got)
 	}
 	for _, ip := range append(got.Addresses, got.PrimaryIP) {
@@ -125,8 +125,8 @@ func checkCreated(t *testing.T, w *World, r cloud.CreateENIRequest, got cloud.EN
 	if got.Tags[cloud.TagToken] != r.Token || got.Created.IsZero() {
 		t.Errorf("ENI has no token or no time of creation: %+v", got)
 	}
-	if len(got.Addresses) != r.Addresses || len(got.Prefixes) != r.Prefixes {
-		t.Errorf("want %d addresses and %d prefixes, got %v and %v", r.Addresses, r.Prefixes, got.Addresses, got.Prefixes)
+	if len(got.Addresses) != r.Addresses || len(got.Prefixes) != r.Prefixes || len(got.IPv6) != r.IPv6 {
+		t.Errorf("want %+v, got %v, %v and %v", r, got.Addresses, got.Prefixes, got.IPv6)
 	}
 }
 

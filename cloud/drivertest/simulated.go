@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ type Simulated struct {
 	// Tasks says that changes run on after they were answered; Bound is World's. A cloud with tasks keeps the time of an ENI's
 	// creation.
 	Tasks, Bound bool
+	Gateway6     netip.Addr // of every subnet that has IPv6
 }
 
 // World returns what a conformance test needs of the account; what only the cloud's own test can know is for that to add.
@@ -86,10 +88,13 @@ func (s *Simulated) contract(all []vpcsim.ENI, metadata bool) []cloud.ENI {
 	for _, e := range all {
 		c := cloud.ENI{
 			ID: e.ID, MAC: e.MAC.String(), DeviceIndex: e.DeviceIndex, Primary: e.InstanceID != "" && e.DeviceIndex == 0,
-			SubnetID: e.SubnetID, PrimaryIP: e.PrimaryIP, Addresses: e.Secondary, Prefixes: e.Prefixes,
+			SubnetID: e.SubnetID, PrimaryIP: e.PrimaryIP, Addresses: e.Secondary, Prefixes: append(e.Prefixes, e.Prefixes6...), PrimaryIP6: e.PrimaryIP6, IPv6: e.IPv6,
 		}
 		if metadata {
-			c.Subnet, c.Gateway = e.Subnet, e.Gateway()
+			c.Subnet, c.Gateway, c.Subnet6 = e.Subnet, e.Gateway(), e.Subnet6
+			if e.Subnet6.IsValid() {
+				c.Gateway6 = s.Gateway6
+			}
 		} else {
 			c.State, c.InstanceID, c.DeleteOnTermination = cloud.ENIState(e.State), e.InstanceID, s.Bound && e.DeleteOnTermination
 			c.SecurityGroups, c.Tags = e.SecurityGroups, e.Tags

@@ -19,6 +19,11 @@ func (d *Driver) AssignPrefixes(context.Context, string, int) ([]netip.Prefix, e
 	return nil, errPrefixes()
 }
 
+// AssignIPv6Prefixes implements cloud.Driver.
+func (d *Driver) AssignIPv6Prefixes(context.Context, string, int) ([]netip.Prefix, error) {
+	return nil, errPrefixes()
+}
+
 // UnassignPrefixes implements cloud.Driver.
 func (d *Driver) UnassignPrefixes(context.Context, string, []netip.Prefix) error {
 	return errPrefixes()

@@ -69,6 +69,22 @@ func (w *witness) AssignPrefixes(ctx context.Context, eni string, count int) ([]
 	return w.driver.AssignPrefixes(ctx, eni, count)
 }
 
+// AssignIPv6 implements cloud.Driver.
+func (w *witness) AssignIPv6(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
+	if err := w.change("assign %d addresses of IPv6 to %s", count, eni); err != nil {
+		return nil, err
+	}
+	return w.driver.AssignIPv6(ctx, eni, count)
+}
+
+// AssignIPv6Prefixes implements cloud.Driver.
+func (w *witness) AssignIPv6Prefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error) {
+	if err := w.change("assign %d prefixes of IPv6 to %s", count, eni); err != nil {
+		return nil, err
+	}
+	return w.driver.AssignIPv6Prefixes(ctx, eni, count)
+}
+
 // UnassignPrefixes implements cloud.Driver.
 func (w *witness) UnassignPrefixes(ctx context.Context, eni string, prefixes []netip.Prefix) error {
 	if err := w.change("give back %v of %s", prefixes, eni); err != nil {

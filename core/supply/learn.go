@@ -41,6 +41,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		return fmt.Errorf("ask the metadata service what this node is: %w", err)
 	}
 	listed, listErr := driver.ENIs(ctx, node.InstanceID)
+	node.ENIs, listed = ofIPv4(node.ENIs), ofIPv4(listed)
 	authoritative := listErr == nil
 	if !authoritative {
 		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
@@ -90,6 +91,15 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		return listErr // no time is left to ask for more, and this is why
 	}
 	return s.settle(ctx, driver, node.InstanceID, k.intents, listed)
+}
+
+// ofIPv4 leaves prefixes of IPv6 out: the addresses of those that the store has are listed, and theirs are too many.
+func ofIPv4(enis []cloud.ENI) []cloud.ENI {
+	enis = slices.Clone(enis)
+	for n, e := range enis {
+		enis[n].Prefixes = slices.DeleteFunc(slices.Clone(e.Prefixes), func(p netip.Prefix) bool { return !p.Addr().Is4() })
+	}
+	return enis
 }
 
 // limits returns what the instance type may hold, by the configuration or else by the cloud; what neither says is left to

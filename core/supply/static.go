@@ -68,6 +68,16 @@ func (s static) Assign(_ context.Context, eni string, count int) ([]netip.Addr, 
 	}
 }
 
+// AssignIPv6 refuses.
+func (s static) AssignIPv6(context.Context, string, int) ([]netip.Addr, error) {
+	return nil, errNoENIs("assign addresses of IPv6")
+}
+
+// AssignIPv6Prefixes refuses.
+func (s static) AssignIPv6Prefixes(context.Context, string, int) ([]netip.Prefix, error) {
+	return nil, errNoENIs("assign prefixes of IPv6")
+}
+
 // Unassign has nothing to give back to.
 func (s static) Unassign(context.Context, string, []netip.Addr) error { return nil }
 

@@ -178,6 +178,9 @@ func (f *fabric) Detach(eni vpcsim.ENI) error {
 
 // Assign makes the fabric deliver the address to the ENI, and accept it as a source from there.
 func (f *fabric) Assign(eni vpcsim.ENI, ip netip.Addr) error {
+	if ip.Is6() {
+		return f.AssignPrefix(eni, netip.PrefixFrom(ip, 128))
+	}
 	p, err := f.port(eni)
 	if err != nil {
 		return err
@@ -197,6 +200,9 @@ func (f *fabric) Assign(eni vpcsim.ENI, ip netip.Addr) error {
 
 // Unassign undoes Assign.
 func (f *fabric) Unassign(eni vpcsim.ENI, ip netip.Addr) error {
+	if ip.Is6() {
+		return f.UnassignPrefix(eni, netip.PrefixFrom(ip, 128))
+	}
 	p, err := f.port(eni)
 	if err != nil {
 		return err

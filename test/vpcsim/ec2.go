@@ -28,6 +28,8 @@ func actions() map[string]action {
 		"DescribeSubnets":            {false, (*VPC).describeSubnets},
 		"AssignPrivateIpAddresses":   {true, (*VPC).assignPrivateIPAddresses},
 		"UnassignPrivateIpAddresses": {true, (*VPC).unassignPrivateIPAddresses},
+		"AssignIpv6Addresses":        {true, (*VPC).assignIPv6Addresses},
+		"UnassignIpv6Addresses":      {true, (*VPC).unassignIPv6Addresses},
 		"CreateNetworkInterface":     {true, (*VPC).createNetworkInterface},
 		"AttachNetworkInterface":     {true, (*VPC).attachNetworkInterface},
 		"DetachNetworkInterface":     {true, (*VPC).detachNetworkInterface},

@@ -8,7 +8,7 @@ import (
 
 func (v *VPC) createNetworkInterface(p *params) (any, error) {
 	n := newENI{
-		subnetID: p.required("SubnetId"), request: p.request(nil, nil),
+		subnetID: p.required("SubnetId"), request: p.request(nil, nil), six: p.request6(),
 		groups: p.list("SecurityGroupId"), tags: p.tags("network-interface"), description: p.text("Description"),
 		token: p.text("ClientToken"), asked: p.asked(),
 	}

@@ -43,7 +43,8 @@ type networkInterface struct {
 	Addresses        []privateIP  `xml:"privateIpAddressesSet>item"`
 	Prefixes         []ipv4Prefix `xml:"ipv4PrefixSet>item"`
 	Tags             []tagEntry   `xml:"tagSet>item"`
-	IPv6             []privateIP  `xml:"ipv6AddressesSet>item"`
+	IPv6             []ipv6Item   `xml:"ipv6AddressesSet>item"`
+	Prefixes6        []ipv6Prefix `xml:"ipv6PrefixSet>item"`
 	Groups           []groupEntry `xml:"groupSet>item"`
 	InterfaceType    string       `xml:"interfaceType"`
 }
@@ -88,7 +89,7 @@ func (v *VPC) networkInterface(e ENI) networkInterface {
 		ID: e.ID, SubnetID: e.SubnetID, VPCID: v.vpcID, AvailabilityZone: v.zoneOf(e), OwnerID: ownerID, Status: interfaceStatus(e),
 		MAC: e.MAC.String(), PrivateIP: e.PrimaryIP.String(), SourceDestCheck: true, InterfaceType: "interface",
 		Description: e.Description, Addresses: []privateIP{{e.PrimaryIP.String(), true}},
-		Prefixes: prefixItems(e.Prefixes), Tags: tagItems(e.Tags),
+		Prefixes: prefixItems(e.Prefixes), Tags: tagItems(e.Tags), IPv6: ipv6Items(e), Prefixes6: prefix6Items(e.Prefixes6),
 	}
 	if e.InstanceID != "" {
 		n.Attachment = &attachment{
@@ -218,12 +219,13 @@ type subnetItem struct {
 	AvailabilityZone string     `xml:"availabilityZone"`
 	OwnerID          string     `xml:"ownerId"`
 	Tags             []tagEntry `xml:"tagSet>item"`
+	IPv6             []cidr6    `xml:"ipv6CidrBlockAssociationSet>item"`
 }
 
 func (v *VPC) describeSubnet(s *subnet) subnetItem {
 	return subnetItem{
 		ID: s.ID, State: "available", VPCID: v.vpcID, CIDR: s.CIDR.String(), Free: s.free(), AvailabilityZone: s.Zone,
-		OwnerID: ownerID, Tags: tagItems(s.Tags),
+		OwnerID: ownerID, Tags: tagItems(s.Tags), IPv6: cidr6Items(s.IPv6),
 	}
 }
 
@@ -271,7 +273,7 @@ func describeType(name string, l typeLimits) instanceType {
 	}
 	info := networkInfo{
 		Performance: "Up to 10 Gigabit", ENIs: l.enis * (1 + l.cards), MaxCards: 1 + l.cards,
-		IPv4: l.addresses, IPv6: l.addresses, IPv6Allowed: true, ENASupport: "required",
+		IPv4: l.addresses, IPv6: l.addresses6(), IPv6Allowed: !l.four, ENASupport: "required",
 	}
 	for index := range info.MaxCards {
 		info.Cards = append(info.Cards, networkCard{index, l.enis})

@@ -58,7 +58,7 @@ func (v *VPC) instanceAt(hostport string) (string, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.enis {
-		if e.InstanceID != "" && (e.PrimaryIP == ip.Unmap() || slices.Contains(e.held().all(), ip.Unmap())) {
+		if e.InstanceID != "" && (e.PrimaryIP == ip.Unmap() || slices.Contains(e.held().all(), ip.Unmap()) || e.has6(ip)) {
 			return e.InstanceID, true
 		}
 	}

@@ -83,6 +83,7 @@ func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
 	if len(prefixes) > 0 {
 		set("network/interfaces/macs/"+e.MAC.String()+"/ipv4-prefix", strings.Join(prefixes, "\n"))
 	}
+	v.describeMAC6(e, set)
 	for key, value := range map[string]string{
 		"device-number":          strconv.Itoa(e.DeviceIndex),
 		"interface-id":           e.ID,
@@ -100,6 +101,35 @@ func (v *VPC) describeMAC(e ENI, set func(path, value string)) {
 	} {
 		set("network/interfaces/macs/"+e.MAC.String()+"/"+key, value)
 	}
+}
+
+// describeMAC6 tells an ENI's IPv6. What there is none of has no key.
+func (v *VPC) describeMAC6(e ENI, set func(path, value string)) {
+	held := e.held6()
+	for key, value := range map[string]string{
+		"ipv6s": lines(held.addresses), "ipv6-prefix": lines(held.prefixes),
+		"subnet-ipv6-cidr-blocks": lines(known(e.Subnet6)), "vpc-ipv6-cidr-blocks": lines(known(v.ipv6)),
+	} {
+		if value != "" {
+			set("network/interfaces/macs/"+e.MAC.String()+"/"+key, value)
+		}
+	}
+}
+
+// known is the prefix as a list, which is empty where it is zero.
+func known(p netip.Prefix) []netip.Prefix {
+	if !p.IsValid() {
+		return nil
+	}
+	return []netip.Prefix{p}
+}
+
+func lines[T fmt.Stringer](values []T) string {
+	var all []string
+	for _, v := range values {
+		all = append(all, v.String())
+	}
+	return strings.Join(all, "\n")
 }
 
 func hostname(ip netip.Addr) string {

@@ -1,6 +1,7 @@
 package vpcsim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"maps"
 	"net/netip"
@@ -44,6 +45,7 @@ type newENI struct {
 	subnetID    string
 	primary     netip.Addr // the next free one where it is zero
 	request     request
+	six         request // of IPv6
 	groups      []string
 	tags        map[string]string
 	description string
@@ -104,7 +106,7 @@ func (v *VPC) addENI(n newENI) (ENI, error) {
 		return ENI{}, err
 	}
 	e := &ENI{
-		ID: v.id("eni"), SubnetID: s.ID, Subnet: s.CIDR, PrimaryIP: n.primary, State: Pending, SecurityGroups: n.groups,
+		ID: v.id("eni"), SubnetID: s.ID, Subnet: s.CIDR, Subnet6: s.IPv6, PrimaryIP: n.primary, State: Pending, SecurityGroups: n.groups,
 		Tags: maps.Clone(n.tags), Description: n.description, Created: time.Now().UTC(),
 	}
 	e.MAC = binary.BigEndian.AppendUint32([]byte{0x0a, 0xff}, uint32(v.serial))
@@ -116,11 +118,16 @@ func (v *VPC) addENI(n newENI) (ENI, error) {
 	}
 	s.take(n.primary, e.ID)
 	g, err := s.choose(n.request)
+	var six grant
+	if err == nil {
+		six, err = s.choose6(n.six)
+	}
 	if err != nil {
 		s.release(n.primary)
 		return ENI{}, err
 	}
 	s.give(e, g)
+	e.add6(six, false)
 	v.enis = append(v.enis, e)
 	return e.clone(), nil
 }
@@ -183,7 +190,7 @@ func (v *VPC) beginAttachOf(e *ENI, instanceID string, deviceIndex int) (ENI, er
 		return ENI{}, err
 	}
 	e.InstanceID = instanceID
-	if err := v.checkRoom(e, request{}); err != nil { // EC2's own code for this is not documented
+	if err := cmp.Or(v.checkRoom(e, request{}), v.checkRoom6(e, request{})); err != nil { // EC2's own code for this is not documented
 		e.InstanceID = ""
 		return ENI{}, err
 	}
@@ -244,7 +251,7 @@ func (v *VPC) finishAttach(id, attachmentID string) error {
 func (v *VPC) plug(e ENI) error {
 	steps := []step{{func(f Fabric) error { return f.Attach(e) }, func(f Fabric) error { return f.Detach(e) }}}
 	all := append([]netip.Addr{e.PrimaryIP}, e.held().all()...)
-	for _, s := range assignSteps(e, all) {
+	for _, s := range append(assignSteps(e, all), steps6(e, e.held6())...) {
 		steps = append(steps, step{s.do, nil}) // they go with the ENI
 	}
 	return v.fabric.do(steps...)

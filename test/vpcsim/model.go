@@ -13,6 +13,7 @@ type typeLimits struct {
 	addresses int  // IPv4 addresses an ENI, the primary counted
 	xen       bool // of the generation before Nitro, which takes no prefixes
 	cards     int  // network cards beyond the first, each for as many ENIs; the simulator attaches to the first
+	four      bool // of IPv4 alone
 }
 
 // limitsOf is what an instance of the type may hold in this cloud.
@@ -26,14 +27,15 @@ func (v *VPC) limitsOf(instanceType string) (typeLimits, bool) {
 // limitsOf knows a handful of EC2's types, with the numbers of the EC2 User Guide, "Maximum IP addresses per network interface".
 func limitsOf(instanceType string) (typeLimits, bool) {
 	l, ok := map[string]typeLimits{
-		"t2.medium":  {3, 6, true, 0},
-		"t3.micro":   {2, 2, false, 0},
-		"t3.medium":  {3, 6, false, 0},
-		"m5.large":   {3, 10, false, 0},
-		"m5.xlarge":  {4, 15, false, 0},
-		"c5.4xlarge": {8, 30, false, 0},
+		"m3.medium":  {2, 6, true, 0, true},
+		"t2.medium":  {3, 6, true, 0, false},
+		"t3.micro":   {2, 2, false, 0, false},
+		"t3.medium":  {3, 6, false, 0, false},
+		"m5.large":   {3, 10, false, 0, false},
+		"m5.xlarge":  {4, 15, false, 0, false},
+		"c5.4xlarge": {8, 30, false, 0, false},
 
-		"p4d.24xlarge": {15, 50, false, 3},
+		"p4d.24xlarge": {15, 50, false, 3, false},
 	}[instanceType]
 	return l, ok
 }

@@ -14,11 +14,12 @@ type subnet struct {
 	last  netip.Addr // the highest that may be
 	taken map[netip.Addr]string
 	freed []netip.Addr
+	six   subnet6
 }
 
 func newSubnet(s Subnet, reserved int) *subnet {
 	s.CIDR = s.CIDR.Masked()
-	n := &subnet{Subnet: s, next: s.CIDR.Addr(), taken: map[netip.Addr]string{}}
+	n := &subnet{Subnet: s, next: s.CIDR.Addr(), taken: map[netip.Addr]string{}, six: subnet6{cidr: s.IPv6}}
 	for range reserved {
 		n.next = n.next.Next()
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Region           string // us-east-1 or ap-guangzhou where empty
 	AvailabilityZone string // the region's zone a, or 3, where empty
 	CIDRs            []netip.Prefix
+	IPv6             netip.Prefix // of the VPC; zero for one without IPv6
 	Subnets          []Subnet
 	// FabricDelay is how long the fabric lags behind the API; with 0 the API answers when the fabric has done the work.
 	FabricDelay time.Duration
@@ -43,7 +44,8 @@ const (
 type Subnet struct {
 	ID   string
 	CIDR netip.Prefix
-	Zone string // the VPC's AvailabilityZone, in which its instances are, where empty
+	IPv6 netip.Prefix // a /64 of the VPC's, or zero
+	Zone string       // the VPC's AvailabilityZone, in which its instances are, where empty
 	Tags map[string]string
 }
 
@@ -62,6 +64,10 @@ type ENI struct {
 	PrimaryIP      netip.Addr
 	Secondary      []netip.Addr   // oldest first
 	Prefixes       []netip.Prefix // oldest first
+	Subnet6        netip.Prefix   // zero where the subnet has no IPv6
+	PrimaryIP6     netip.Addr     // its own; zero where it has none
+	IPv6           []netip.Addr   // the others, oldest first
+	Prefixes6      []netip.Prefix // oldest first
 	SecurityGroups []string
 	Tags           map[string]string
 	Description    string
@@ -81,6 +87,7 @@ func (e ENI) Gateway() netip.Addr { return e.Subnet.Masked().Addr().Next() }
 
 func (e ENI) clone() ENI {
 	e.MAC, e.Secondary, e.Prefixes = slices.Clone(e.MAC), slices.Clone(e.Secondary), slices.Clone(e.Prefixes)
+	e.IPv6, e.Prefixes6 = slices.Clone(e.IPv6), slices.Clone(e.Prefixes6)
 	e.SecurityGroups, e.Tags = slices.Clone(e.SecurityGroups), maps.Clone(e.Tags)
 	return e
 }
@@ -96,6 +103,8 @@ type Fabric interface {
 	Detach(eni ENI) error
 	Assign(eni ENI, ip netip.Addr) error // also called for the primary address, right after Attach
 	Unassign(eni ENI, ip netip.Addr) error
+	AssignPrefix(eni ENI, p netip.Prefix) error // of IPv6; those of IPv4 come as addresses
+	UnassignPrefix(eni ENI, p netip.Prefix) error
 }
 
 // VPC is a simulated VPC. Its methods and handlers may be used concurrently.
@@ -103,6 +112,7 @@ type VPC struct {
 	cloud               string
 	region, zone, vpcID string
 	cidrs               []netip.Prefix
+	ipv6                netip.Prefix
 	started             time.Time
 	keys                Credentials
 	fabric              fabricQueue
@@ -149,7 +159,7 @@ type instance struct {
 func New(c Config) *VPC {
 	v := &VPC{
 		cloud: c.Cloud, region: c.Region, zone: c.AvailabilityZone, vpcID: "vpc-0123456789abcdef0",
-		cidrs: slices.Clone(c.CIDRs), started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
+		cidrs: slices.Clone(c.CIDRs), ipv6: c.IPv6, started: time.Now(), calls: map[string]int{}, tokens: map[string]token{},
 		requests: map[string]made{}, hidden: map[string]time.Time{}, closed: make(chan struct{}), groups: append([]string{groupID}, c.SecurityGroups...),
 		keys:     newCredentials("AKIA", ""),
 		roleName: "enichain-node",
@@ -157,6 +167,7 @@ func New(c Config) *VPC {
 		tencent:  newTencentTasks(c.TaskDelay),
 	}
 	v.setPlace()
+	c.check6()
 	for _, s := range c.Subnets {
 		if !s.CIDR.Addr().Is4() || s.CIDR.Bits() > 28 {
 			panic(fmt.Sprintf("vpcsim: subnet %s %s is not an IPv4 range of at least 16 addresses", s.ID, s.CIDR))

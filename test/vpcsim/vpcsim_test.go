@@ -318,6 +318,14 @@ func (r *recorder) Unassign(_ vpcsim.ENI, ip netip.Addr) error {
 	return r.note("unassign " + ip.String())
 }
 
+func (r *recorder) AssignPrefix(_ vpcsim.ENI, p netip.Prefix) error {
+	return r.note("assign " + p.String())
+}
+
+func (r *recorder) UnassignPrefix(_ vpcsim.ENI, p netip.Prefix) error {
+	return r.note("unassign " + p.String())
+}
+
 func TestFabric(t *testing.T) {
 	v := newVPC(t, "10.0.1.0/24")
 	r := &recorder{}
