@@ -246,8 +246,5 @@ func (c *creation) giveUp(ctx context.Context, refusal error) error {
 	}
 	told := *e
 	told.Message = fmt.Sprintf("attach %s to %s: %s", c.id, c.request.InstanceID, e.Message)
-	if err := (&journey{api: c.api, id: c.id}).remove(ctx, c.request.InstanceID); err != nil {
-		told.Message += fmt.Sprintf("; it was left behind, since it could not be deleted either: %v", err)
-	}
-	return &told
+	return call.Undone(&told, (&journey{api: c.api, id: c.id}).remove(ctx, c.request.InstanceID))
 }

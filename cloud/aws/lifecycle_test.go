@@ -122,6 +122,25 @@ func TestRefusedAttachmentThatCannotBeUndone(t *testing.T) {
 	}
 }
 
+// Where the ENI may yet be deleted, the error is no refusal for good: a repetition with the token deletes it.
+func TestRefusedAttachmentIsUndoneLater(t *testing.T) {
+	s := newSite(t)
+	d := s.driver(t, nil)
+	s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "AttachmentLimitExceeded", Times: -1})
+	s.Inject(vpcsim.Fault{Action: "DeleteNetworkInterface", Code: "InternalError", Status: 500, Times: -1})
+	_, err := d.CreateENI(t.Context(), s.wanted("t"))
+	if e := drivertest.WantClass(t, err, cloud.Internal); !strings.Contains(e.Error(), "AttachmentLimitExceeded") || !strings.Contains(e.Error(), "InternalError") {
+		t.Errorf("error: %v", e)
+	}
+	s.ClearFaults()
+	s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "AttachmentLimitExceeded"})
+	_, err = d.CreateENI(t.Context(), s.wanted("t"))
+	drivertest.WantClass(t, err, cloud.Quota)
+	if left := s.made("t"); len(left) != 0 {
+		t.Errorf("left behind: %+v", left)
+	}
+}
+
 // The default security groups may be others at the repetition: EC2 then takes it for another request.
 func TestTokenOfAnotherRequest(t *testing.T) {
 	s := newSite(t)

@@ -78,3 +78,20 @@ func TestRedact(t *testing.T) {
 		t.Errorf("redacted: %d bytes, %.40q", len(got), got)
 	}
 }
+
+// A change that was refused is settled only once what was made for it is gone, or is there for good.
+func TestUndone(t *testing.T) {
+	refused := &cloud.Error{Class: cloud.Quota, Message: "too many"}
+	for undoing, want := range map[cloud.Class]cloud.Class{
+		"": cloud.Quota, cloud.Auth: cloud.Quota, cloud.Unreachable: cloud.Unreachable, cloud.Throttled: cloud.Throttled,
+	} {
+		var failed error
+		if undoing != "" {
+			failed = &cloud.Error{Class: undoing, Message: "stays"}
+		}
+		err := call.Undone(refused, failed)
+		if class := cloud.ClassOf(err); class != want || strings.Contains(err.Error(), "stays") != (failed != nil) {
+			t.Errorf("undoing fails as %q: class %s, want %s: %v", undoing, class, want, err)
+		}
+	}
+}

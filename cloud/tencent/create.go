@@ -93,7 +93,7 @@ func (a *api) make(ctx context.Context, r cloud.CreateENIRequest, vpc string) (*
 	case err != nil:
 		return nil, cmp.Or(taskErr, err)
 	case taskErr != nil && e.State == cloud.Available: // made, and refused to be attached
-		return nil, errors.Join(taskErr, a.delete(ctx, id))
+		return nil, call.Undone(taskErr, a.delete(ctx, id))
 	}
 	return e, nil
 }
@@ -220,5 +220,5 @@ func (a *api) attach(ctx context.Context, eni string, r cloud.CreateENIRequest) 
 	case cloud.ClassOf(err) == cloud.Unreachable || cloud.ClassOf(err) == cloud.Throttled:
 		return err
 	}
-	return errors.Join(err, a.delete(ctx, eni))
+	return call.Undone(err, a.delete(ctx, eni))
 }

@@ -194,6 +194,30 @@ func TestCreateENICleansUp(t *testing.T) {
 	}
 }
 
+// Where the ENI may yet be deleted, the error is no refusal for good: a repetition with the token deletes it.
+func TestCreateENICleansUpLater(t *testing.T) {
+	s := newSite(t)
+	d := s.driver(t, nil)
+	e, err := d.CreateENI(t.Context(), s.create("one", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DetachENI(e.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.Inject(vpcsim.Fault{Action: "AttachNetworkInterface", Code: "LimitExceeded", Times: 2})
+	s.Inject(vpcsim.Fault{Action: "DeleteNetworkInterface", Code: "InternalError"})
+	_, err = d.CreateENI(t.Context(), s.create("one", 1))
+	if told := drivertest.WantClass(t, err, cloud.Internal); !strings.Contains(told.Error(), "LimitExceeded") || !strings.Contains(told.Error(), "InternalError") {
+		t.Errorf("error: %v", told)
+	}
+	_, err = d.CreateENI(t.Context(), s.create("one", 1))
+	drivertest.WantClass(t, err, cloud.Quota)
+	if left := s.made(); len(left) != 0 {
+		t.Errorf("left: %+v", left)
+	}
+}
+
 func TestCreateENIRefused(t *testing.T) {
 	s := newSite(t)
 	d := s.driver(t, nil)
