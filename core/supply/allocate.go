@@ -34,7 +34,7 @@ var ErrAbandoned = errors.New("who asked for an address is gone")
 
 // Allocate gives the owner an address: a free one of the pool, which grows while there is none, until ctx ends.
 func (s *Supply) Allocate(ctx context.Context, r Request) (Grant, error) {
-	g, err := s.take(ctx, r, s.wait(ctx, r.Owner))
+	g, err := s.take(ctx, r, s.wait(ctx, r))
 	if !missing(err) {
 		return g, err
 	}
@@ -65,7 +65,7 @@ func (s *Supply) allocateGrowing(ctx context.Context, r Request) (Grant, error) 
 	for {
 		// Whoever had the lock before may have grown the pool for all who waited; and who comes without having waited may
 		// take what this call has grown.
-		g, err := s.take(ctx, r, s.wait(ctx, r.Owner))
+		g, err := s.take(ctx, r, s.wait(ctx, r))
 		if !missing(err) {
 			return g, err
 		}
@@ -88,10 +88,17 @@ func missing(err error) bool {
 	return errors.Is(err, store.ErrExhausted) || errors.Is(err, store.ErrUnknownAddress)
 }
 
-// lookFor looks whether the cloud has more than the pool knows. Once is enough: its error is that the address which is
-// wanted is not known, unless it is now.
+// lookFor looks whether the cloud has more than the pool knows, once it may be asked. Once is enough: its error is that the
+// address which is wanted is not known, unless it is now.
 func (s *Supply) lookFor(ctx context.Context) error {
-	if err := s.relearn(ctx); err != nil {
+	k, err := s.know(ctx)
+	if err == nil && !s.offline() {
+		err = s.sleepOut(ctx, k.rests[restAPI])
+	}
+	if err == nil {
+		err = s.heed(ctx, restAPI, s.relearn(ctx))
+	}
+	if err != nil {
 		return err
 	}
 	return store.ErrUnknownAddress
@@ -160,13 +167,17 @@ func (s *Supply) takeThis(tx *store.Tx, r Request) (store.Address, error) {
 	return tx.TakeThis(r.IP, r.Owner, r.Sandbox)
 }
 
-// wait counts the owner among those for whom the pool grows, until ctx ends.
-func (s *Supply) wait(ctx context.Context, owner store.Owner) func(*store.Tx) error {
+// wait counts the owner among those for whom the pool grows, until ctx ends. Another address than the one that is wanted
+// would be no use.
+func (s *Supply) wait(ctx context.Context, r Request) func(*store.Tx) error {
+	if r.IP.IsValid() {
+		return func(*store.Tx) error { return nil }
+	}
 	until := s.began + time.Duration(s.conf.Timeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		until = s.store.Now() + time.Until(deadline)
 	}
-	return func(tx *store.Tx) error { return tx.Wait(owner, until) }
+	return func(tx *store.Tx) error { return tx.Wait(r.Owner, until) }
 }
 
 // free counts the addresses that a container could have now.
