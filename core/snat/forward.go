@@ -153,10 +153,11 @@ func admitNFT(ctx context.Context, chain *nftables.Chain, containers []string) e
 	return conn.Flush()
 }
 
-// lackingLegacy returns the rules, in iptables' words, that the legacy variant's chain lacks, and the program for them.
+// lackingLegacy returns the rules, in iptables' words, that the legacy variant's chain lacks, and the program for them, which
+// is needed only where the chain drops.
 func lackingLegacy(ctx context.Context, containers []string) ([]string, *xtables.Program, error) {
-	tables, err := xtables.LegacyTables()
-	if err != nil || !slices.Contains(tables, filter) {
+	drops, err := xtables.LegacyDrops(filter)
+	if err != nil || !drops {
 		return nil, nil, err
 	}
 	p, err := xtables.FindVariant(ctx, xtables.Legacy)

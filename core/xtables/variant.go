@@ -2,6 +2,7 @@ package xtables
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -34,11 +35,11 @@ func (v Variant) Holds(table, chain string) (bool, error) {
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}
-	blob, err := legacyEntries(table)
+	_, entries, err := legacyEntries(table)
 	if err != nil {
 		return false, fmt.Errorf("read legacy table %s: %w", table, err)
 	}
-	return bytes.Contains(blob, append([]byte(chain), 0)), nil
+	return bytes.Contains(entries, append([]byte(chain), 0)), nil
 }
 
 func nftHolds(table, chain string) (bool, error) {
@@ -149,27 +150,60 @@ func infoBy(fd int, table string) (info tableInfo, err error) {
 }
 
 // legacyEntries returns a table's rules as the kernel has them. A chain is in there by its name, with a zero behind.
-func legacyEntries(table string) ([]byte, error) {
+func legacyEntries(table string) (tableInfo, []byte, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
-		return nil, err
+		return tableInfo{}, nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	for {
 		info, err := infoBy(fd, table)
 		if err != nil {
-			return nil, err
+			return info, nil, err
 		}
 		entries := make([]byte, entriesHeader+info.size)
 		copy(entries, table)
 		*(*uint32)(unsafe.Pointer(&entries[len(info.name)])) = info.size
 		if err = getsockopt(fd, soGetEntries, entries); err == nil {
-			return entries, nil
+			return info, entries[entriesHeader:], nil
 		}
 		if !errors.Is(err, unix.EAGAIN) { // the table changed its size in between
-			return nil, err
+			return info, nil, err
 		}
 	}
+}
+
+// Where an entry says where its target is (struct ipt_entry, include/uapi/linux/netfilter_ipv4/ip_tables.h), and where that
+// has its verdict (struct xt_standard_target, include/uapi/linux/netfilter/x_tables.h); NF_DROP is written as -1.
+const (
+	targetOffsetAt = 88
+	verdictAt      = 32
+	verdictDrop    = -1
+)
+
+// LegacyDrops says whether the legacy variant's table, where there is one, drops what its rules for forwarded packets decide
+// nothing of. It asks the kernel, as Holds does.
+func LegacyDrops(table string) (bool, error) {
+	names, err := LegacyTables()
+	if err != nil || !slices.Contains(names, table) {
+		return false, err
+	}
+	info, entries, err := legacyEntries(table)
+	if err != nil {
+		return false, fmt.Errorf("read legacy table %s: %w", table, err)
+	}
+	if info.validHooks&(1<<unix.NF_INET_FORWARD) == 0 {
+		return false, nil
+	}
+	policy := uint64(info.underflow[unix.NF_INET_FORWARD])
+	if policy+targetOffsetAt+2 > uint64(len(entries)) {
+		return false, fmt.Errorf("read legacy table %s: it ends before its policy", table)
+	}
+	verdict := policy + uint64(binary.NativeEndian.Uint16(entries[policy+targetOffsetAt:])) + verdictAt
+	if verdict+4 > uint64(len(entries)) {
+		return false, fmt.Errorf("read legacy table %s: its policy has no verdict", table)
+	}
+	return int32(binary.NativeEndian.Uint32(entries[verdict:])) == verdictDrop, nil
 }
 
 func getsockopt(fd, option int, value []byte) error {

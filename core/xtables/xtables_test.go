@@ -85,6 +85,34 @@ func TestPrograms(t *testing.T) {
 	})
 }
 
+// TestLegacyDrops shows that the kernel tells the policy of a chain, and that asking makes no table.
+func TestLegacyDrops(t *testing.T) {
+	in(t, func(t *testing.T, v xtables.Variant, p *xtables.Program) {
+		for _, step := range []struct {
+			text string
+			want bool
+		}{
+			{"", false},
+			{"*nat\nCOMMIT\n", false},
+			{"*filter\n-A FORWARD -j DROP\n-A INPUT -s 10.0.0.1 -m comment --comment x -j ACCEPT\nCOMMIT\n", false},
+			{"*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", v == xtables.Legacy},
+			{"*filter\n:FORWARD ACCEPT [0:0]\n:INPUT DROP [0:0]\nCOMMIT\n", false},
+		} {
+			if step.text != "" {
+				if err := p.Restore(t.Context(), step.text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if drops, err := xtables.LegacyDrops("filter"); drops != step.want || err != nil {
+				t.Errorf("after %q: drops is %v, %v", step.text, drops, err)
+			}
+		}
+		if tables, err := xtables.LegacyTables(); v == xtables.NFT && len(tables) > 0 || err != nil {
+			t.Errorf("asking made legacy tables: %v, %v", tables, err)
+		}
+	})
+}
+
 // TestRestoreIsWhole shows that of a table either all is done or nothing is, and that the error says why.
 func TestRestoreIsWhole(t *testing.T) {
 	in(t, func(t *testing.T, v xtables.Variant, p *xtables.Program) {
