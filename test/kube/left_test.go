@@ -16,7 +16,8 @@ func (c *cluster) left(w *worker, gone []string) error {
 	if err != nil {
 		return err
 	}
-	neighbours, err := chain.IPCommand(c.ctx, &w.Host, "neigh")
+	// What the host has asked the VPC for it forgets by itself, after a minute.
+	neighbours, err := chain.IPCommand(c.ctx, &w.Host, "neigh", "show", "nud", "permanent")
 	if err != nil {
 		return err
 	}
