@@ -28,29 +28,19 @@ import (
 // bin has the plugins, cnitool and enilab.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { chain.MainWith(m, &bin, false, more) }
 
-func run(m *testing.M) (status int, err error) {
-	if bin, err = chain.Build(false); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, bin.Remove()) }()
+// more is what these tests need beside the plugins.
+func more() error {
 	if err := bin.AddOutside("github.com/containernetworking/cni/cnitool"); err != nil {
-		return 1, err
+		return err
 	}
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin.Dir+"/", "../enilab")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build enilab: %w: %s", err, out)
+		return fmt.Errorf("build enilab: %w: %s", err, out)
 	}
-	return m.Run(), nil
+	return nil
 }
 
 const conflist = "../../conflist/10-enichain-aws.conflist"

@@ -3,8 +3,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -23,28 +21,11 @@ import (
 // bin has the plugins with the race detector, and cnitool.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { chain.MainWith(m, &bin, true, more) }
 
-func run(m *testing.M) (status int, err error) {
-	name, value, _ := strings.Cut(chain.RaceEnv, "=")
-	if err := os.Setenv(name, value); err != nil {
-		return 1, err
-	}
-	if bin, err = chain.Build(true); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, bin.Remove()) }()
-	if err := bin.AddOutside("github.com/containernetworking/cni/cnitool"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+// more is what these tests need beside the plugins.
+func more() error {
+	return bin.AddOutside("github.com/containernetworking/cni/cnitool")
 }
 
 // dataDir is where the conflists of these tests keep the store.

@@ -4,10 +4,8 @@ package neighbours
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,20 +23,10 @@ import (
 // bin has our plugins, and the reference plugins.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { chain.MainWith(m, &bin, false, more) }
 
-func run(m *testing.M) (status int, err error) {
-	if bin, err = chain.Build(false); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, bin.Remove()) }()
+// more is what these tests need beside the plugins.
+func more() error {
 	var outside []string
 	for _, p := range []string{
 		"ipam/host-local", "ipam/static", "main/bridge", "main/macvlan", "main/ptp",
@@ -47,14 +35,14 @@ func run(m *testing.M) (status int, err error) {
 		outside = append(outside, "github.com/containernetworking/plugins/plugins/"+p)
 	}
 	if err := bin.AddOutside(outside...); err != nil {
-		return 1, err
+		return err
 	}
 	for version, module := range cnitools() {
 		if err := bin.AddOutsideAs("cnitool-"+version, module, "github.com/containernetworking/cni/cnitool"); err != nil {
-			return 1, err
+			return err
 		}
 	}
-	return m.Run(), nil
+	return nil
 }
 
 // dataDir is where the store is, unless a network says otherwise.
