@@ -40,9 +40,18 @@ func (a *api) assign(ctx context.Context, eni string, count int) ([]netip.Addr, 
 	if err != nil {
 		return nil, err
 	}
-	var addresses []netip.Addr
+	var texts []string
 	for _, assigned := range out.Response.PrivateIpAddressSet {
-		ip, err := netip.ParseAddr(value(assigned.PrivateIpAddress))
+		texts = append(texts, value(assigned.PrivateIpAddress))
+	}
+	return a.assigned(ctx, eni, texts, value(out.Response.RequestId))
+}
+
+// assigned waits until the addresses that the cloud answered are usable.
+func (a *api) assigned(ctx context.Context, eni string, texts []string, task string) ([]netip.Addr, error) {
+	var addresses []netip.Addr
+	for _, text := range texts {
+		ip, err := netip.ParseAddr(text)
 		if err != nil {
 			return nil, &cloud.Error{Class: cloud.Internal, Message: fmt.Sprintf("address assigned to %s: %v", eni, err)}
 		}
@@ -51,7 +60,7 @@ func (a *api) assign(ctx context.Context, eni string, count int) ([]netip.Addr, 
 	if len(addresses) == 0 {
 		return nil, &cloud.Error{Class: cloud.Internal, Message: "the cloud assigned no address to " + eni}
 	}
-	if err := a.finished(ctx, value(out.Response.RequestId)); err != nil {
+	if err := a.finished(ctx, task); err != nil {
 		return nil, err
 	}
 	return addresses, a.usable(ctx, eni, addresses)
@@ -60,7 +69,7 @@ func (a *api) assign(ctx context.Context, eni string, count int) ([]netip.Addr, 
 // usable waits until the ENI has the addresses.
 func (a *api) usable(ctx context.Context, eni string, addresses []netip.Addr) error {
 	missing := func(e *listed) bool {
-		return slices.ContainsFunc(addresses, func(ip netip.Addr) bool { return !slices.Contains(e.Addresses, ip) })
+		return len(among(addresses, e.Addresses, e.IPv6)) < len(addresses)
 	}
 	e, err := a.await(ctx, eni, "ready with its new addresses", func(e *listed) bool {
 		return e == nil || len(e.coming) == 0 || !missing(e)
@@ -87,30 +96,41 @@ func (d *Driver) Unassign(ctx context.Context, eni string, addresses []netip.Add
 	if err != nil {
 		return err
 	}
-	for some := range slices.Chunk(left, maxAddresses) {
-		err := a.unassign(ctx, eni, some)
-		if cloud.ClassOf(err) != cloud.NotFound {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		still, describeErr := a.remaining(ctx, eni, some)
-		switch {
-		case describeErr != nil:
-			return describeErr
-		case len(still) == len(some): // nothing was gone, so that wasn't why
+	var parts [][]netip.Addr
+	for _, six := range []bool{false, true} {
+		family := slices.DeleteFunc(slices.Clone(left), func(ip netip.Addr) bool { return ip.Is6() != six })
+		parts = slices.AppendSeq(parts, slices.Chunk(family, maxAddresses))
+	}
+	for _, some := range parts {
+		if err := a.unassignSome(ctx, eni, some); err != nil {
 			return err
-		case len(still) > 0:
-			if err := a.unassign(ctx, eni, still); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
+// unassignSome takes addresses of one family, as many as one call may name, or what is left of them.
+func (a *api) unassignSome(ctx context.Context, eni string, some []netip.Addr) error {
+	err := a.unassign(ctx, eni, some)
+	if cloud.ClassOf(err) != cloud.NotFound {
+		return err
+	}
+	still, describeErr := a.remaining(ctx, eni, some)
+	switch {
+	case describeErr != nil:
+		return describeErr
+	case len(still) == len(some): // nothing was gone, so that wasn't why
+		return err
+	case len(still) == 0:
+		return nil
+	}
+	return a.unassign(ctx, eni, still)
+}
+
 func (a *api) unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
+	if addresses[0].Is6() {
+		return a.unassign6(ctx, eni, addresses)
+	}
 	in := vpcsdk.NewUnassignPrivateIpAddressesRequest()
 	in.NetworkInterfaceId = &eni
 	for _, ip := range addresses {
@@ -136,15 +156,20 @@ func (a *api) remaining(ctx context.Context, eni string, addresses []netip.Addr)
 		return nil, err
 	case e == nil:
 		return nil, &cloud.Error{Class: cloud.NotFound, Message: "there is no ENI " + eni}
-	case slices.Contains(addresses, e.PrimaryIP):
-		return nil, invalidf("%s is the primary address of %s and cannot be unassigned", e.PrimaryIP, eni)
 	}
-	have := append(slices.Clone(e.Addresses), e.coming...)
-	var left []netip.Addr
+	if own := among([]netip.Addr{e.PrimaryIP, e.PrimaryIP6}, addresses); len(own) > 0 {
+		return nil, invalidf("%s is the primary address of %s and cannot be unassigned", own[0], eni)
+	}
+	return among(addresses, e.Addresses, e.IPv6, e.coming), nil
+}
+
+// among returns those of the addresses that are in any of the lists.
+func among(addresses []netip.Addr, lists ...[]netip.Addr) []netip.Addr {
+	var found []netip.Addr
 	for _, ip := range addresses {
-		if slices.Contains(have, ip) {
-			left = append(left, ip)
+		if slices.ContainsFunc(lists, func(list []netip.Addr) bool { return slices.Contains(list, ip) }) {
+			found = append(found, ip)
 		}
 	}
-	return left, nil
+	return found
 }

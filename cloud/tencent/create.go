@@ -21,7 +21,7 @@ func (d *Driver) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*clou
 	if err := r.Check(); err != nil {
 		return nil, invalidf("make an ENI: %v", err)
 	}
-	if r.Prefixes > 0 {
+	if r.Prefixes+r.IPv6Prefixes > 0 {
 		return nil, errPrefixes()
 	}
 	a, err := d.connect(ctx)
@@ -35,6 +35,9 @@ func (d *Driver) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*clou
 	if len(subnets) != 1 {
 		return nil, &cloud.Error{Class: cloud.NotFound, Message: "there is no subnet " + r.SubnetID}
 	}
+	if r.IPv6 > 0 && !subnets[0].CIDR6.IsValid() {
+		return nil, errNoIPv6(r.SubnetID)
+	}
 	e, err := a.made(ctx, r)
 	if err == nil && e == nil {
 		e, err = a.make(ctx, r, subnets[0].vpc)
@@ -46,6 +49,7 @@ func (d *Driver) CreateENI(ctx context.Context, r cloud.CreateENIRequest) (*clou
 		return nil, err
 	}
 	e.Subnet, e.Gateway = subnets[0].CIDR, subnets[0].Gateway
+	e.Subnet6, e.Gateway6 = subnets[0].CIDR6, gateway6(subnets[0].CIDR6)
 	return &e.ENI, nil
 }
 
@@ -183,10 +187,16 @@ func (a *api) complete(ctx context.Context, e *listed, r cloud.CreateENIRequest)
 		return nil, invalidf("the ENI of this request, %s, is attached to %s", e.ID, e.InstanceID)
 	}
 	e, err := a.ready(ctx, e.ID)
-	if err != nil || len(e.Addresses) >= r.Addresses {
+	if err != nil || len(e.Addresses) >= r.Addresses && len(e.IPv6) >= r.IPv6 {
 		return e, err
 	}
-	_, err = a.assign(ctx, e.ID, r.Addresses-len(e.Addresses))
+	if missing := r.Addresses - len(e.Addresses); missing > 0 {
+		_, err = a.assign(ctx, e.ID, missing)
+	}
+	// The call that makes an ENI gives it no IPv6.
+	if missing := r.IPv6 - len(e.IPv6); missing > 0 && err == nil {
+		_, err = a.assign6(ctx, e.ID, missing)
+	}
 	if class := cloud.ClassOf(err); err != nil && class != cloud.Quota && class != cloud.SubnetFull { // else it has what there is
 		return nil, err
 	}

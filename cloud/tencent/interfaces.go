@@ -178,6 +178,11 @@ func convert(n *vpcsdk.NetworkInterface) (listed, error) {
 			e.leaving = append(e.leaving, ip)
 		}
 	}
+	for _, ip := range n.Ipv6AddressSet {
+		if err := e.addIPv6(ip); err != nil {
+			return e, err
+		}
+	}
 	return e, nil
 }
 

@@ -132,7 +132,7 @@ func convertSubnet(s *vpcsdk.Subnet) (subnet, error) {
 	// "Subnets" of the VPC documents: the first address is the gateway's, where nobody has moved it.
 	c := subnet{vpc: value(s.VpcId), tags: map[string]string{}, Subnet: cloud.Subnet{
 		ID: value(s.SubnetId), Zone: value(s.Zone), CIDR: cidr.Masked(), Gateway: cidr.Masked().Addr().Next(),
-		Free: int(value(s.AvailableIpAddressCount)),
+		CIDR6: cidr6(s.Ipv6CidrBlock), Free: int(value(s.AvailableIpAddressCount)),
 	}}
 	for _, tag := range s.TagSet {
 		c.tags[value(tag.Key)] = value(tag.Value)

@@ -43,7 +43,8 @@ func TestSubnets(t *testing.T) {
 	}
 	got, err := d.Subnets(t.Context(), cloud.SubnetQuery{InstanceID: s.Instance.ID})
 	want := cloud.Subnet{
-		ID: "subnet-0a", Zone: "ap-guangzhou-3", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Gateway: netip.MustParseAddr("10.0.1.1"), Free: 251,
+		ID: "subnet-0a", Zone: "ap-guangzhou-3", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Gateway: netip.MustParseAddr("10.0.1.1"),
+		CIDR6: netip.MustParsePrefix("2001:db8:0:1::/64"), Free: 251,
 	}
 	if err != nil || got[0] != want {
 		t.Errorf("subnet:\n- want: %+v\n-  got: %+v, error %v", want, got, err)

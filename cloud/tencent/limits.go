@@ -14,6 +14,10 @@ import (
 // Limits implements cloud.Driver. The API knows the limits of instances, not of types: it is asked for this instance's
 // where that is of the type. Otherwise, and where the role may not ask, the documents' table goes by the number of cores.
 func (d *Driver) Limits(ctx context.Context, instanceType string) (cloud.Limits, error) {
+	return with6(d.limits4(ctx, instanceType))
+}
+
+func (d *Driver) limits4(ctx context.Context, instanceType string) (cloud.Limits, error) {
 	id, err := d.metadata.read(ctx, "instance-id")
 	if err != nil {
 		return cloud.Limits{}, metadataError(err)

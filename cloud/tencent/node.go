@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 const maxNaming = 5 * time.Second
 
 // Node implements cloud.Driver. The metadata service of Tencent Cloud knows neither the IDs and device indexes of ENIs nor
-// the VPC's ranges: those the API adds. Where it cannot, for want of credentials or else, they are left out, and the rest
+// the VPC's ranges, nor anything of IPv6: those the API adds. Where it cannot, for want of credentials or else, they are left out, and the rest
 // is as good.
 func (d *Driver) Node(ctx context.Context) (*cloud.Node, error) {
 	n := &cloud.Node{}
@@ -87,10 +88,14 @@ func (d *Driver) name(ctx context.Context, n *cloud.Node, vpc string) {
 		byMAC[e.MAC] = e.ENI
 	}
 	for i, e := range n.ENIs {
-		n.ENIs[i].ID, n.ENIs[i].DeviceIndex = byMAC[e.MAC].ID, byMAC[e.MAC].DeviceIndex
+		api := byMAC[e.MAC]
+		n.ENIs[i].ID, n.ENIs[i].DeviceIndex, n.ENIs[i].PrimaryIP6, n.ENIs[i].IPv6 = api.ID, api.DeviceIndex, api.PrimaryIP6, api.IPv6
 	}
 	if ranges, err := a.ranges(ctx, vpc); err == nil {
 		n.VPCCIDRs = ranges
+	}
+	if slices.ContainsFunc(n.VPCCIDRs, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		a.place6(ctx, n, vpc)
 	}
 	if n.InstanceType == "" {
 		if i, err := a.instance(ctx, n.InstanceID); err == nil {
@@ -121,6 +126,9 @@ func (a *api) ranges(ctx context.Context, vpc string) ([]netip.Prefix, error) {
 				return nil, &cloud.Error{Class: cloud.Internal, Message: "range of " + vpc + ": " + err.Error()}
 			}
 			ranges = append(ranges, p)
+		}
+		if six := cidr6(v.Ipv6CidrBlock); six.IsValid() {
+			ranges = append(ranges, six)
 		}
 	}
 	return ranges, nil

@@ -72,7 +72,8 @@ func TestNodeWithoutTheAPI(t *testing.T) {
 			want := s.world(nil).Node
 			want.VPCCIDRs = nil
 			for i := range want.ENIs {
-				want.ENIs[i].ID, want.ENIs[i].DeviceIndex = "", 0
+				e := &want.ENIs[i]
+				e.ID, e.DeviceIndex, e.Subnet6, e.Gateway6, e.PrimaryIP6 = "", 0, netip.Prefix{}, netip.Addr{}, netip.Addr{}
 			}
 			if d := cmp.Diff(&want, n, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
 				t.Errorf("node (-want +got):\n%s", d)
@@ -175,6 +176,7 @@ func TestLimits(t *testing.T) {
 			s.Inject(vpcsim.Fault{Action: strings.Trim(tt.refused, "*"), Code: "UnauthorizedOperation", Times: -1})
 		}
 		got, err := s.driver(t, nil).Limits(t.Context(), tt.asked)
+		tt.want.IPv6PerENI = tt.want.AddressesPerENI
 		if err != nil || got != tt.want {
 			t.Errorf("limits of %s on a %s, refused %q:\n- want: %+v\n-  got: %+v, error %v", tt.asked, tt.of, tt.refused, tt.want, got, err)
 		}

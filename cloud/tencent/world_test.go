@@ -21,18 +21,20 @@ type site struct {
 }
 
 func cidrs() []netip.Prefix {
-	return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16")}
+	return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("2001:db8::/56")}
 }
 
 func newVPC(t *testing.T, instanceType string) (*vpcsim.VPC, vpcsim.Instance) {
 	t.Helper()
 	v := vpcsim.New(vpcsim.Config{
 		Cloud: vpcsim.TencentCloud,
-		CIDRs: cidrs(),
+		CIDRs: cidrs()[:2],
+		IPv6:  cidrs()[2],
 		Subnets: []vpcsim.Subnet{
-			{ID: "subnet-0a", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Tags: map[string]string{"use": "nodes"}},
-			{ID: "subnet-0b", CIDR: netip.MustParsePrefix("10.0.2.0/24"), Tags: map[string]string{"use": "pods"}},
-			{ID: "subnet-0c", CIDR: netip.MustParsePrefix("10.0.3.0/24"), Tags: map[string]string{"for": "containers", "tier": "a"}},
+			{ID: "subnet-0a", CIDR: netip.MustParsePrefix("10.0.1.0/24"), IPv6: netip.MustParsePrefix("2001:db8:0:1::/64"), Tags: map[string]string{"use": "nodes"}},
+			{ID: "subnet-0b", CIDR: netip.MustParsePrefix("10.0.2.0/24"), IPv6: netip.MustParsePrefix("2001:db8:0:2::/64"), Tags: map[string]string{"use": "pods"}},
+			{ID: "subnet-0c", CIDR: netip.MustParsePrefix("10.0.3.0/24"), IPv6: netip.MustParsePrefix("2001:db8:0:3::/64"), Tags: map[string]string{"for": "containers", "tier": "a"}},
+			{ID: "subnet-0d", CIDR: netip.MustParsePrefix("10.0.5.0/24"), Tags: map[string]string{"use": "no IPv6"}},
 			{ID: "subnet-0z", CIDR: netip.MustParsePrefix("10.0.4.0/24"), Zone: "ap-guangzhou-6", Tags: map[string]string{"use": "pods"}},
 		},
 		SecurityGroups: []string{"sg-1"},
@@ -47,7 +49,11 @@ func newVPC(t *testing.T, instanceType string) (*vpcsim.VPC, vpcsim.Instance) {
 		t.Fatal(err)
 	}
 	for n, subnet := range []string{"subnet-0a", "subnet-0b"} {
-		if _, err := v.AddENI(i.ID, subnet, n, netip.Addr{}); err != nil {
+		e, err := v.AddENI(i.ID, subnet, n, netip.Addr{})
+		if err == nil && n == 0 {
+			_, err = v.AddOwnIPv6(e.ID)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,12 +109,13 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 		InstanceID: s.Instance.ID, InstanceType: "S5.MEDIUM4", Region: "ap-guangzhou", ENIs: s.Held(true),
 		PrimaryMAC: s.eni(0).MAC.String(), VPCCIDRs: cidrs(),
 	}
-	w.Limits = cloud.Limits{ENIs: 4, AddressesPerENI: 10}
+	w.Limits = cloud.Limits{ENIs: 4, AddressesPerENI: 10, IPv6PerENI: 10}
 	w.Unused = netip.MustParseAddr("10.0.1.200")
 	w.Subnet = cloud.Subnet{
 		ID: "subnet-0c", Zone: "ap-guangzhou-3", CIDR: netip.MustParsePrefix("10.0.3.0/24"),
-		Gateway: netip.MustParseAddr("10.0.3.1"), Free: 253,
+		Gateway: netip.MustParseAddr("10.0.3.1"), CIDR6: netip.MustParsePrefix("2001:db8:0:3::/64"), Free: 253,
 	}
+	w.BareID = "subnet-0d"
 	w.SubnetTags, w.ElsewhereID = map[string]string{"for": "containers", "tier": "a"}, "subnet-0z"
 	return w
 }
@@ -116,9 +123,9 @@ func (s *site) world(d cloud.Driver) *drivertest.World {
 // simulated is the VPC in the words of the conformance test.
 func simulated(v *vpcsim.VPC, i vpcsim.Instance) *drivertest.Simulated {
 	return &drivertest.Simulated{
-		VPC: v, Instance: i, Tasks: true,
+		VPC: v, Instance: i, Tasks: true, Gateway6: netip.MustParseAddr("fe80::feee:ffff:feff:ffff"),
 		Changes: []string{
-			"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "CreateAndAttachNetworkInterface", "AttachNetworkInterface",
+			"AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "AssignIpv6Addresses", "UnassignIpv6Addresses", "CreateAndAttachNetworkInterface", "AttachNetworkInterface",
 			"DetachNetworkInterface", "DeleteNetworkInterface",
 		},
 		Codes: map[cloud.Class]string{

@@ -34,6 +34,8 @@ func tencentActions() map[string]tencentAction {
 		"DescribeVpcTaskResult":         {"vpc", false, typed((*VPC).tencentDescribeTask)},
 		"AssignPrivateIpAddresses":      {"vpc", true, typed((*VPC).tencentAssign)},
 		"UnassignPrivateIpAddresses":    {"vpc", true, typed((*VPC).tencentUnassign)},
+		"AssignIpv6Addresses":           {"vpc", true, typed((*VPC).tencentAssign6)},
+		"UnassignIpv6Addresses":         {"vpc", true, typed((*VPC).tencentUnassign6)},
 		"CreateNetworkInterface":        {"vpc", true, typed((*VPC).tencentCreate)},
 		"AttachNetworkInterface":        {"vpc", true, typed((*VPC).tencentAttach)},
 		"DetachNetworkInterface":        {"vpc", true, typed((*VPC).tencentDetach)},

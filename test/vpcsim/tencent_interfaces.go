@@ -101,6 +101,7 @@ type tencentENI struct {
 	Primary                                                               bool
 	MacAddress, State                                                     string
 	PrivateIpAddressSet                                                   []tencentIP
+	Ipv6AddressSet                                                        []tencentIPv6
 	Attachment                                                            *tencentAttachment
 	Zone, CreatedTime                                                     string
 	TagSet                                                                []tencentTag
@@ -128,6 +129,7 @@ func (v *VPC) tencentENI(e *ENI) tencentENI {
 		GroupSet: e.SecurityGroups, Primary: isPrimary(e), MacAddress: e.MAC.String(), State: v.tencentState(e), Zone: v.zone,
 		CreatedTime:         e.Created.Format(time.DateTime),
 		PrivateIpAddressSet: []tencentIP{{e.PrimaryIP.String(), true, "AVAILABLE"}}, TagSet: tencentTags(e.Tags),
+		Ipv6AddressSet: v.tencentIPv6s(e),
 	}
 	if e.InstanceID != "" {
 		t.Attachment = &tencentAttachment{e.InstanceID, e.DeviceIndex, tencentAppID, e.AttachedAt.Format(time.DateTime)}

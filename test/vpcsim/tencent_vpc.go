@@ -99,7 +99,8 @@ func (v *VPC) tencentDescribeVPCs(_ *tencentCall, q *tencentListRequest) (any, e
 		}
 		all = append(all, map[string]any{
 			"VpcId": v.vpcID, "VpcName": "enichain", "CidrBlock": v.cidrs[0].String(), "AssistantCidrSet": others,
-			"CreatedTime": v.started.Format(time.DateTime),
+			"Ipv6CidrBlock": tencentCIDR6(v.ipv6),
+			"CreatedTime":   v.started.Format(time.DateTime),
 		})
 	}
 	shown, err := listPage(q, all)
@@ -128,6 +129,7 @@ func (v *VPC) tencentDescribeSubnets(_ *tencentCall, q *tencentListRequest) (any
 		}
 		all = append(all, map[string]any{
 			"VpcId": v.vpcID, "SubnetId": s.ID, "SubnetName": s.ID, "CidrBlock": s.CIDR.String(), "Zone": s.Zone,
+			"Ipv6CidrBlock":           tencentCIDR6(s.IPv6),
 			"AvailableIpAddressCount": s.free(), "TotalIpAddressCount": s.total(),
 			"CreatedTime": v.started.Format(time.DateTime), "TagSet": tencentTags(s.Tags),
 		})
