@@ -32,36 +32,46 @@ func (s *Supply) spare(tx *store.Tx) (bool, error) {
 	return len(out.Delete)+len(out.Release) > 0, err
 }
 
-// Refill brings the free addresses to between "min" and "max". It does nothing while another process grows the pool.
+// Refill brings the free addresses to between "min" and "max". It does nothing while another process grows the pool, which is
+// why it looks again at the end: another refill may have come to nothing meanwhile, for a change that this one did not see.
 func (s *Supply) Refill(ctx context.Context) error {
+	for {
+		if again, err := s.refill(ctx); err != nil || !again {
+			return err
+		}
+	}
+}
+
+// refill is one round of Refill, and says whether there was something to do.
+func (s *Supply) refill(ctx context.Context) (did bool, err error) {
 	release, held, err := s.store.TryLockGrowth()
 	if err != nil || held {
-		return err
+		return false, err
 	}
 	defer release()
 	k, err := s.know(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, rests := k.rests[restAPI]; rests || s.offline() {
-		return nil
+		return false, nil
 	}
 	st := s.state(k)
 	if pool.Want(s.policy(), st) > 0 {
-		return s.grow(ctx, k)
+		return true, s.grow(ctx, k)
 	}
 	if s.conf.Mode != netconf.Normal {
-		return nil
+		return false, nil
 	}
 	out := pool.Shrink(s.policy(), st)
 	if len(out.Delete)+len(out.Release) == 0 {
-		return nil
+		return false, nil
 	}
 	driver, err := s.driver()
 	if err != nil {
-		return err
+		return false, err
 	}
-	return s.heed(ctx, restAPI, s.shrink(ctx, driver, k, out))
+	return true, s.heed(ctx, restAPI, s.shrink(ctx, driver, k, out))
 }
 
 // shrink gives back what is too many. Intents that are open are settled before.
