@@ -55,16 +55,9 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 			err = errors.Join(err, c.undo(inside, ips))
 		}
 	}()
-	given, err := containerAddresses(granted)
+	given, err := c.usable(granted, ends)
 	if err != nil {
 		return nil, err
-	}
-	if err := c.refuseInUse(given, ends); err != nil {
-		return nil, err
-	}
-	if slices.ContainsFunc(given, netip.Addr.Is6) && c.conf.MTU != 0 && c.conf.MTU < minMTU6 {
-		return nil, cnierr.New(cnierr.Config, fmt.Errorf(`"mtu" is %d, and IPAM gave an IPv6 address`, c.conf.MTU),
-			fmt.Sprintf("IPv6 needs %d (RFC 8200, section 5)", minMTU6))
 	}
 	w.add(granted, given)
 	if err := c.refuseTaken(inside, w, ends.peer); err != nil {
@@ -151,6 +144,22 @@ func (c *call) releaseAddress() error {
 		return fmt.Errorf("give the address back: %w", err)
 	}
 	return nil
+}
+
+// usable returns IPAM's addresses, where the container can have them.
+func (c *call) usable(granted *types100.Result, ends pair) ([]netip.Addr, error) {
+	given, err := containerAddresses(granted)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.refuseInUse(given, ends); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(given, netip.Addr.Is6) && c.conf.MTU != 0 && c.conf.MTU < minMTU6 {
+		return nil, cnierr.New(cnierr.Config, fmt.Errorf(`"mtu" is %d, and IPAM gave an IPv6 address`, c.conf.MTU),
+			fmt.Sprintf("IPv6 needs %d (RFC 8200, section 5)", minMTU6))
+	}
+	return given, nil
 }
 
 // containerAddresses returns IPAM's addresses. Their masks say nothing here: a container has only routes.
