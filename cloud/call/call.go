@@ -53,12 +53,15 @@ func repeated(ctx context.Context, do func(context.Context) *cloud.Error, again 
 			failed.Message += "; before that: " + before.Error()
 		}
 		before = failed
-		wait := backoffFirst/2 + rand.N(min(backoffFirst<<n, backoffMost))
-		if n == attempts-1 || !again(failed.Class) || !Sleep(ctx, wait) {
+		if n == attempts-1 || !again(failed.Class) || !Sleep(ctx, pause(n)) {
 			return failed
 		}
 	}
 }
+
+// pause is how long to wait after the attempt n, from 0: longer each time, and never the same for two processes, which would
+// else come back together.
+func pause(n int) time.Duration { return backoffFirst/2 + rand.N(min(backoffFirst<<n, backoffMost)) }
 
 // Sleep waits, and says whether there is time left for anything after it.
 func Sleep(ctx context.Context, wait time.Duration) bool {

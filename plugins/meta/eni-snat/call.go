@@ -29,6 +29,7 @@ const (
 	orderHint  = "eni-snat follows a plugin that makes an interface, such as eni-ptp, in the conflist"
 	kernelHint = "the kernel needs nf_tables with nft_ct, nft_fib_ipv4 and nft_nat, and the plugin CAP_NET_ADMIN on the host"
 	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-restore in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
+	filterHint = `iptables-legacy drops what the host forwards, and only its program can let containers' packets pass: install it, or say "forward": false and see to it yourself`
 	lockHint   = "another program changes iptables' rules all the time, or hangs: see who holds /run/xtables.lock"
 	factsHint  = `put eni-snat into a conflist with eni-ipam and the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
 )
@@ -133,6 +134,8 @@ func (c *call) policy() (snat.Policy, error) {
 // refused is the error of a backend that could not do what it was to do.
 func (c *call) refused(err error) error {
 	switch {
+	case errors.Is(err, xtables.ErrMissing) && c.conf.Backend != netconf.IPTables:
+		return cnierr.New(cnierr.Config, err, filterHint)
 	case errors.Is(err, xtables.ErrMissing):
 		return cnierr.New(cnierr.Config, err, textHint)
 	case errors.Is(err, xtables.ErrBusy), c.conf.Backend == netconf.IPTables && c.ctx.Err() != nil:

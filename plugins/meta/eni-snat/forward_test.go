@@ -16,4 +16,6 @@ func TestForwardWithoutPrograms(t *testing.T) {
 	n.ok("CHECK", n.conf(nil), "PATH=/usr/bin:/bin")
 	n.sh("iptables-legacy -P FORWARD DROP")
 	n.refused("ADD", n.conf(nil), types.ErrInvalidNetworkConfig, "chain FORWARD of iptables-legacy", "PATH=/usr/bin:/bin")
+	n.refused("ADD", n.conf(nil), types.ErrInvalidNetworkConfig, `"forward": false`, "PATH=/usr/bin:/bin")
+	n.ok("ADD", n.conf(map[string]any{"forward": false}), "PATH=/usr/bin:/bin")
 }
