@@ -25,11 +25,11 @@ type fabric struct {
 	guard            *guard
 	igw              int // ifindex in the internet of its link to the router
 
-	mu      sync.Mutex
-	nodes   map[string]*Node // by instance ID
-	ports   map[string]port  // by ENI ID
-	hotplug string           // the format of links' names from now on
-	mtu     int              // of ENIs
+	mu       sync.Mutex
+	nodes    map[string]*Node // by instance ID
+	ports    map[string]port  // by ENI ID
+	hotplug  string           // the format of links' names from now on
+	provider provider
 }
 
 // port is the router's end of an ENI.
@@ -41,8 +41,8 @@ type port struct {
 }
 
 // newFabric joins the router and the internet, and sets the guard up.
-func newFabric(router, internet *Host, mtu int) (*fabric, error) {
-	f := &fabric{host: router, nodes: map[string]*Node{}, ports: map[string]port{}, hotplug: linkNames, mtu: mtu}
+func newFabric(router, internet *Host, p provider) (*fabric, error) {
+	f := &fabric{host: router, nodes: map[string]*Node{}, ports: map[string]port{}, hotplug: linkNames, provider: p}
 	if err := f.open(router, internet); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
@@ -71,8 +71,10 @@ func (f *fabric) open(router, internet *Host) (err error) {
 		return err
 	}
 	f.igw = far.Attrs().Index
-	f.guard, err = newGuard(router, index)
-	return err
+	if f.guard, err = newGuard(router, index); err != nil || !f.provider.six() {
+		return err
+	}
+	return errors.Join(f.guard.addIPv6(index), f.joinIPv6())
 }
 
 func (f *fabric) close() error {
@@ -108,7 +110,7 @@ func (f *fabric) cable(name string, mac net.HardwareAddr, to *Host, peer string,
 		f.host: append(askOften(name), sysctl{"neigh/" + name + "/proxy_delay", "0"}),
 		to:     askOften(peer),
 	} {
-		if err := host.Do(func() error { return write(settings) }); err != nil {
+		if err := host.Do(func() error { return f.provider.writeBoth(settings) }); err != nil {
 			return 0, err
 		}
 	}
@@ -140,11 +142,11 @@ func (f *fabric) Attach(eni vpcsim.ENI) error {
 	}
 	name := portName(node.Name, link)
 	mac := append(net.HardwareAddr{eni.MAC[0] ^ 4}, eni.MAC[1:]...) // told apart from the ENI's by one bit
-	index, err := f.cable(name, mac, &node.Host, link, eni.MAC, f.mtu)
+	index, err := f.cable(name, mac, &node.Host, link, eni.MAC, f.provider.mtu)
 	if err != nil {
 		return err
 	}
-	if err := setUp(f.router, name); err != nil {
+	if err := setUp(f.router, name, f.provider.portAddresses()...); err != nil {
 		return err
 	}
 	f.ports[eni.ID] = port{index: index, name: name, link: link, mac: eni.MAC}
@@ -292,7 +294,7 @@ func setUp(h *netlink.Handle, name string, addresses ...netip.Prefix) error {
 		return fmt.Errorf("find %s: %w", name, err)
 	}
 	for _, p := range addresses {
-		if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits())}); err != nil {
+		if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits()), Flags: withoutDAD(p.Addr())}); err != nil {
 			return fmt.Errorf("add %s to %s: %w", p, name, err)
 		}
 	}

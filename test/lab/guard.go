@@ -42,6 +42,10 @@ type guard struct {
 	assigned *nftables.Set
 	offended *nftables.Set
 	public   *nftables.Set
+
+	// Of IPv6; nil in a lab without.
+	table6    *nftables.Table
+	offended6 *nftables.Set
 }
 
 // Names of the guard's counters.
@@ -220,15 +224,20 @@ func (g *guard) forbid(port int, ips ...netip.Addr) error {
 func (g *guard) drops() (spoofed, noPublic uint64, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	objects, err := g.conn.GetNamedObjects(g.table)
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the fabric's counters: %w", err)
-	}
 	counts := map[string]uint64{}
-	for _, o := range objects {
-		if named, ok := o.(*nftables.NamedObj); ok {
-			if c, ok := named.Obj.(*expr.Counter); ok {
-				counts[named.Name] = c.Packets
+	for _, table := range []*nftables.Table{g.table, g.table6} {
+		if table == nil {
+			continue
+		}
+		objects, err := g.conn.GetNamedObjects(table)
+		if err != nil {
+			return 0, 0, fmt.Errorf("read the fabric's counters: %w", err)
+		}
+		for _, o := range objects {
+			if named, ok := o.(*nftables.NamedObj); ok {
+				if c, ok := named.Obj.(*expr.Counter); ok {
+					counts[named.Name] += c.Packets
+				}
 			}
 		}
 	}
@@ -239,17 +248,24 @@ func (g *guard) drops() (spoofed, noPublic uint64, err error) {
 func (g *guard) spoofers() (map[int][]Spoofer, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	elements, err := g.conn.GetSetElements(g.offended)
-	if err != nil {
-		return nil, fmt.Errorf("read the spoofed sources: %w", err)
-	}
 	found := map[int][]Spoofer{}
-	for _, e := range elements {
-		if len(e.Key) != 8 || e.Counter == nil {
+	for _, set := range []*nftables.Set{g.offended, g.offended6} {
+		if set == nil {
 			continue
 		}
-		port := int(binary.NativeEndian.Uint32(e.Key))
-		found[port] = append(found[port], Spoofer{Source: netip.AddrFrom4([4]byte(e.Key[4:])), Packets: e.Counter.Packets})
+		elements, err := g.conn.GetSetElements(set)
+		if err != nil {
+			return nil, fmt.Errorf("read the spoofed sources: %w", err)
+		}
+		for _, e := range elements {
+			if len(e.Key) < 8 || e.Counter == nil {
+				continue
+			}
+			port := int(binary.NativeEndian.Uint32(e.Key))
+			if ip, ok := netip.AddrFromSlice(e.Key[4:]); ok {
+				found[port] = append(found[port], Spoofer{Source: ip, Packets: e.Counter.Packets})
+			}
+		}
 	}
 	return found, nil
 }

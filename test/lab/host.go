@@ -171,10 +171,15 @@ func newHost(name string, prepare func() error) (*Host, error) {
 // sysctl is a setting below /proc/sys/net/ipv4, of the calling thread's network namespace.
 type sysctl struct{ key, value string }
 
-func write(settings []sysctl) error {
+func write(settings []sysctl) error { return writeBelow("/proc/sys/net/ipv4", settings) }
+
+// write6 is write for IPv6's.
+func write6(settings []sysctl) error { return writeBelow("/proc/sys/net/ipv6", settings) }
+
+func writeBelow(folder string, settings []sysctl) error {
 	var errs []error
 	for _, s := range settings {
-		errs = append(errs, os.WriteFile(filepath.Join("/proc/sys/net/ipv4", s.key), []byte(s.value), 0o644))
+		errs = append(errs, os.WriteFile(filepath.Join(folder, s.key), []byte(s.value), 0o644))
 	}
 	return errors.Join(errs...)
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"runtime"
 	"time"
@@ -33,6 +34,8 @@ type Options struct {
 	InstanceType string        // "m5.large" or "S5.MEDIUM4" where empty
 	Delay        time.Duration // how long the network lags behind the API
 	RPFilter     int           // the nodes' rp_filter: 1 (strict) where 0, 2 is loose, -1 is off
+	// IPv6 gives the VPC, its subnets and the internet ranges of IPv6, and each node's primary ENI an address.
+	IPv6 bool
 	// Hotplug is the format of the names of links that come later: "eth%d" where empty, "ens%d" as udev has them. The
 	// number is the first that is free.
 	Hotplug string
@@ -59,6 +62,9 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
 	}
 	l := &Lab{Name: o.Name, Cloud: o.Cloud, provider: providers()[o.Cloud]}
+	if !o.IPv6 {
+		l.provider.gateway6 = netip.Addr{}
+	}
 	if err := l.build(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("lab %s: %w", o.Name, err), l.Down())
 	}
@@ -100,17 +106,21 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 func (l *Lab) build(ctx context.Context, o Options) error {
-	l.VPC = vpcsim.New(vpcsim.Config{
+	config := vpcsim.Config{
 		Cloud: o.Cloud, Region: l.provider.region, CIDRs: vpcCIDRs(), Subnets: subnets(), FabricDelay: o.Delay,
-	})
+	}
+	if o.IPv6 {
+		config.IPv6, config.Subnets = vpc6(), subnets6()
+	}
+	l.VPC = vpcsim.New(config)
 	var err error
 	if l.Router, err = newRouter(l.provider); err != nil {
 		return fmt.Errorf("make the router: %w", err)
 	}
-	if l.Internet, err = newInternet(); err != nil {
+	if l.Internet, err = newInternet(l.provider.six()); err != nil {
 		return fmt.Errorf("make the internet: %w", err)
 	}
-	if l.fabric, err = newFabric(l.Router, l.Internet, l.provider.mtu); err != nil {
+	if l.fabric, err = newFabric(l.Router, l.Internet, l.provider); err != nil {
 		return fmt.Errorf("join the router and the internet: %w", err)
 	}
 	l.VPC.SetFabric(l.fabric)
@@ -145,12 +155,27 @@ func (l *Lab) addNode(o Options, number int) error {
 		if err != nil {
 			return err
 		}
+		if o.IPv6 && index == 0 {
+			if err := l.addOwnIPv6(n, eni.ID); err != nil {
+				return err
+			}
+		}
 		// By the tag, enichain uses an ENI that it did not make; it does not delete it.
 		if err := l.VPC.Tag(eni.ID, map[string]string{ownerTag: "lab"}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addOwnIPv6 gives a node's primary ENI its own address of IPv6.
+func (l *Lab) addOwnIPv6(n *Node, eni string) error {
+	ip, err := l.VPC.AddOwnIPv6(eni)
+	if err != nil {
+		return err
+	}
+	l.VPC.Wait() // the link may be late
+	return n.lease6(ip, l.fabric.link(eni))
 }
 
 // Node returns the node of that name ("node1"), or nil.

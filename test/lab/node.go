@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,7 @@ type Node struct {
 
 	rpFilter int
 	cloud    []string // the cloud's part of the environment
+	gateway6 netip.Addr
 	links    *netlink.Handle
 }
 
@@ -36,7 +38,7 @@ func newNode(name, instanceID string, rpFilter int, p provider) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Host: *host, InstanceID: instanceID, rpFilter: rpFilter, cloud: p.nodeEnv()}
+	n := &Node{Host: *host, InstanceID: instanceID, rpFilter: rpFilter, cloud: p.nodeEnv(), gateway6: p.gateway6}
 	if n.links, err = n.Handle(unix.NETLINK_ROUTE); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -111,6 +113,9 @@ func (n *Node) lease(eni vpcsim.ENI, name string) error {
 	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway(eni.Subnet).AsSlice()}
 	if err := n.links.RouteAdd(route); err != nil {
 		return fmt.Errorf("add the default route: %w", err)
+	}
+	if eni.PrimaryIP6.IsValid() {
+		return n.lease6(eni.PrimaryIP6, name)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type provider struct {
 	region       string
 	instanceType string         // where Options says nothing
 	mtu          int            // within a VPC
+	gateway6     netip.Addr     // of every subnet; zero in a lab without IPv6
 	metadata     netip.AddrPort // of the metadata service
 	hosts        []string       // what else the metadata service is called; nodes have it in their /etc/hosts
 	env          []string       // what the cloud's SDK or driver needs to find the API
@@ -31,13 +32,13 @@ func providers() map[string]provider {
 	api := "http://" + apiAddr().Addr().String()
 	return map[string]provider{
 		vpcsim.AWS: {
-			region: "us-east-1", instanceType: "m5.large", mtu: 9001,
+			region: "us-east-1", instanceType: "m5.large", mtu: 9001, gateway6: netip.MustParseAddr("fe80:ec2::1"),
 			metadata: netip.MustParseAddrPort("169.254.169.254:80"),
 			env:      []string{"AWS_ENDPOINT_URL=" + api},
 			services: func(v *vpcsim.VPC) (metadata, api http.Handler) { return v.IMDS(), v.EC2() },
 		},
 		vpcsim.TencentCloud: {
-			region: "ap-guangzhou", instanceType: "S5.MEDIUM4", mtu: 1500,
+			region: "ap-guangzhou", instanceType: "S5.MEDIUM4", mtu: 1500, gateway6: netip.MustParseAddr("fe80::feee:ffff:feff:ffff"),
 			metadata: netip.MustParseAddrPort("169.254.0.23:80"),
 			hosts:    []string{"metadata.tencentyun.com"},
 			env:      []string{"TENCENTCLOUD_VPC_ENDPOINT=" + api, "TENCENTCLOUD_CVM_ENDPOINT=" + api},

@@ -47,7 +47,7 @@ func (l *Lab) reboot(n *Node) error {
 		if name == "" {
 			continue // on its way in or out
 		}
-		if err := n.takeOver(before, eni, name, l.provider.mtu); err != nil {
+		if err := n.takeOver(before, eni, name, l.provider); err != nil {
 			return fmt.Errorf("take %s over: %w", name, err)
 		}
 	}
@@ -96,7 +96,7 @@ func emptyRun() error {
 
 // takeOver moves an ENI's link from the network before the boot to the one after. The kernel takes addresses, routes and
 // rules from a link that moves; its name, MAC and wire stay.
-func (n *Node) takeOver(before *netlink.Handle, eni vpcsim.ENI, name string, mtu int) error {
+func (n *Node) takeOver(before *netlink.Handle, eni vpcsim.ENI, name string, p provider) error {
 	link, err := before.LinkByName(name)
 	if err != nil {
 		return err
@@ -107,10 +107,10 @@ func (n *Node) takeOver(before *netlink.Handle, eni vpcsim.ENI, name string, mtu
 	if link, err = n.links.LinkByName(name); err != nil {
 		return err
 	}
-	if err := n.links.LinkSetMTU(link, mtu); err != nil {
+	if err := n.links.LinkSetMTU(link, p.mtu); err != nil {
 		return fmt.Errorf("set the MTU: %w", err)
 	}
-	if err := n.Do(func() error { return write(askOften(name)) }); err != nil {
+	if err := n.Do(func() error { return p.writeBoth(askOften(name)) }); err != nil {
 		return err
 	}
 	if eni.DeviceIndex != 0 {

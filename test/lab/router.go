@@ -27,7 +27,14 @@ func newRouter(p provider) (*Host, error) {
 		}); err != nil {
 			return err
 		}
-		if err := silenceIPv6(); err != nil {
+		prepare6 := silenceIPv6
+		if p.six() {
+			prepare6 = routeIPv6
+		}
+		if err := addAddresses("lo"); err != nil { // before a route of IPv6 can be on it
+			return err
+		}
+		if err := prepare6(); err != nil {
 			return err
 		}
 		if err := addAddresses("lo", p.routerAddresses()...); err != nil {
@@ -55,12 +62,16 @@ func (p provider) routerAddresses() []netip.Prefix {
 }
 
 // newInternet makes the one host of the internet. Its link comes with the fabric.
-func newInternet() (*Host, error) {
+func newInternet(six bool) (*Host, error) {
 	return newHost("internet", func() error {
 		if err := write(hostSettings(1)); err != nil {
 			return err
 		}
-		if err := silenceIPv6(); err != nil {
+		prepare6 := silenceIPv6
+		if six {
+			prepare6 = hostIPv6
+		}
+		if err := prepare6(); err != nil {
 			return err
 		}
 		return linkUp("lo")

@@ -24,7 +24,7 @@ type Packet struct {
 	Length    int    // of the whole frame, also where Frame is cut
 	Frame     []byte // with its Ethernet header
 
-	Protocol string         // "icmp", "tcp", "udp" or "arp"; else the number, as in "ip 89" and "ether 0x86dd"
+	Protocol string         // "icmp", "icmp6", "tcp", "udp" or "arp"; else the number, as in "ip 89" and "ether 0x88cc"
 	Src, Dst netip.AddrPort // the port is 0 but for TCP and UDP; of ARP, the sender's and the target's address
 	TTL      int
 
@@ -42,6 +42,8 @@ func Decode(frame []byte) Packet {
 	switch kind := binary.BigEndian.Uint16(frame[12:]); kind {
 	case 0x0800:
 		p.decodeIPv4(frame[14:])
+	case 0x86dd:
+		p.decodeIPv6(frame[14:])
 	case 0x0806:
 		p.decodeARP(frame[14:])
 	default:
@@ -69,6 +71,8 @@ func (p Packet) Summary() string {
 		return fmt.Sprintf("%s > %s udp ttl %d length %d", p.Src, p.Dst, p.TTL, p.Length)
 	case "icmp":
 		return fmt.Sprintf("%s > %s icmp %s ttl %d", from, to, p.icmp(), p.TTL)
+	case "icmp6":
+		return fmt.Sprintf("%s > %s icmp6 %s ttl %d", from, to, p.icmp6(), p.TTL)
 	case "arp":
 		return "arp " + p.arp()
 	}
@@ -81,16 +85,20 @@ func (p Packet) Summary() string {
 func (p Packet) icmp() string {
 	switch p.ICMPType {
 	case EchoRequest:
-		return fmt.Sprintf("echo request id %d seq %d", p.ID, p.Seq)
+		return "echo request" + p.echoed()
 	case EchoReply:
-		return fmt.Sprintf("echo reply id %d seq %d", p.ID, p.Seq)
+		return "echo reply" + p.echoed()
 	case TimeExceeded:
 		return "time exceeded"
 	case Unreachable:
 		return fmt.Sprintf("unreachable code %d", p.ICMPCode)
 	}
-	return fmt.Sprintf("type %d code %d", p.ICMPType, p.ICMPCode)
+	return p.icmpOther()
 }
+
+func (p Packet) echoed() string { return fmt.Sprintf(" id %d seq %d", p.ID, p.Seq) }
+
+func (p Packet) icmpOther() string { return fmt.Sprintf("type %d code %d", p.ICMPType, p.ICMPCode) }
 
 func (p Packet) arp() string {
 	const request = 1
@@ -119,19 +127,24 @@ func (p *Packet) decodeIPv4(b []byte) {
 		return
 	}
 	p.TTL = int(ip.ttl)
+	p.decodePayload(ip, protoICMP)
+}
+
+// decodePayload reads what an IP packet carries, where icmp is the number of its family's ICMP.
+func (p *Packet) decodePayload(ip ipv4, icmp uint8) {
 	var src, dst uint16
 	switch {
-	case ip.proto == protoICMP && len(ip.payload) >= 8:
+	case ip.proto == icmp && len(ip.payload) >= 8:
 		p.Protocol = "icmp"
 		p.ICMPType, p.ICMPCode = ip.payload[0], ip.payload[1]
 		p.ID, p.Seq = binary.BigEndian.Uint16(ip.payload[4:]), binary.BigEndian.Uint16(ip.payload[6:])
 	case ip.proto == protoTCP && len(ip.payload) >= 14:
 		p.Protocol = "tcp"
 		p.Flags = tcpFlags(ip.payload[13])
-		src, dst = binary.BigEndian.Uint16(ip.payload), binary.BigEndian.Uint16(ip.payload[2:])
+		src, dst = ports(ip.payload)
 	case ip.proto == protoUDP && len(ip.payload) >= 8:
 		p.Protocol = "udp"
-		src, dst = binary.BigEndian.Uint16(ip.payload), binary.BigEndian.Uint16(ip.payload[2:])
+		src, dst = ports(ip.payload)
 	default:
 		p.Protocol = fmt.Sprintf("ip %d", ip.proto)
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,19 +53,27 @@ type pinger struct {
 	dst  *net.IPAddr
 	id   uint16
 	seq  uint16
+	six  bool
 }
 
 func newPinger(ctx context.Context, dst netip.Addr, from From) (*pinger, error) {
 	lc := net.ListenConfig{Control: from.control}
 	local := from.host()
-	if local == "" {
-		local = "0.0.0.0"
+	protocol, unspecified := "ip4:icmp", "0.0.0.0"
+	if dst.Is6() {
+		protocol, unspecified = "ip6:ipv6-icmp", "::"
 	}
-	c, err := lc.ListenPacket(ctx, "ip4:icmp", local)
+	c, err := lc.ListenPacket(ctx, protocol, cmp.Or(local, unspecified))
 	if err != nil {
 		return nil, err
 	}
-	return &pinger{conn: c.(*net.IPConn), dst: &net.IPAddr{IP: dst.AsSlice()}, id: uint16(rand.Uint32())}, nil
+	p := &pinger{conn: c.(*net.IPConn), dst: &net.IPAddr{IP: dst.AsSlice(), Zone: dst.Zone()}, id: uint16(rand.Uint32()), six: dst.Is6()}
+	if p.six {
+		if err := p.set(unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1); err != nil {
+			return nil, errors.Join(fmt.Errorf("ask for hop limits: %w", err), c.Close())
+		}
+	}
+	return p, nil
 }
 
 // ask sends one request with the TTL given, 0 being the namespace's own, and waits for its answer. It returns errSilent
@@ -87,7 +96,11 @@ func (p *pinger) ask(ctx context.Context, ttl int) (answer, time.Duration, error
 	}
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Now()) }) // a closed socket waits for nothing
 	defer stop()
-	if _, err := p.conn.WriteTo(message.request(), p.dst); err != nil {
+	request := message.request
+	if p.six {
+		request = message.request6
+	}
+	if _, err := p.conn.WriteTo(request(), p.dst); err != nil {
 		return p.sendFailed(ctx, deadline, err)
 	}
 	a, err := p.read()
@@ -111,27 +124,47 @@ func (p *pinger) sendFailed(ctx context.Context, deadline time.Time, err error) 
 
 // read waits for the answer to the last request; others' packets come by, since the socket sees all ICMP.
 func (p *pinger) read() (answer, error) {
-	b := make([]byte, 1<<16)
+	b, oob := make([]byte, 1<<16), make([]byte, 64)
 	for {
-		n, _, _, _, err := p.conn.ReadMsgIP(b, nil) // ReadMsgIP leaves the IP header on
+		n, oobn, _, from, err := p.conn.ReadMsgIP(b, oob) // ReadMsgIP leaves the IPv4 header on
 		if isTimeout(err) {
 			return answer{}, errSilent
 		}
 		if err != nil {
 			return answer{}, err
 		}
-		if a, ok := parseAnswer(b[:n]); ok && a.id == p.id && a.seq == p.seq {
+		a, ok := p.parse(b[:n], oob[:oobn], from)
+		if ok && a.id == p.id && a.seq == p.seq {
 			return a, nil
 		}
 	}
 }
 
+func (p *pinger) parse(b, oob []byte, from *net.IPAddr) (answer, bool) {
+	if !p.six {
+		return parseAnswer(b)
+	}
+	ip, ok := netip.AddrFromSlice(from.IP)
+	if !ok {
+		return answer{}, false
+	}
+	return parseAnswer6(b, ip, hopLimit(oob))
+}
+
 func (p *pinger) setTTL(ttl int) error {
+	if p.six {
+		return p.set(unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, ttl)
+	}
+	return p.set(unix.IPPROTO_IP, unix.IP_TTL, ttl)
+}
+
+// set sets an option of the socket.
+func (p *pinger) set(level, option, value int) error {
 	raw, err := p.conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, ttl) }); e != nil {
+	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }); e != nil {
 		return e
 	}
 	return err

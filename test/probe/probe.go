@@ -42,6 +42,14 @@ func (f From) host() string {
 	return f.Address.String()
 }
 
+// network is the net package's name for a protocol over an address's family.
+func network(protocol string, ip netip.Addr) string {
+	if ip.Is6() {
+		return protocol + "6"
+	}
+	return protocol + "4"
+}
+
 // isTimeout says whether an error is a deadline of a socket that passed.
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }

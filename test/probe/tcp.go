@@ -58,7 +58,7 @@ func (s *Server) Close() error {
 func ServeTCP(ctx context.Context, at netip.AddrPort) (*Server, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(ctx, "tcp4", at.String())
+	l, err := lc.Listen(ctx, network("tcp", at.Addr()), at.String())
 	if err != nil {
 		return nil, fmt.Errorf("serve TCP at %s: %w", at, err)
 	}
@@ -98,7 +98,7 @@ func CallTCP(ctx context.Context, to netip.AddrPort, from From, payload []byte) 
 	if from.Address.IsValid() {
 		d.LocalAddr = &net.TCPAddr{IP: from.Address.AsSlice()}
 	}
-	c, err := d.DialContext(ctx, "tcp4", to.String())
+	c, err := d.DialContext(ctx, network("tcp", to.Addr()), to.String())
 	if err != nil {
 		return Seen{}, fmt.Errorf("call TCP %s: %w", to, err)
 	}

@@ -18,7 +18,7 @@ const maxDatagram = 1<<16 - 1
 // the caller's address, a newline and the datagram.
 func ServeUDP(ctx context.Context, at netip.AddrPort) (*Server, error) {
 	var lc net.ListenConfig
-	c, err := lc.ListenPacket(ctx, "udp4", at.String())
+	c, err := lc.ListenPacket(ctx, network("udp", at.Addr()), at.String())
 	if err != nil {
 		return nil, fmt.Errorf("serve UDP at %s: %w", at, err)
 	}
@@ -50,7 +50,7 @@ func CallUDP(ctx context.Context, to netip.AddrPort, from From, payload []byte) 
 	if from.Address.IsValid() {
 		d.LocalAddr = &net.UDPAddr{IP: from.Address.AsSlice()}
 	}
-	c, err := d.DialContext(ctx, "udp4", to.String())
+	c, err := d.DialContext(ctx, network("udp", to.Addr()), to.String())
 	if err != nil {
 		return Seen{}, fmt.Errorf("call UDP %s: %w", to, err)
 	}
