@@ -29,6 +29,21 @@ func TestAPrefixServesSixteen(t *testing.T) {
 	w.agree(2, 0)
 }
 
+// What an ENI has of IPv6 leaves the pool of IPv4 as it is: a /80 has more addresses than can be listed.
+func TestIPv6OfAnENIIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	if _, _, err := w.AddIPv6(w.ENIs(w.instance.ID)[0].ID, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.AddIPv6(w.ENIs(w.instance.ID)[0].ID, 3, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.learn()
+	w.add("c", nil)
+	w.agree(1, 0)
+}
+
 // Full ENIs give way to a new one, and the last says how full they are.
 func TestAllPlacesTakePrefixes(t *testing.T) {
 	t.Parallel()

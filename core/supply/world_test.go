@@ -35,9 +35,13 @@ type world struct {
 // newWorld is an instance of the type with an ENI in each of the first subnets.
 func newWorld(t *testing.T, instanceType string, enis int, subnets ...string) *world {
 	t.Helper()
-	config := vpcsim.Config{Region: "eu-test-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
+	config := vpcsim.Config{
+		Region: "eu-test-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, IPv6: netip.MustParsePrefix("2001:db8::/56"),
+	}
 	for i, cidr := range subnets {
-		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr)})
+		config.Subnets = append(config.Subnets, vpcsim.Subnet{
+			ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr), IPv6: netip.MustParsePrefix(fmt.Sprintf("2001:db8:0:%d::/64", i)),
+		})
 	}
 	w := &world{VPC: vpcsim.New(config), t: t}
 	t.Cleanup(w.Close)
