@@ -189,18 +189,20 @@ type Shrinkage struct {
 }
 
 // Shrink says what the pool has too much of: more than Max free addresses, which go down to Target; ENIs of ours first
-// that have been empty for long enough, then addresses and prefixes of the emptiest ENIs. Whoever waits is served before.
-// What is cooling is never touched, and a prefix of which one address is not free stays.
+// that have been empty for long enough, then addresses and prefixes of the emptiest ENIs. An empty ENI goes as long as the
+// others have Target free, or Min and places for the rest: else two ENIs could each keep what one has room for, for ever.
+// Whoever waits is served before. What is cooling is never touched, and a prefix of which one address is not free stays.
 func Shrink(p Policy, s State) Shrinkage {
 	var out Shrinkage
 	free := s.Free() - s.Waiting
 	keep := max(p.Target, p.Min)
 	emptiest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
-		return cmp.Or(cmp.Compare(a.Assigned, b.Assigned), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
+		return cmp.Or(cmp.Compare(a.Assigned, b.Assigned), foreignLast(a, b), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
 	})
 	gone := map[string]bool{}
 	for _, e := range emptiest {
-		if p.Max > 0 && e.deletable(p) && free-e.Free >= keep {
+		left := free - e.Free
+		if p.Max > 0 && e.deletable(p) && (left >= keep || left >= p.Min && left+s.places(e, gone) >= keep) {
 			out.Delete = append(out.Delete, e.ID)
 			gone[e.ID] = true
 			free -= e.Free
@@ -225,6 +227,29 @@ func Shrink(p Policy, s State) Shrinkage {
 		}
 	}
 	return out
+}
+
+// foreignLast orders those that may be deleted before those that may not.
+func foreignLast(a, b ENI) int {
+	switch {
+	case a.Ours == b.Ours:
+		return 0
+	case a.Ours:
+		return -1
+	}
+	return 1
+}
+
+// places is how many more addresses the ENIs could have, but for one and those that are gone. Where a limit is not known
+// there are none to be relied on.
+func (s State) places(but ENI, gone map[string]bool) int {
+	n := 0
+	for _, e := range s.ENIs {
+		if e.ID != but.ID && !gone[e.ID] && !e.Closed && e.Limit > 0 {
+			n += max(0, e.Limit-e.Slots)
+		}
+	}
+	return n
 }
 
 // deletable says whether nothing of the ENI is in use, and has not been for a while.

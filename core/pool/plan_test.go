@@ -134,8 +134,24 @@ func TestShrink(t *testing.T) {
 		},
 		{
 			"not where the pool would be too small", p,
-			State{ENIs: []ENI{eni("a", 0, 3, 3), ours(eni("b", 1, 5, 0), time.Hour)}},
+			State{ENIs: []ENI{eni("a", 0, 3, 6), ours(eni("b", 1, 5, 0), time.Hour)}},
 			Shrinkage{},
+		},
+		{
+			"where the others have places for what is wanted", p,
+			State{ENIs: []ENI{eni("a", 0, 3, 3), ours(eni("b", 1, 5, 0), time.Hour)}},
+			Shrinkage{Delete: []string{"b"}},
+		},
+		{
+			"not where the others have less than min", p,
+			State{ENIs: []ENI{eni("a", 0, 0, 3), ours(eni("b", 1, 5, 0), time.Hour)}},
+			Shrinkage{},
+		},
+		{
+			"what may be deleted is emptied first",
+			Policy{Min: 3, Target: 3, Max: 4},
+			State{ENIs: []ENI{eni("a", 0, 1, 0), ours(eni("b", 1, 5, 0), 0)}},
+			Shrinkage{Release: []Step{{ENI: "b", Count: 3}}},
 		},
 		{"not while an address cools down", p, State{ENIs: []ENI{eni("a", 0, 8, 1), cooling}}, Shrinkage{Release: []Step{{ENI: "b", Count: 5}, {ENI: "a", Count: 4}}}},
 		{"a prefix goes as a whole", p, State{ENIs: []ENI{prefixed(3, 1, 0)}}, Shrinkage{Release: []Step{{"a", 3, true}}}},
@@ -295,7 +311,7 @@ func TestShrinkHolds(t *testing.T) {
 			after.ENIs = append(after.ENIs, e)
 		}
 		free := after.Free() - after.Waiting
-		if free < before && free < max(p.Target, p.Min) {
+		if least := max(p.Target, p.Min); free < before && free < least && (free < p.Min || len(out.Delete) == 0 || free+after.places(ENI{}, nil) < least) {
 			t.Fatalf("%+v %+v: %+v leaves %d of %d free", p, s, out, free, before)
 		}
 		if len(out.Delete)+len(out.Release) > 0 && Want(p, after) > 0 {
