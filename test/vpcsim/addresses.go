@@ -32,6 +32,21 @@ func (g grant) all() []netip.Addr {
 	return all
 }
 
+// lacks says that some of another grant is not in this one, which an ENI holds.
+func (g grant) lacks(other grant, id string) error {
+	for _, ip := range other.addresses {
+		if !slices.Contains(g.addresses, ip) {
+			return errorf("InvalidParameterValue", "Some of %v are not assigned to interface %s", other.addresses, id)
+		}
+	}
+	for _, p := range other.prefixes {
+		if !slices.Contains(g.prefixes, p) {
+			return errorf("InvalidParameterValue", "Some of %v are not assigned to interface %s", other.prefixes, id)
+		}
+	}
+	return nil
+}
+
 // held is all that an ENI holds beside its primary address.
 func (e ENI) held() grant { return grant{e.Secondary, e.Prefixes} }
 
@@ -120,15 +135,8 @@ func (v *VPC) revoke(id string, g grant) (ENI, error) {
 	if err != nil {
 		return ENI{}, err
 	}
-	for _, ip := range g.addresses {
-		if !slices.Contains(e.Secondary, ip) {
-			return ENI{}, errorf("InvalidParameterValue", "Some of %v are not assigned to interface %s", g.addresses, id)
-		}
-	}
-	for _, p := range g.prefixes {
-		if !slices.Contains(e.Prefixes, p) {
-			return ENI{}, errorf("InvalidParameterValue", "Some of %v are not assigned to interface %s", g.prefixes, id)
-		}
+	if err := e.held().lacks(g, id); err != nil {
+		return ENI{}, err
 	}
 	for _, ip := range g.all() {
 		s.release(ip)

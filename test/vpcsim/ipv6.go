@@ -144,16 +144,8 @@ func (v *VPC) revoke6(id string, g grant) (ENI, error) {
 	if err != nil {
 		return ENI{}, err
 	}
-	held := e.held6()
-	for _, ip := range g.addresses {
-		if !slices.Contains(held.addresses, ip) {
-			return ENI{}, errorf("InvalidParameterValue", "Some of %v are not assigned to interface %s", g.addresses, id)
-		}
-	}
-	for _, p := range g.prefixes {
-		if !slices.Contains(held.prefixes, p) {
-			return ENI{}, errorf("InvalidParameterValue", "Some of %v are not assigned to interface %s", g.prefixes, id)
-		}
+	if err := e.held6().lacks(g, id); err != nil {
+		return ENI{}, err
 	}
 	if slices.Contains(g.addresses, e.PrimaryIP6) {
 		e.PrimaryIP6 = netip.Addr{}
