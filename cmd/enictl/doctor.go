@@ -132,7 +132,7 @@ func (c *checkup) kernel(ctx context.Context, net *network) (links []eniLink, er
 		return nil, nil
 	}
 	wanted := layout.State{}
-	if len(s.enis) > 0 { // before, nothing has been set up
+	if slices.ContainsFunc(s.enis, s.needed) { // before, nothing has been set up
 		if wanted, err = host.Forwarding(s.ipv6()); err != nil {
 			return nil, err
 		}
@@ -143,7 +143,11 @@ func (c *checkup) kernel(ctx context.Context, net *network) (links []eniLink, er
 			c.bad("the link of %s: %v", e.ID, err)
 			continue
 		}
-		wanted.Sysctls = append(wanted.Sysctls, layout.ENI(e, link.Device).Sysctls...)
+		if s.needed(e) {
+			wanted.Sysctls = append(wanted.Sysctls, layout.ENI(e, link.Device).Sysctls...)
+		} else {
+			c.good("%s (%s) is prepared when a container needs it", e.ID, link.Name)
+		}
 		links = append(links, eniLink{e.Primary, link})
 	}
 	for _, sysctl := range wanted.Sysctls {

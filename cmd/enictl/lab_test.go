@@ -60,6 +60,7 @@ func newLabNode(t *testing.T, cloud string) *labNode {
 		}
 	})
 	n.container = chain.IP(result)
+	has(t, n.ctl(0, "doctor"), "ok    sysctl net/ipv4/conf/eth1/rp_filter=2", "(eth2) is prepared when a container needs it")
 	has(t, n.ctl(0, "repair"), "link eth2 is down") // no container has needed the third ENI yet
 	return n
 }

@@ -65,6 +65,11 @@ func (s *snapshot) eni(id string) (store.ENI, bool) {
 	return s.enis[i], true
 }
 
+// needed says whether a container has, or had, an address of the ENI, so that eni-ptp has prepared it.
+func (s *snapshot) needed(e store.ENI) bool {
+	return e.IfIndex != 0 || slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return a.ENI == e.ID })
+}
+
 // ipv6 says whether a container has an IPv6 address.
 func (s *snapshot) ipv6() bool {
 	return slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return a.IP.Is6() })
