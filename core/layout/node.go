@@ -98,9 +98,6 @@ func Ready(eni store.ENI, dev Device) Lookup {
 // MarkRule returns the rule by which IPv4 traffic that carries our mark leaves by the primary ENI.
 func MarkRule() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain} }
 
-// MarkRule6 is IPv6's.
-func MarkRule6() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain, IPv6: true} }
-
 // NewRules returns the rules by which the new connections that carry MarkNew are routed: those to a prefix of stays by the
 // ENI that owns their source address, others to a prefix of leaves by the primary ENI. A prefix of no bits is any
 // destination. The rules judge the address that a packet goes to in the end: routing comes after DNAT.
