@@ -29,7 +29,7 @@ func TestShowPrefixes(t *testing.T) {
 	if len(v.Prefixes) != 1 || v.Prefixes[0] != want || !want.Prefix.Contains(ip) || v.Addresses[0].Prefix != want.Prefix {
 		t.Errorf("%+v, want %+v", v.Prefixes, want)
 	}
-	has(t, w.ctl(0, "metrics"), fmt.Sprintf("enichain_prefixes{eni=%q,state=\"free\"} 0", eni.ID), fmt.Sprintf("enichain_prefixes{eni=%q,state=\"used\"} 1", eni.ID))
+	has(t, w.ctl(0, "metrics"), fmt.Sprintf("enichain_prefixes{eni=%q,family=\"ipv4\",state=\"free\"} 0", eni.ID), fmt.Sprintf("enichain_prefixes{eni=%q,family=\"ipv4\",state=\"used\"} 1", eni.ID))
 }
 
 // A subnet without room for prefixes is said, with the cloud's own word for it.

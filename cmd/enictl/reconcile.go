@@ -161,26 +161,57 @@ func learnt(before, after *snapshot) []string {
 	return lines
 }
 
+// What becomes of an address, or of a prefix, of an ENI.
+const (
+	gotIt    = "got %s of %s"
+	gaveBack = "gave back %s of %s"
+	lostIt   = "lost %s of %s: the cloud does not have it there"
+	putBack  = "put %s of %s back to use: it was to be given back, and was not"
+)
+
 // learntAddresses says how the store's addresses have changed. A prefix that did as a whole is one line.
 func learntAddresses(before, after *snapshot, settled []store.Intent) []string {
 	var lines []change
 	for _, a := range after.addresses {
-		if _, known := before.address(a.IP); !known {
-			lines = append(lines, change{"got %s of %s", a})
+		if _, known := before.address(a.IP); !known && !a.Ranged() {
+			lines = append(lines, change{gotIt, a})
 		}
 	}
 	for _, a := range before.addresses {
 		now, known := after.address(a.IP)
 		switch {
+		case a.Ranged():
 		case !known && isGivenBack(settled, a):
-			lines = append(lines, change{"gave back %s of %s", a})
+			lines = append(lines, change{gaveBack, a})
 		case !known:
-			lines = append(lines, change{"lost %s of %s: the cloud does not have it there", a})
+			lines = append(lines, change{lostIt, a})
 		case a.State == store.Releasing && now.State == store.Free:
-			lines = append(lines, change{"put %s of %s back to use: it was to be given back, and was not", a})
+			lines = append(lines, change{putBack, a})
 		}
 	}
-	return inWords(lines)
+	return append(inWords(lines), learntRanges(before, after, settled)...)
+}
+
+// learntRanges says how the store's ranges have changed, which have no list of addresses.
+func learntRanges(before, after *snapshot, settled []store.Intent) []string {
+	var lines []string
+	for _, r := range after.ranges {
+		if _, known := before.rangeOf(r.Prefix); !known {
+			lines = append(lines, fmt.Sprintf(gotIt, r.Prefix, r.ENI))
+		}
+	}
+	for _, r := range before.ranges {
+		now, known := after.rangeOf(r.Prefix)
+		switch {
+		case !known && isGivenBack(settled, store.Address{ENI: r.ENI, Prefix: r.Prefix}):
+			lines = append(lines, fmt.Sprintf(gaveBack, r.Prefix, r.ENI))
+		case !known, r.Releasing == 0 && now.Releasing > 0:
+			lines = append(lines, fmt.Sprintf(lostIt, r.Prefix, r.ENI))
+		case r.Releasing > 0 && now.Releasing == 0:
+			lines = append(lines, fmt.Sprintf(putBack, r.Prefix, r.ENI))
+		}
+	}
+	return lines
 }
 
 // change is what happened to an address: words that want it and its ENI.
@@ -239,7 +270,8 @@ func lostAddresses(before, after *snapshot, listed []cloud.ENI) []string {
 	var lines []string
 	for _, a := range before.assigned() {
 		now, known := after.address(a.IP)
-		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || on[a.IP].ENI == now.ENI {
+		place, _ := on.Of(a.IP)
+		if !known || now.State != store.Assigned || time.Duration(before.now)-a.Since < settledAge || place.ENI == now.ENI {
 			continue
 		}
 		lines = append(lines, fmt.Sprintf("%s of %s is not on %s in the cloud any more: make the container anew", a.IP, ownerOf(a), now.ENI))

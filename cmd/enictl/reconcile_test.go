@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/clouds"
 )
@@ -28,7 +29,7 @@ func TestReconcileWithTheCloud(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = w.Store().Update(t.Context(), func(tx *store.Tx) error {
-			marked, err := tx.MarkReleasing(eni, 1) // as a process that died before it gave it back
+			marked, err := tx.MarkReleasing(eni, family.IPv4, 1) // as a process that died before it gave it back
 			if err != nil {
 				return err
 			}
@@ -55,7 +56,7 @@ func TestReconcileWithTheCloud(t *testing.T) {
 		done := w.ctl(1, "reconcile")
 		has(t, done, "the store got "+added[0].String()+" of "+eni, "settled what process 4711 began: give back",
 			"the store gave back ", eni+" has no link on this host")
-		if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 2 || s.counts[eni].Free != 1 {
+		if s := w.snapshot(); len(s.intents) != 0 || len(s.addresses) != 2 || s.counts[family.IPv4][eni].Free != 1 {
 			t.Errorf("the store is not as the cloud: %+v", s)
 		}
 	})

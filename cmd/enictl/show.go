@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
@@ -33,9 +34,10 @@ type shown struct {
 
 type shownENI struct {
 	store.ENI
-	Device string       `json:"device,omitempty"` // the link that has its MAC; empty where none does
-	Counts store.Counts `json:"counts"`
-	Advice string       `json:"advice,omitempty"` // what is to be done about it
+	Device  string       `json:"device,omitempty"` // the link that has its MAC; empty where none does
+	Counts  store.Counts `json:"counts"`           // of IPv4
+	Counts6 store.Counts `json:"counts6,omitzero"` // of IPv6
+	Advice  string       `json:"advice,omitempty"` // what is to be done about it
 }
 
 type shownAddress struct {
@@ -101,14 +103,17 @@ func devices(enis []store.ENI) map[string]string {
 func view(net *network, s *snapshot, devices map[string]string) *shown {
 	v := &shown{
 		Network: net.name, Conflist: net.file, DataDir: net.ipam.DataDir, Cloud: net.ipam.Cloud, Mode: net.ipam.Mode,
-		ENIs: []shownENI{}, Prefixes: prefixesOf(s.addresses), Addresses: []shownAddress{}, Rests: []shownRest{}, Intents: append([]store.Intent{}, s.intents...),
+		ENIs: []shownENI{}, Prefixes: append(prefixesOf(s.addresses), s.ranges...), Addresses: []shownAddress{}, Rests: []shownRest{}, Intents: append([]store.Intent{}, s.intents...),
 	}
 	now := time.Duration(s.now)
 	if s.known {
 		v.Node = &s.node
 	}
 	for _, e := range s.enis {
-		v.ENIs = append(v.ENIs, shownENI{ENI: e, Device: devices[e.ID], Counts: s.counts[e.ID], Advice: advice(e, s.counts[e.ID])})
+		four, six := s.counts[family.IPv4][e.ID], s.counts[family.IPv6][e.ID]
+		v.ENIs = append(v.ENIs, shownENI{
+			ENI: e, Device: devices[e.ID], Counts: four, Counts6: six, Advice: advice(e, four.Assigned+six.Assigned),
+		})
 	}
 	for _, a := range s.addresses {
 		row := shownAddress{Address: a, SinceSeconds: (now - a.Since).Seconds()}
@@ -146,6 +151,10 @@ func (v *shown) print(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	v.printIPv6(line)
+	if err := w.Flush(); err != nil {
+		return err
+	}
 	for i, p := range v.Prefixes {
 		if i == 0 {
 			line("\nPREFIX\tENI\tFREE\tASSIGNED\tCOOLING\tRELEASING")
@@ -166,16 +175,31 @@ func (v *shown) print(out io.Writer) error {
 	return w.Flush()
 }
 
+// printIPv6 writes what ENIs have of IPv6, where one has.
+func (v *shown) printIPv6(line func(string, ...any)) {
+	some := slices.DeleteFunc(slices.Clone(v.ENIs), func(e shownENI) bool { return e.Counts6.Total() == 0 })
+	for i, e := range some {
+		if i == 0 {
+			line("\nENI\tIPv6 SUBNET\tOWN IPv6\tFREE\tASSIGNED\tCOOLING\tRELEASING")
+		}
+		own := "-"
+		if e.PrimaryIP6.IsValid() {
+			own = e.PrimaryIP6.String()
+		}
+		line("%s\t%s\t%s\t%d\t%d\t%d\t%d", e.ID, e.Subnet6, own, e.Counts6.Free, e.Counts6.Assigned, e.Counts6.Cooling, e.Counts6.Releasing)
+	}
+}
+
 // advice is what is to be done about an ENI that the cloud does not list: others detached or deleted it.
-func advice(e store.ENI, n store.Counts) string {
+func advice(e store.ENI, assigned int) string {
 	switch {
 	case !e.Lost:
 		return ""
-	case n.Assigned == 0:
+	case assigned == 0:
 		return "nothing: it is forgotten when the cloud is next asked, as by enictl reconcile, a minute after the last use of it"
 	}
 	return fmt.Sprintf("make the containers with its %d assigned addresses anew, for nothing reaches them; "+
-		"or attach it to this instance again, and run enictl reconcile", n.Assigned)
+		"or attach it to this instance again, and run enictl reconcile", assigned)
 }
 
 // printTroubles writes what is lost, what rests, what is open, and what failed last.

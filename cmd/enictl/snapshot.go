@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
 )
@@ -16,8 +17,9 @@ type snapshot struct {
 	node      store.Node
 	known     bool // node is
 	enis      []store.ENI
-	counts    map[string]store.Counts
+	counts    map[family.Family]map[string]store.Counts // by ENI
 	addresses []store.Address
+	ranges    []prefixUse
 	rests     map[string]store.Rest
 	intents   []store.Intent
 	failure   store.Failure
@@ -26,7 +28,7 @@ type snapshot struct {
 
 // look reads the store. One that is not there yet is an empty one.
 func look(ctx context.Context, at *store.Store) (*snapshot, error) {
-	s := &snapshot{counts: map[string]store.Counts{}}
+	s := &snapshot{}
 	err := at.View(ctx, s.read)
 	if errors.Is(err, store.ErrNoStore) {
 		err = nil
@@ -46,14 +48,35 @@ func (s *snapshot) read(tx *store.Tx) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	for _, e := range s.enis {
-		n, err := tx.Counts(e.ID)
+	return errors.Join(s.count(tx), s.readRanges(tx))
+}
+
+func (s *snapshot) count(tx *store.Tx) error {
+	s.counts = map[family.Family]map[string]store.Counts{}
+	for _, f := range family.All() {
+		s.counts[f] = map[string]store.Counts{}
+		for _, e := range s.enis {
+			n, err := tx.Counts(e.ID, f)
+			if err != nil {
+				return err
+			}
+			s.counts[f][e.ID] = n
+		}
+	}
+	return nil
+}
+
+func (s *snapshot) readRanges(tx *store.Tx) error {
+	all, err := tx.Ranges()
+	for _, r := range all {
 		if err != nil {
 			return err
 		}
-		s.counts[e.ID] = n
+		var n store.Counts
+		n, err = tx.RangeCounts(r)
+		s.ranges = append(s.ranges, prefixUse{r.Prefix, r.ENI, n.Free, n.Assigned, n.Cooling, n.Releasing})
 	}
-	return nil
+	return err
 }
 
 // eni returns the ENI of an ID; false where the store has none.
@@ -89,12 +112,12 @@ func (p prefixUse) total() int { return p.Free + p.Assigned + p.Cooling + p.Rele
 
 func (p prefixUse) size() int { return 1 << (p.Prefix.Addr().BitLen() - p.Prefix.Bits()) }
 
-// prefixesOf returns the prefixes that addresses are of, in their order.
+// prefixesOf returns the prefixes that addresses are of, in their order, but no ranges: not all of theirs have a record.
 func prefixesOf(addresses []store.Address) []prefixUse {
 	all := []prefixUse{}
 	at := map[supply.Place]int{}
 	for _, a := range addresses {
-		if !a.Prefix.IsValid() {
+		if !a.Prefix.IsValid() || a.Ranged() {
 			continue
 		}
 		place := supply.Place{ENI: a.ENI, Prefix: a.Prefix}
@@ -136,4 +159,13 @@ func (s *snapshot) address(ip netip.Addr) (store.Address, bool) {
 		return store.Address{}, false
 	}
 	return s.addresses[i], true
+}
+
+// rangeOf returns the range that is a prefix; false where the store has none.
+func (s *snapshot) rangeOf(p netip.Prefix) (prefixUse, bool) {
+	i := slices.IndexFunc(s.ranges, func(r prefixUse) bool { return r.Prefix == p })
+	if i < 0 {
+		return prefixUse{}, false
+	}
+	return s.ranges[i], true
 }

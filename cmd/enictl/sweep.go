@@ -65,7 +65,7 @@ func (t *tool) listLeaked(leaked []cloud.ENI) error {
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ENI\tSUBNET\tPRIMARY IP\tADDRESSES\tMADE FOR\tMADE")
 	for _, e := range leaked {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", e.ID, e.SubnetID, e.PrimaryIP, len(supply.Places([]cloud.ENI{e})),
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", e.ID, e.SubnetID, e.PrimaryIP, len(supply.Places([]cloud.ENI{e}).Listed),
 			e.Tags[supply.TagInstance], e.Created.UTC().Format(time.RFC3339))
 	}
 	return w.Flush()

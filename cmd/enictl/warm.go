@@ -5,9 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"runtime"
+	"slices"
 	"strconv"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
@@ -41,28 +44,50 @@ func (t *tool) limits(args []string) error {
 	if err != nil {
 		return err
 	}
-	perENI := "as many addresses as are configured"
+	perENI, advice := "as many addresses as are configured", ""
 	if net.ipam.Cloud != netconf.StaticCloud {
-		perENI = fmt.Sprintf("%d addresses each, the primary one counted", s.node.AddressesPerENI)
+		perENI = perENIWords(net.ipam, s)
 	}
-	advice := ""
-	switch {
-	case perPlace(net.ipam, s) > 1:
-		perENI += fmt.Sprintf("; each other may be a prefix of %d", pool.PrefixSize)
+	if prefixed(net.ipam, s) {
 		advice = fmt.Sprintf("; AWS advises %d pods with %d CPUs", advisedPods(runtime.NumCPU()), runtime.NumCPU())
-	case net.ipam.Prefixes:
-		perENI += "; the instance type takes no prefixes"
 	}
 	return t.printf("%s: %d ENIs with %s\n%d ENIs are there, %d of them not enichain's\ncontainers: %d at the most%s\n",
 		s.node, s.node.MaxENIs, perENI, len(s.enis)+s.node.ForeignENIs, s.node.ForeignENIs, most, advice)
 }
 
-// perPlace is how many addresses a place of an ENI may bring.
-func perPlace(conf *netconf.IPAM, s *snapshot) int {
-	if conf.Prefixes && !s.node.NoPrefixes {
+// perENIWords says what an ENI may hold.
+func perENIWords(conf *netconf.IPAM, s *snapshot) string {
+	words := fmt.Sprintf("%d addresses each, the primary one counted", s.node.AddressesPerENI)
+	switch {
+	case perPlace(conf, s, family.IPv4) > 1:
+		words += fmt.Sprintf("; each other may be a prefix of %d", pool.PrefixSize)
+	case conf.Prefixes:
+		words += "; the instance type takes no prefixes"
+	}
+	if slices.Contains(conf.Families, family.IPv6) {
+		words += fmt.Sprintf("; and %d of IPv6", s.node.IPv6PerENI)
+		if perPlace(conf, s, family.IPv6) > 1 {
+			words += ", or as many prefixes"
+		}
+	}
+	return words
+}
+
+// perPlace is how many addresses of a family a place of an ENI may bring.
+func perPlace(conf *netconf.IPAM, s *snapshot, f family.Family) int {
+	switch {
+	case s.node.NoPrefixes:
+	case f == family.IPv6:
+		return store.RangeSize
+	case conf.Prefixes:
 		return pool.PrefixSize
 	}
 	return 1
+}
+
+// prefixed says whether containers get addresses of prefixes alone, so that there are more than a node can run.
+func prefixed(conf *netconf.IPAM, s *snapshot) bool {
+	return !slices.ContainsFunc(conf.Families, func(f family.Family) bool { return perPlace(conf, s, f) == 1 })
 }
 
 // advisedPods is how many pods AWS advises on a node whose pods get addresses of prefixes (Amazon EKS User Guide, "Assign more
@@ -87,7 +112,7 @@ func (t *tool) maxPods(args []string) error {
 		return err
 	}
 	most += *host
-	if perPlace(net.ipam, s) > 1 && !*uncapped {
+	if prefixed(net.ipam, s) && !*uncapped {
 		most = min(most, advisedPods(runtime.NumCPU()))
 	}
 	return t.printf("%d\n", most)
@@ -108,31 +133,49 @@ func (t *tool) learn(flags *flag.FlagSet, args []string) (*network, *snapshot, e
 	return r.net, s, err
 }
 
-// capacity is how many containers the node can have addresses for: on the ENIs that it may have and that are enichain's to
-// use.
+// capacity is how many containers the node can have an address of each family for: on the ENIs that it may have and that are
+// enichain's to use.
 func capacity(conf *netconf.IPAM, s *snapshot) (int, error) {
-	most, others := 0, s.node.ForeignENIs
+	most := math.MaxInt
+	for _, f := range conf.Families {
+		n, err := capacityOf(conf, s, f)
+		if err != nil {
+			return 0, err
+		}
+		if f == family.IPv4 && conf.MaxIPs > 0 {
+			n = min(n, conf.MaxIPs)
+		}
+		most = min(most, n)
+	}
+	return most, nil
+}
+
+// capacityOf is how many addresses of a family containers can have.
+func capacityOf(conf *netconf.IPAM, s *snapshot, f family.Family) (int, error) {
+	static, others := 0, s.node.ForeignENIs
 	for _, e := range s.enis {
 		if e.DeviceIndex < conf.FirstDeviceIndex {
 			others++
 			continue
 		}
-		if conf.Cloud == netconf.StaticCloud {
-			most += s.counts[e.ID].Total()
-		}
+		static += s.counts[f][e.ID].Total()
 	}
-	if conf.Cloud != netconf.StaticCloud {
-		if s.node.MaxENIs == 0 || s.node.AddressesPerENI == 0 {
-			return 0, errors.New(`the cloud does not say what the instance type takes: give "limits" in the conflist`)
-		}
-		enis := s.node.MaxENIs
-		if conf.MaxENIs > 0 {
-			enis = min(enis, conf.MaxENIs)
-		}
-		most = max(0, enis-others) * (s.node.AddressesPerENI - 1) * perPlace(conf, s)
+	if conf.Cloud == netconf.StaticCloud {
+		return static, nil
 	}
-	if conf.MaxIPs > 0 {
-		most = min(most, conf.MaxIPs)
+	perENI := s.node.AddressesPerENI
+	if f == family.IPv6 {
+		perENI = s.node.IPv6PerENI
 	}
-	return most, nil
+	switch {
+	case f == family.IPv6 && s.node.NoIPv6:
+		return 0, nil
+	case s.node.MaxENIs == 0 || perENI == 0:
+		return 0, errors.New(`the cloud does not say what the instance type takes: give "limits" in the conflist`)
+	}
+	enis := s.node.MaxENIs
+	if conf.MaxENIs > 0 {
+		enis = min(enis, conf.MaxENIs)
+	}
+	return max(0, enis-others) * (perENI - 1) * perPlace(conf, s, f), nil
 }

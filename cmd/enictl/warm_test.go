@@ -83,7 +83,7 @@ func TestMetrics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		has(t, string(text), `enichain_addresses{eni="`+eni+`",state="assigned"} 1`, `enichain_addresses{eni="`+eni+`",state="free"} 7`,
+		has(t, string(text), `enichain_addresses{eni="`+eni+`",family="ipv4",state="assigned"} 1`, `enichain_addresses{eni="`+eni+`",family="ipv4",state="free"} 7`,
 			`enichain_resting_seconds{what="subnet/a\"b",class="subnet-full"} 3`, `enichain_last_failure_age_seconds{class="quota"} `,
 			"# TYPE enichain_addresses gauge", fmt.Sprintf("enichain_eni_limit %d\n", c.Medium.ENIs))
 		if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {

@@ -7,10 +7,13 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // The ways in which eni-ipam words an address.
@@ -59,10 +62,10 @@ func (r *IPAMRequest) Validate() error {
 	return nil
 }
 
-// RequestedIP returns the address that the caller asks for: by runtimeConfig.ips, else args.cni.ips, else CNI_ARGS'
-// IP, with or without a prefix length (CONVENTIONS.md, "ips"); zero where it asks for none. Asked for twice it is one:
-// podman 4.3 does so when it reloads the network of a container with --ip.
-func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
+// RequestedIPs returns the addresses that the caller asks for, one a family at the most: by runtimeConfig.ips, else
+// args.cni.ips, else CNI_ARGS' IP, with or without a prefix length (CONVENTIONS.md, "ips"). Asked for twice it is one: podman
+// 4.3 does so when it reloads the network of a container with --ip.
+func (r *IPAMRequest) RequestedIPs(cniArgs string) ([]netip.Addr, error) {
 	ips := r.RuntimeConfig.IPs
 	if len(ips) == 0 {
 		ips = r.Args.CNI.IPs
@@ -70,16 +73,22 @@ func (r *IPAMRequest) RequestedIP(cniArgs string) (netip.Addr, error) {
 	if ip := Arg(cniArgs, "IP"); len(ips) == 0 && ip != "" {
 		ips = []string{ip}
 	}
-	var requested netip.Addr
+	var requested []netip.Addr
 	for _, s := range ips {
 		ip, err := parseRequested(s)
 		if err != nil {
-			return netip.Addr{}, fmt.Errorf("requested address: %w", err)
+			return nil, fmt.Errorf("requested address: %w", err)
 		}
-		if requested.IsValid() && requested != ip {
-			return netip.Addr{}, fmt.Errorf("%d addresses were asked for (%s), one can be given", len(ips), strings.Join(ips, ", "))
+		f := family.Of(ip)
+		switch {
+		case slices.Contains(requested, ip):
+		case !slices.Contains(r.IPAM.Families, f):
+			return nil, fmt.Errorf(`%s was asked for, and the network gives no addresses of %s: "families" is %v`, ip, f, r.IPAM.Families)
+		case slices.ContainsFunc(requested, func(other netip.Addr) bool { return family.Of(other) == f }):
+			return nil, fmt.Errorf("%d addresses were asked for (%s), one of a family can be given", len(ips), strings.Join(ips, ", "))
+		default:
+			requested = append(requested, ip)
 		}
-		requested = ip
 	}
 	return requested, nil
 }
@@ -94,6 +103,16 @@ func parseRequested(s string) (netip.Addr, error) {
 	return p.Addr().Unmap(), err
 }
 
+// distinct says whether the families are known ones, each of them once.
+func distinct(families []family.Family) bool {
+	for i, f := range families {
+		if !f.Known() || slices.Contains(families[:i], f) {
+			return false
+		}
+	}
+	return true
+}
+
 var driverName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
 // maxDuration bounds the durations: they are added to times since boot, and centuries would overflow.
@@ -103,6 +122,9 @@ const maxDuration = Duration(24 * time.Hour)
 func (c *IPAM) complete() {
 	if c.DataDir == "" {
 		c.DataDir = DefaultDataDir
+	}
+	if len(c.Families) == 0 {
+		c.Families = []family.Family{family.IPv4}
 	}
 	if c.Addressing == "" {
 		c.Addressing = Routed
@@ -126,6 +148,8 @@ func (c *IPAM) check() error {
 		return fmt.Errorf(`"dataDir" %q is not an absolute path`, c.DataDir)
 	case c.Addressing != Routed && c.Addressing != Subnet:
 		return fmt.Errorf(`"addressing" is %q: "routed" or "subnet" is wanted`, c.Addressing)
+	case !distinct(c.Families):
+		return fmt.Errorf(`"families" is %q: "ipv4", "ipv6" or both are wanted`, c.Families)
 	case c.Batch < 1 || c.Batch > 256:
 		return fmt.Errorf(`"batch" is %d: 1 to 256 is wanted`, c.Batch)
 	case c.Timeout > maxDuration || *c.Cooldown > maxDuration:

@@ -1,7 +1,7 @@
 package netconf
 
 import (
-	"net/netip"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -53,10 +53,11 @@ func TestIPAMIsRefused(t *testing.T) {
 	}
 }
 
-func TestRequestedIP(t *testing.T) {
+func TestRequestedIPs(t *testing.T) {
+	const dual = `"ipam": {"families": ["ipv4", "ipv6"]}`
 	for name, tt := range map[string]struct {
 		fields, args string
-		want         string // "" for none
+		want         string // with spaces between them
 		wantErr      string
 	}{
 		"none":                 {},
@@ -64,7 +65,10 @@ func TestRequestedIP(t *testing.T) {
 		"args.cni first":       {fields: `"args": {"cni": {"ips": ["10.0.0.2/24"]}}`, args: "IP=10.0.0.1", want: "10.0.0.2"},
 		"runtimeConfig first":  {fields: `"runtimeConfig": {"ips": ["10.0.0.3"]}, "args": {"cni": {"ips": ["10.0.0.2"]}}`, want: "10.0.0.3"},
 		"twice, as podman has": {fields: `"runtimeConfig": {"ips": ["10.0.0.3/32", "10.0.0.3"]}`, args: "IP=10.0.0.3", want: "10.0.0.3"},
-		"two":                  {fields: `"runtimeConfig": {"ips": ["10.0.0.3", "10.0.0.4"]}`, wantErr: "2 addresses were asked for (10.0.0.3, 10.0.0.4), one can be given"},
+		"two":                  {fields: `"runtimeConfig": {"ips": ["10.0.0.3", "10.0.0.4"]}`, wantErr: "2 addresses were asked for (10.0.0.3, 10.0.0.4), one of a family can be given"},
+		"one of each family":   {fields: dual + `, "runtimeConfig": {"ips": ["2001:db8::3/64", "10.0.0.3"]}`, want: "2001:db8::3 10.0.0.3"},
+		"two of IPv6":          {fields: dual + `, "runtimeConfig": {"ips": ["2001:db8::3", "2001:db8::4"]}`, wantErr: "2 addresses were asked for"},
+		"a family too many":    {args: "IP=2001:db8::3", wantErr: "the network gives no addresses of IPv6: \"families\" is [IPv4]"},
 		"no address":           {args: "IP=x", wantErr: "requested address"},
 		"no prefix":            {args: "IP=10.0.0.1/33", wantErr: "requested address"},
 	} {
@@ -73,7 +77,7 @@ func TestRequestedIP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := r.RequestedIP(tt.args)
+			got, err := r.RequestedIPs(tt.args)
 			if tt.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
 					t.Fatalf("error %v, want %q", err, tt.wantErr)
@@ -83,8 +87,8 @@ func TestRequestedIP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want, _ := netip.ParseAddr(tt.want); got != want {
-				t.Errorf("got %s, want %s", got, want)
+			if got := strings.Trim(fmt.Sprint(got), "[]"); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
 	}

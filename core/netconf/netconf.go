@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // DefaultDataDir holds the store. It is gone after a reboot, as are the containers.
@@ -43,6 +45,8 @@ type IPAM struct {
 	// Driver is handed to the driver as it is: endpoints and the like.
 	Driver json.RawMessage `json:"driver,omitempty"`
 	Static *Static         `json:"static,omitempty"`
+	// Families are those of which a container gets an address each, in the order of the result; IPv4 where none is named.
+	Families []family.Family `json:"families,omitempty"`
 	// Addressing is "routed" (IP/32 and 169.254.1.1) or "subnet" (the subnet's mask and gateway, for bridge or macvlan).
 	Addressing string `json:"addressing,omitempty"`
 	// Batch is how many addresses are assigned at once, at the least, when the pool is empty.

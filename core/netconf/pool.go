@@ -21,10 +21,11 @@ const DefaultENIIdle = 5 * time.Minute
 type Pool struct {
 	// Warm is how many free addresses are kept.
 	Warm Warm `json:"warm,omitzero"`
-	// MaxENIs and MaxIPs are limits below the cloud's own: ENIs with the primary one, addresses without primary ones.
+	// MaxENIs and MaxIPs are limits below the cloud's own: ENIs with the primary one, addresses of IPv4 without primary ones.
 	MaxENIs int `json:"maxENIs,omitempty"`
 	MaxIPs  int `json:"maxIPs,omitempty"`
-	// Prefixes has the cloud give prefixes where it can, each of which takes the place of an address.
+	// Prefixes has the cloud give prefixes where it can, each of which takes the place of an address. It is of IPv4: IPv6, of
+	// which there is enough, comes in prefixes wherever the cloud has them.
 	Prefixes bool `json:"prefixes,omitempty"`
 	// ENIIdle is how long an ENI of ours is kept that no container uses.
 	ENIIdle *Duration `json:"eniIdle,omitempty"`
@@ -38,7 +39,7 @@ type Pool struct {
 	Tags  map[string]string `json:"tags,omitempty"`
 	// Manage says which ENIs that we did not make are used: "all", or a list of their IDs.
 	Manage Manage `json:"manage,omitzero"`
-	// Limits are used in place of what the cloud says of the instance type.
+	// Limits are used in place of what the cloud says of the instance type, for IPv4.
 	Limits struct {
 		ENIs            int `json:"enis,omitempty"`
 		AddressesPerENI int `json:"addressesPerENI,omitempty"`

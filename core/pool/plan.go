@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// PrefixSize is how many addresses a prefix has: AWS's for IPv4 are /28s (EC2 User Guide, "Prefix delegation").
+// PrefixSize is how many addresses a prefix of IPv4 has: AWS's are /28s (EC2 User Guide, "Prefix delegation").
 const PrefixSize = 16
 
 // Policy is what the operator wants of the pool. Zero limits are the cloud's.
@@ -44,7 +44,7 @@ type ENI struct {
 	Idle time.Duration
 }
 
-// State is the pool at a moment.
+// State is the pool of one family of addresses at a moment.
 type State struct {
 	ENIs     []ENI // those that may be used
 	Others   int   // ENIs of the instance that may not be used, which count for the limit
@@ -54,8 +54,11 @@ type State struct {
 	// NoPrefixes says that a new ENI cannot have prefixes at the moment.
 	NoPrefixes bool
 	PerENI     int // places of a new ENI, that of the primary address counted; 0 is unknown
+	PrefixSize int // addresses of a prefix; PrefixSize where 0
 	Waiting    int // containers that wait for an address
 }
+
+func (s State) prefixSize() int { return cmp.Or(s.PrefixSize, PrefixSize) }
 
 // Free is how many addresses a container could have now.
 func (s State) Free() int {
@@ -108,7 +111,7 @@ func Enough(p Policy, s State) bool { return s.Free()-s.Waiting >= p.Min }
 // other ENI. Prefixes are rounded up to, but not beyond the operator's limit, up to which single addresses serve. It
 // returns nothing where nothing is lacking, or nowhere is a place.
 func Grow(p Policy, s State) []Step {
-	g := growth{want: Want(p, s), allowed: math.MaxInt}
+	g := growth{want: Want(p, s), allowed: math.MaxInt, size: s.prefixSize()}
 	must := min(g.want, s.Waiting-s.Free()+p.Min)
 	if p.MaxAddresses > 0 {
 		g.allowed = p.MaxAddresses - s.total()
@@ -143,13 +146,14 @@ func Grow(p Policy, s State) []Step {
 // growth is a plan that is being made. It counts addresses.
 type growth struct {
 	want, planned, allowed int
+	size                   int // of a prefix
 	steps                  []Step
 }
 
 // addPrefixes plans as many prefixes for an ENI as are wanted and have a place, and returns how many those are.
 func (g *growth) addPrefixes(eni string, limit, taken int) int {
-	wanted := (g.want - g.planned + PrefixSize - 1) / PrefixSize
-	return g.add(Step{ENI: eni, Count: room(limit, taken, min(wanted, g.allowed/PrefixSize)), Prefixes: true}, PrefixSize)
+	wanted := (g.want - g.planned + g.size - 1) / g.size
+	return g.add(Step{ENI: eni, Count: room(limit, taken, min(wanted, g.allowed/g.size)), Prefixes: true}, g.size)
 }
 
 // addAddresses is addPrefixes with single addresses.
@@ -216,9 +220,9 @@ func Shrink(p Policy, s State) Shrinkage {
 			continue
 		}
 		for _, prefixes := range []bool{!p.Prefixes, p.Prefixes} { // first what the operator wants none of
-			unit, has := 1, e.Free-e.Scattered-e.FreePrefixes*PrefixSize
+			unit, has := 1, e.Free-e.Scattered-e.FreePrefixes*s.prefixSize()
 			if prefixes {
-				unit, has = PrefixSize, e.FreePrefixes
+				unit, has = s.prefixSize(), e.FreePrefixes
 			}
 			if n := min(has, (free-keep)/unit); n > 0 {
 				out.Release = append(out.Release, Step{ENI: e.ID, Count: n, Prefixes: prefixes})

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 var (
@@ -86,23 +88,28 @@ func (tx *Tx) addSeen(eni string, prefix netip.Prefix, ip netip.Addr, staleness 
 	return tx.add(eni, prefix, ip)
 }
 
-// Take gives the owner a free address: of the fullest of the ENIs that allowed admits, and there of the fullest prefix, so
-// that the others empty out; among equals the one that has been free for longest. An owner that holds one already gets that again, with its sandbox, which
-// may be a new one. It returns ErrExhausted where none is free.
-func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Address, error) {
+// Take gives the owner a free address of the family: of the ENI of which it has one of the other family, where that has one
+// free, else of the fullest of the ENIs that allowed admits, and there of the fullest prefix, so that the others empty out;
+// among equals the one that has been free for longest. An owner that holds one already gets that again, with its sandbox,
+// which may be a new one. It returns ErrExhausted where none is free.
+func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, allowed func(ENI) bool) (Address, error) {
 	held, err := tx.AddressesOf(owner)
 	if err != nil {
 		return Address{}, err
 	}
-	if len(held) > 0 {
-		return tx.assign(held[0].IP, owner, sandbox)
+	beside := ""
+	for _, a := range held {
+		if family.Of(a.IP) == f {
+			return tx.assign(a.IP, owner, sandbox)
+		}
+		beside = a.ENI
 	}
 	for {
 		thawed, err := tx.thaw()
 		if err != nil {
 			return Address{}, err
 		}
-		ip, err := tx.oldestOfFullest(allowed)
+		ip, err := tx.oldestOfFullest(f, beside, allowed)
 		if err != nil {
 			return Address{}, err
 		}
@@ -110,28 +117,31 @@ func (tx *Tx) Take(owner Owner, sandbox Sandbox, allowed func(ENI) bool) (Addres
 			return tx.assign(ip, owner, sandbox)
 		}
 		if thawed < thawBatch { // else those may have been of ENIs that are not allowed, and more may have rested
-			return Address{}, ErrExhausted
+			return Address{}, fmt.Errorf("%s: %w", f, ErrExhausted)
 		}
 	}
 }
 
 // oldestOfFullest returns the address that Take gives; the zero Addr where none is free.
-func (tx *Tx) oldestOfFullest(allowed func(ENI) bool) (netip.Addr, error) {
+func (tx *Tx) oldestOfFullest(f family.Family, beside string, allowed func(ENI) bool) (netip.Addr, error) {
 	enis, err := tx.ENIs()
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	best, fullest := netip.Addr{}, -1
 	for _, e := range enis {
-		ip, err := tx.nextFree(e.ID)
+		ip, err := tx.nextFree(e.ID, f)
 		if err != nil {
 			return netip.Addr{}, err
 		}
 		if !ip.IsValid() || !allowed(e) {
 			continue
 		}
-		var n Counts
-		if _, err := tx.get(bucketCounts, []byte(e.ID), &n); err != nil {
+		if e.ID == beside {
+			return ip, nil
+		}
+		n, err := tx.Counts(e.ID, f)
+		if err != nil {
 			return netip.Addr{}, err
 		}
 		if n.Assigned > fullest {
@@ -144,15 +154,14 @@ func (tx *Tx) oldestOfFullest(allowed func(ENI) bool) (netip.Addr, error) {
 // TakeThis gives the owner the address that it asks for, which must be free, or cooling and either rested or the same
 // owner's before. It returns ErrUnknownAddress or ErrNotFree where it cannot, and no other address.
 func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, error) {
-	held, err := tx.AddressesOf(owner)
-	if err != nil {
+	held, err := tx.heldOf(owner, family.Of(ip))
+	switch {
+	case err != nil:
 		return Address{}, err
-	}
-	if len(held) > 0 && held[0].IP != ip {
-		return Address{}, fmt.Errorf("%w: %s has %s already", ErrNotFree, owner, held[0].IP)
-	}
-	if len(held) > 0 {
+	case held.IP == ip:
 		return tx.assign(ip, owner, sandbox)
+	case held.IP.IsValid():
+		return Address{}, fmt.Errorf("%w: %s has %s already", ErrNotFree, owner, held.IP)
 	}
 	a, known, err := tx.Address(ip)
 	switch {
@@ -204,10 +213,24 @@ func (tx *Tx) assign(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, erro
 	if err := tx.put(a); err != nil {
 		return Address{}, fmt.Errorf("assign %s: %w", ip, err)
 	}
-	if err := tx.set(bucketOwners, owner.key(), []netip.Addr{ip}); err != nil {
+	if a.Ranged() {
+		if err := tx.goOn(ip); err != nil {
+			return Address{}, err
+		}
+	}
+	if err := tx.own(owner, ip); err != nil {
 		return Address{}, fmt.Errorf("record owner of %s: %w", ip, err)
 	}
 	return a, tx.b.Bucket(bucketWaiting).Delete(owner.key())
+}
+
+// own adds an address to those of its owner.
+func (tx *Tx) own(owner Owner, ip netip.Addr) error {
+	var ips []netip.Addr
+	if _, err := tx.get(bucketOwners, owner.key(), &ips); err != nil || slices.Contains(ips, ip) {
+		return err
+	}
+	return tx.set(bucketOwners, owner.key(), append(ips, ip))
 }
 
 // Thaw frees all addresses whose cool-down is over. Take does so too, but only where nothing else is free.
@@ -246,18 +269,22 @@ func (tx *Tx) thaw() (int, error) {
 	return len(over), nil
 }
 
-// nextFree returns the ENI's address that Take gives; the zero Addr where none is free. A prefix that is in use gives
-// first, and one that could go back as a whole gives last, after the addresses that are of none.
-func (tx *Tx) nextFree(eni string) (netip.Addr, error) {
-	fullest, whole, err := tx.fullestPrefix(eni)
+// nextFree returns the ENI's address of the family that Take gives; the zero Addr where none is free. A prefix that is in use
+// gives first, and one that could go back as a whole gives last, after the addresses that are of none.
+func (tx *Tx) nextFree(eni string, f family.Family) (netip.Addr, error) {
+	fullest, whole, err := tx.fullestPrefix(eni, f)
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	ip, ok := netip.Addr{}, false
 	if !fullest.IsValid() || whole {
-		ip, ok = tx.oldestFree(bucketFree, eniKey(eni))
+		ip, ok = tx.oldestFree(bucketFree, poolKey(eni, f))
 	}
-	if fullest.IsValid() && !ok {
+	switch {
+	case ok || !fullest.IsValid():
+	case !listable(fullest):
+		return tx.nextIn(fullest)
+	default:
 		ip, _ = tx.oldestFree(bucketFreeOf, prefixKey(eni, fullest))
 	}
 	return ip, nil
@@ -277,14 +304,11 @@ func freeAddress(key []byte, behind int) (netip.Addr, bool) {
 	return netip.AddrFromSlice(key[min(len(key), behind+8):])
 }
 
-// eniKey begins the keys of all that is an ENI's. An ID has no zero byte.
-func eniKey(eni string) []byte { return append([]byte(eni), 0) }
-
 // index is the address's place in the index of its state; none where the state has no index.
 func (a Address) index() (bucket, key []byte) {
 	switch a.State {
 	case Free:
-		bucket, key = bucketFree, eniKey(a.ENI)
+		bucket, key = bucketFree, poolKey(a.ENI, family.Of(a.IP))
 		if a.Prefix.IsValid() {
 			bucket, key = bucketFreeOf, prefixKey(a.ENI, a.Prefix)
 		}

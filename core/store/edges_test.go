@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // Two ENIs with one table would send one's containers out by the other, where the cloud drops them. Device indexes repeat:
@@ -85,7 +87,7 @@ func TestARestedAddressCanBeAskedFor(t *testing.T) {
 func TestRestedAddressesOfOtherENIsHideNone(t *testing.T) {
 	s := rested(t, 100) // those of eni-a were released first
 	update(t, s, func(tx *Tx) error {
-		_, err := tx.Take(owner(1000), Sandbox{}, func(e ENI) bool { return e.ID == "eni-b" })
+		_, err := tx.Take(owner(1000), Sandbox{}, family.IPv4, func(e ENI) bool { return e.ID == "eni-b" })
 		if err != nil {
 			t.Errorf("eni-b has 100 addresses that nobody has: %v", err)
 		}

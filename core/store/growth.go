@@ -1,34 +1,39 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // The changes of the cloud that are journalled.
 const (
 	OpAssign    = "assign"     // Count addresses, or CountPrefixes prefixes, for ENI
 	OpUnassign  = "unassign"   // Addresses or Prefixes, which are Releasing, from ENI
-	OpCreateENI = "create-eni" // with Count addresses, or CountPrefixes prefixes, in Subnet, by Token
+	OpCreateENI = "create-eni" // with Count addresses, or CountPrefixes prefixes, and those of IPv6, in Subnet, by Token
 	OpDeleteENI = "delete-eni" // ENI, whose addresses are all Releasing
 )
 
 // Intent is a change of the cloud that was begun: it is written before the call and dropped when the outcome is in the
 // store. One that is still there belongs to a process that died, or that had no answer.
 type Intent struct {
-	Number        uint64         `json:"number"`
-	Op            string         `json:"op"`
-	ENI           string         `json:"eni,omitempty"`
-	Count         int            `json:"count,omitempty"`
-	CountPrefixes int            `json:"countPrefixes,omitempty"`
-	Addresses     []netip.Addr   `json:"addresses,omitempty"`
-	Prefixes      []netip.Prefix `json:"prefixes,omitempty"`
-	Subnet        string         `json:"subnet,omitempty"`
-	Token         string         `json:"token,omitempty"` // by which the cloud knows a repetition
-	PID           int            `json:"pid"`
-	Started       time.Time      `json:"started"`
+	Number         uint64         `json:"number"`
+	Op             string         `json:"op"`
+	ENI            string         `json:"eni,omitempty"`
+	Count          int            `json:"count,omitempty"`
+	CountPrefixes  int            `json:"countPrefixes,omitempty"`
+	Count6         int            `json:"count6,omitempty"` // Count and CountPrefixes of IPv6
+	CountPrefixes6 int            `json:"countPrefixes6,omitempty"`
+	Addresses      []netip.Addr   `json:"addresses,omitempty"`
+	Prefixes       []netip.Prefix `json:"prefixes,omitempty"`
+	Subnet         string         `json:"subnet,omitempty"`
+	Token          string         `json:"token,omitempty"` // by which the cloud knows a repetition
+	PID            int            `json:"pid"`
+	Started        time.Time      `json:"started"`
 }
 
 // Failure is why the pool could not grow, for all of the network who waited for that attempt.
@@ -39,35 +44,54 @@ type Failure struct {
 	Message string        `json:"message"`
 }
 
-// Wait records that the owner waits for an address until the time given (since boot).
-func (tx *Tx) Wait(owner Owner, until time.Duration) error {
-	return tx.b.Bucket(bucketWaiting).Put(owner.key(), binary.BigEndian.AppendUint64(nil, uint64(until)))
+// Wait records that the owner waits for an address of each of the families until the time given (since boot).
+func (tx *Tx) Wait(owner Owner, families []family.Family, until time.Duration) error {
+	record := binary.BigEndian.AppendUint64(nil, uint64(until))
+	for _, f := range families {
+		record = append(record, f...)
+		record = append(record, ' ')
+	}
+	return tx.b.Bucket(bucketWaiting).Put(owner.key(), record)
 }
 
 // EndWait drops the owner from those who wait.
 func (tx *Tx) EndWait(owner Owner) error { return tx.b.Bucket(bucketWaiting).Delete(owner.key()) }
 
-// Waiting counts the owners who wait, and forgets those whose time is over.
-func (tx *Tx) Waiting() (int, error) {
-	n, over := 0, [][]byte{}
+// Waiting counts the owners who wait for an address of each family, and forgets those whose time is over.
+func (tx *Tx) Waiting() (map[family.Family]int, error) {
+	n, over := map[family.Family]int{}, [][]byte{}
 	waiting := tx.b.Bucket(bucketWaiting)
 	err := waiting.ForEach(func(k, v []byte) error {
-		if len(v) != 8 {
+		if len(v) < 8 {
 			return fmt.Errorf("%w: waiting owner %q", ErrCorrupt, k)
 		}
 		if time.Duration(binary.BigEndian.Uint64(v)) < tx.now {
 			over = append(over, k)
-		} else {
-			n++
+			return nil
+		}
+		for _, f := range waitsFor(v[8:]) {
+			n[f]++
 		}
 		return nil
 	})
 	for _, k := range over {
 		if err := waiting.Delete(k); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	return n, err
+}
+
+// waitsFor reads the families of a waiting owner's record, which a store before format 3 did not have.
+func waitsFor(record []byte) []family.Family {
+	if len(record) == 0 {
+		return []family.Family{family.IPv4}
+	}
+	var families []family.Family
+	for _, f := range bytes.Fields(record) {
+		families = append(families, family.Family(f))
+	}
+	return families
 }
 
 // Begin journals an intent and returns its number.

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/enichain/enichain/core/family"
 )
 
-// Counts are how many addresses of an ENI are in each state, and when one of them last changed (since boot).
+// Counts are how many of an ENI's addresses of a family are in each state, and when one of them last changed (since boot).
 type Counts struct {
 	Free      int           `json:"free,omitempty"`
 	Assigned  int           `json:"assigned,omitempty"`
@@ -47,15 +49,30 @@ func (n *Counts) change(from, to State) {
 	n.add(to, 1)
 }
 
-// Counts returns the ENI's counts.
-func (tx *Tx) Counts(eni string) (Counts, error) {
+// Counts returns the counts of an ENI's addresses of a family.
+func (tx *Tx) Counts(eni string, f family.Family) (Counts, error) {
 	var n Counts
-	_, err := tx.get(bucketCounts, []byte(eni), &n)
+	_, err := tx.get(bucketCounts, []byte(poolOf(eni, f)), &n)
 	return n, err
 }
 
-// put writes an address and keeps the indexes and counts: all changes of an address go through it, or through drop.
+// poolOf names an ENI's addresses of a family in the keys of the store. No ID has a slash.
+func poolOf(eni string, f family.Family) string {
+	if f == family.IPv6 {
+		return eni + "/6"
+	}
+	return eni
+}
+
+// poolKey begins the keys of all that is of those addresses. An ID has no zero byte.
+func poolKey(eni string, f family.Family) []byte { return append([]byte(poolOf(eni, f)), 0) }
+
+// put writes an address and keeps the indexes and counts: all changes of an address go through it, or through drop. One of a
+// range becomes what the range's others are when it is free, and needs no record then.
 func (tx *Tx) put(a Address) error {
+	if a.Ranged() && a.State == Free {
+		return tx.putBack(a)
+	}
 	old, err := tx.unindex(a.IP)
 	if err == nil {
 		err = tx.count(old, a)
@@ -74,10 +91,13 @@ func (tx *Tx) put(a Address) error {
 	return tx.set(bucketAddresses, a.IP.AsSlice(), a)
 }
 
-// drop removes an address that no container owns.
+// drop removes an address that no container owns. One of a range goes with the range, and is free until then.
 func (tx *Tx) drop(a Address) error {
-	if a.State == Assigned {
+	switch {
+	case a.State == Assigned:
 		return fmt.Errorf("remove %s: %w: %s, %s", a.IP, ErrNotFree, a.State, a.Owner)
+	case a.Ranged():
+		return tx.putBack(a)
 	}
 	old, err := tx.unindex(a.IP)
 	if err == nil {
@@ -125,14 +145,19 @@ func (tx *Tx) count(was, is Address) error {
 
 // countAt counts a change of state with the ENI and the prefix that the address is of.
 func (tx *Tx) countAt(a Address, from, to State) error {
-	n, err := tx.Counts(a.ENI)
-	if err == nil && a.Prefix.IsValid() {
-		err = tx.countPrefix(a, from, to, &n)
+	return tx.recount(a.ENI, family.Of(a.IP), a.Prefix, func(n *Counts) { n.change(from, to) })
+}
+
+// recount changes the counts of an ENI's addresses of a family, and those of the prefix that they are of, if any.
+func (tx *Tx) recount(eni string, f family.Family, p netip.Prefix, change func(*Counts)) error {
+	n, err := tx.Counts(eni, f)
+	if err == nil && p.IsValid() {
+		err = tx.recountPrefix(eni, p, change, &n)
 	}
 	if err != nil {
 		return err
 	}
-	n.change(from, to)
+	change(&n)
 	n.Changed = tx.now
-	return tx.set(bucketCounts, []byte(a.ENI), n)
+	return tx.set(bucketCounts, []byte(poolOf(eni, f)), n)
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 func block(prefixes ...string) []netip.Prefix {
@@ -21,26 +23,26 @@ func block(prefixes ...string) []netip.Prefix {
 	return all
 }
 
-// checkPrefixes compares the prefixes' records with what their addresses say, and adds what that makes of the ENIs' counts
+// checkPrefixes compares the prefixes' records with what their addresses say, and adds what that makes of the pools' counts
 // and of the index.
-func checkPrefixes(tx *Tx, prefixes, enis map[string]Counts, indexed map[string]bool) error {
+func checkPrefixes(tx *Tx, prefixes, pools map[string]Counts, indexed map[string]bool) error {
 	var wrong []error
 	for key, want := range prefixes {
 		var got Counts
 		if _, err := tx.get(bucketPrefixes, []byte(key), &got); err != nil || got != want {
 			wrong = append(wrong, fmt.Errorf("%q counts %+v, has %+v: %w", key, got, want, err))
 		}
-		for eni, n := range enis {
-			rest, ok := strings.CutPrefix(key, string(eniKey(eni)))
+		for pool, n := range pools {
+			rest, ok := strings.CutPrefix(key, pool+"\x00")
 			if !ok {
 				continue
 			}
 			p, _, err := splitPacking(append([]byte{0, 0}, rest...))
 			wrong = append(wrong, err)
 			n.addPrefix(p, want, 1)
-			enis[eni] = n
+			pools[pool] = n
 			if want.Free > 0 {
-				indexed[string(bucketPacking)+string(packingKey(Address{ENI: eni, Prefix: p}, want.Free))] = true
+				indexed[string(bucketPacking)+string(packingKey(strings.TrimSuffix(pool, "/6"), p, want.Free))] = true
 			}
 		}
 	}
@@ -68,7 +70,7 @@ func prefixed(t *testing.T, prefixes []netip.Prefix, addresses []netip.Addr) (*S
 func counts(t *testing.T, s *Store) Counts {
 	t.Helper()
 	var n Counts
-	update(t, s, func(tx *Tx) (err error) { n, err = tx.Counts("a"); return errors.Join(err, check(tx)) })
+	update(t, s, func(tx *Tx) (err error) { n, err = tx.Counts("a", family.IPv4); return errors.Join(err, check(tx)) })
 	n.Changed = 0
 	return n
 }
@@ -132,7 +134,7 @@ func TestAPrefixGoesBackAsAWhole(t *testing.T) {
 	s, clock := prefixed(t, prefixes, nil)
 	a := take(t, s, owner(1))
 	mark := func() (marked []netip.Prefix) {
-		update(t, s, func(tx *Tx) (err error) { marked, err = tx.MarkReleasingPrefixes("a", 5); return err })
+		update(t, s, func(tx *Tx) (err error) { marked, err = tx.MarkReleasingPrefixes("a", family.IPv4, 5); return err })
 		return marked
 	}
 	other := prefixes[0]
@@ -150,7 +152,7 @@ func TestAPrefixGoesBackAsAWhole(t *testing.T) {
 		if !errors.Is(err, ErrNotFree) {
 			t.Errorf("an address of a prefix that goes: %v", err)
 		}
-		singles, err := tx.MarkReleasing("a", 5)
+		singles, err := tx.MarkReleasing("a", family.IPv4, 5)
 		if len(singles) > 0 {
 			t.Errorf("addresses of a prefix go by themselves: %v", singles)
 		}
@@ -258,14 +260,14 @@ func TestRandomPrefixes(t *testing.T) {
 				err = tx.AddSeen(eni, slices.Collect(AddressesIn(p[0]))[:3], 10*time.Second)
 			case 3:
 				var marked []netip.Prefix
-				if marked, err = tx.MarkReleasingPrefixes(eni, 1+rnd.IntN(2)); err == nil && rnd.IntN(2) == 0 {
+				if marked, err = tx.MarkReleasingPrefixes(eni, family.IPv4, 1+rnd.IntN(2)); err == nil && rnd.IntN(2) == 0 {
 					err = tx.RemovePrefixes(marked)
 				} else if err == nil {
 					err = tx.UnreleasePrefixes(marked)
 				}
 			case 4:
 				var marked []netip.Addr
-				if marked, err = tx.MarkReleasing(eni, 2); err == nil {
+				if marked, err = tx.MarkReleasing(eni, family.IPv4, 2); err == nil {
 					err = tx.Remove(marked)
 				}
 			case 5:
@@ -273,7 +275,7 @@ func TestRandomPrefixes(t *testing.T) {
 			case 6, 7:
 				_, err = tx.Release(owner(rnd.IntN(20)), 5*time.Second)
 			default:
-				if _, err = tx.Take(owner(rnd.IntN(20)), Sandbox{}, anyENI); errors.Is(err, ErrExhausted) {
+				if _, err = tx.Take(owner(rnd.IntN(20)), Sandbox{}, family.IPv4, anyENI); errors.Is(err, ErrExhausted) {
 					err = nil
 				}
 			}
@@ -294,7 +296,7 @@ func TestAnOlderStoreIsUpgraded(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.Update(func(b *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketPrefixes, bucketPacking, bucketFreeOf} {
+		for _, name := range [][]byte{bucketPrefixes, bucketPacking, bucketFreeOf, bucketRanges} {
 			if err := b.DeleteBucket(name); err != nil {
 				return err
 			}

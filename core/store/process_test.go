@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // childDir, in the environment, makes the test binary a process that takes and releases addresses in that store.
@@ -34,7 +36,7 @@ func churn(dir string) {
 	for n := 0; ; n++ {
 		o := Owner{Network: "net", ContainerID: fmt.Sprintf("%d-%d", os.Getpid(), n), IfName: "eth0"}
 		var a Address
-		err := At(dir).Update(context.Background(), func(tx *Tx) (err error) { a, err = tx.Take(o, Sandbox{}, anyENI); return err })
+		err := At(dir).Update(context.Background(), func(tx *Tx) (err error) { a, err = tx.Take(o, Sandbox{}, family.IPv4, anyENI); return err })
 		if err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
@@ -71,10 +73,26 @@ func check(tx *Tx) error {
 	want, prefixes := map[string]Counts{}, map[string]Counts{}
 	indexed := map[string]bool{}
 	var wrong []error
+	ranges, err := tx.Ranges()
+	wrong = append(wrong, err)
+	for _, r := range ranges {
+		recorded, err := tx.recordedIn(r.Prefix)
+		wrong = append(wrong, err)
+		free := Counts{}
+		free.add(r.state(), capacity(r.Prefix)-len(recorded))
+		prefixes[string(prefixKey(r.ENI, r.Prefix))] = free
+		n := want[poolOf(r.ENI, family.IPv6)]
+		n.add(r.state(), capacity(r.Prefix)-len(recorded))
+		want[poolOf(r.ENI, family.IPv6)] = n
+	}
 	for _, a := range all {
-		n := want[a.ENI]
+		pool := poolOf(a.ENI, family.Of(a.IP))
+		n := want[pool]
 		n.add(a.State, 1)
-		want[a.ENI] = n
+		want[pool] = n
+		if a.Ranged() && a.State != Assigned && a.State != Cooling {
+			wrong = append(wrong, fmt.Errorf("%s of a range has a record, and is %s", a.IP, a.State))
+		}
 		if a.Prefix.IsValid() {
 			n := prefixes[string(prefixKey(a.ENI, a.Prefix))]
 			n.add(a.State, 1)
@@ -86,17 +104,17 @@ func check(tx *Tx) error {
 		if a.State != Assigned {
 			continue
 		}
-		held, err := tx.AddressesOf(*a.Owner)
-		if err != nil || len(held) != 1 || held[0].IP != a.IP {
+		if held, err := tx.heldOf(*a.Owner, family.Of(a.IP)); err != nil || held.IP != a.IP {
 			wrong = append(wrong, fmt.Errorf("%s is %s's, who holds %v: %w", a.IP, a.Owner, held, err))
 		}
 	}
 	wrong = append(wrong, checkPrefixes(tx, prefixes, want, indexed))
-	for eni, n := range want {
-		got, err := tx.Counts(eni)
+	for pool, n := range want {
+		var got Counts
+		_, err := tx.get(bucketCounts, []byte(pool), &got)
 		n.Changed = got.Changed
 		if err != nil || got != n {
-			wrong = append(wrong, fmt.Errorf("%s counts %+v, has %+v: %w", eni, got, n, err))
+			wrong = append(wrong, fmt.Errorf("%s counts %+v, has %+v: %w", pool, got, n, err))
 		}
 	}
 	for _, bucket := range [][]byte{bucketFree, bucketFreeOf, bucketPacking, bucketCooling} {
@@ -154,7 +172,7 @@ func randomSteps(t *testing.T, fill func(*Tx) error) {
 				delete(has, o)
 				return err
 			}
-			a, err := tx.Take(o, Sandbox{}, anyENI)
+			a, err := tx.Take(o, Sandbox{}, family.IPv4, anyENI)
 			if errors.Is(err, ErrExhausted) {
 				return nil
 			}
@@ -350,7 +368,7 @@ func BenchmarkTakeAndRelease(b *testing.B) {
 			})
 			for b.Loop() {
 				err = errors.Join(err,
-					s.Update(b.Context(), func(tx *Tx) error { _, err := tx.Take(owner(1), Sandbox{}, anyENI); return err }),
+					s.Update(b.Context(), func(tx *Tx) error { _, err := tx.Take(owner(1), Sandbox{}, family.IPv4, anyENI); return err }),
 					s.Update(b.Context(), func(tx *Tx) error { _, err := tx.Release(owner(1), 0); return err }))
 			}
 			if err != nil {

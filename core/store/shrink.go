@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/enichain/enichain/core/family"
 )
 
-// MarkReleasing takes n of the ENI's free addresses that are of no prefix out of use, those first that have been free for
-// longest, and returns them: the first of the two steps by which they go back to the cloud.
-func (tx *Tx) MarkReleasing(eni string, n int) ([]netip.Addr, error) {
+// MarkReleasing takes n of the ENI's free addresses of the family that are of no prefix out of use, those first that have been
+// free for longest, and returns them: the first of the two steps by which they go back to the cloud.
+func (tx *Tx) MarkReleasing(eni string, f family.Family, n int) ([]netip.Addr, error) {
 	var chosen []netip.Addr
-	begin := eniKey(eni)
+	begin := poolKey(eni, f)
 	c := tx.b.Bucket(bucketFree).Cursor()
 	for k, _ := c.Seek(begin); bytes.HasPrefix(k, begin) && len(chosen) < n; k, _ = c.Next() {
 		ip, ok := freeAddress(k, len(begin))
@@ -42,7 +44,7 @@ func (tx *Tx) MarkReleasingAll(eni string) error {
 			return err
 		}
 	}
-	return nil
+	return tx.releaseRanges(eni, true)
 }
 
 // Unrelease puts addresses that were marked, and that the cloud still has, back to use.
@@ -75,7 +77,7 @@ func (tx *Tx) UnreleaseAll(eni string) error {
 			return err
 		}
 	}
-	return nil
+	return tx.releaseRanges(eni, false)
 }
 
 // Remove takes addresses out of the store that the cloud no longer has. One that a container owns is an error, and stays.
@@ -110,8 +112,13 @@ func (tx *Tx) RemoveENI(id string) error {
 			return fmt.Errorf("remove %s: %w", id, err)
 		}
 	}
-	if err := tx.b.Bucket(bucketCounts).Delete([]byte(id)); err != nil {
+	if err := tx.removeRanges(id); err != nil {
 		return err
+	}
+	for _, f := range family.All() {
+		if err := tx.b.Bucket(bucketCounts).Delete([]byte(poolOf(id, f))); err != nil {
+			return err
+		}
 	}
 	return tx.b.Bucket(bucketENIs).Delete([]byte(id))
 }
@@ -138,7 +145,7 @@ type Rest struct {
 }
 
 // Rests returns what rests now, by what it is: "api", "subnet/ID", "eni/ID", "enis", "prefixes/ID"
-// of a subnet, "prefixes" of a new ENI.
+// of a subnet, "prefixes" of a new ENI; with a 6 before the slash what is of IPv6.
 func (tx *Tx) Rests() (map[string]Rest, error) {
 	resting := map[string]Rest{}
 	err := tx.b.Bucket(bucketRests).ForEach(func(k, v []byte) error {

@@ -18,9 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Version is the format of the store that this code writes: the second has prefixes. An older one is upgraded where it is
-// written to; a newer one is refused.
-const Version = 2
+// Version is the format of the store that this code writes: the second has prefixes, the third IPv6. An older one is upgraded
+// where it is written to; a newer one is refused.
+const Version = 3
 
 var (
 	// ErrNoStore says that the data directory holds no store: nothing was allocated on this node since it booted.

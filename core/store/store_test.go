@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 var anyENI = func(ENI) bool { return true }
@@ -54,7 +56,7 @@ func filled(t *testing.T, n int) (*Store, *time.Duration) {
 func take(t *testing.T, s *Store, o Owner) Address {
 	t.Helper()
 	var a Address
-	update(t, s, func(tx *Tx) (err error) { a, err = tx.Take(o, Sandbox{}, anyENI); return err })
+	update(t, s, func(tx *Tx) (err error) { a, err = tx.Take(o, Sandbox{}, family.IPv4, anyENI); return err })
 	return a
 }
 
@@ -82,7 +84,10 @@ func TestOwnerKeepsItsAddressUntilItIsReleased(t *testing.T) {
 func TestTakenAgainInAnotherSandbox(t *testing.T) {
 	s, _ := filled(t, 1)
 	for inode := range uint64(2) {
-		update(t, s, func(tx *Tx) error { _, err := tx.Take(owner(1), Sandbox{NetnsInode: inode}, anyENI); return err })
+		update(t, s, func(tx *Tx) error {
+			_, err := tx.Take(owner(1), Sandbox{NetnsInode: inode}, family.IPv4, anyENI)
+			return err
+		})
 		update(t, s, func(tx *Tx) error {
 			held, err := tx.AddressesOf(owner(1))
 			if len(held) != 1 || held[0].Sandbox.NetnsInode != inode {
@@ -110,7 +115,7 @@ func TestTakePacksTheFullestENIAndTheAddressFreeForLongest(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("taken %v, want %s", got, want)
 	}
-	err := s.Update(t.Context(), func(tx *Tx) error { _, err := tx.Take(owner(9), Sandbox{}, anyENI); return err })
+	err := s.Update(t.Context(), func(tx *Tx) error { _, err := tx.Take(owner(9), Sandbox{}, family.IPv4, anyENI); return err })
 	if !errors.Is(err, ErrExhausted) {
 		t.Errorf("nothing left: %v, want ErrExhausted", err)
 	}
@@ -211,7 +216,7 @@ func TestAnErrorUndoesTheTransaction(t *testing.T) {
 	s, _ := filled(t, 1)
 	boom := errors.New("boom")
 	err := s.Update(t.Context(), func(tx *Tx) error {
-		_, err := tx.Take(owner(1), Sandbox{}, anyENI)
+		_, err := tx.Take(owner(1), Sandbox{}, family.IPv4, anyENI)
 		return errors.Join(err, boom)
 	})
 	if !errors.Is(err, boom) {

@@ -12,6 +12,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // Tx is a transaction. It is valid only until the function that it was given to returns.
@@ -21,22 +23,23 @@ type Tx struct {
 }
 
 // The buckets. Records are JSON. free, freeOf and cooling are indexes of addresses, and packing is one of prefixes: they are
-// kept by Tx.put and Tx.drop alone.
+// kept by Tx.put, Tx.drop and what counts ranges. POOL is an ENI's addresses of a family: its ID, with /6 behind for IPv6.
 var (
 	bucketMeta      = []byte("meta")      // version, boot, node, failure
 	bucketENIs      = []byte("enis")      // ENI ID -> ENI
 	bucketAddresses = []byte("addresses") // IP -> Address
 	bucketOwners    = []byte("owners")    // network 0 container 0 ifname -> []IP
-	bucketFree      = []byte("free")      // ENI ID 0 since IP -> nothing; those of no prefix
+	bucketFree      = []byte("free")      // POOL 0 since IP -> nothing; those of no prefix
 	bucketCooling   = []byte("cooling")   // until IP -> nothing
-	bucketCounts    = []byte("counts")    // ENI ID -> Counts
+	bucketCounts    = []byte("counts")    // POOL -> Counts
 	bucketRests     = []byte("rests")     // what rests -> Rest
-	bucketWaiting   = []byte("waiting")   // owner -> deadline
+	bucketWaiting   = []byte("waiting")   // owner -> deadline, families
 	bucketIntents   = []byte("intents")   // number -> Intent
-	bucketGone      = []byte("gone")      // IP that was removed -> since when; no more than the subnets have
-	bucketPrefixes  = []byte("prefixes")  // ENI ID 0 prefix -> Counts
-	bucketPacking   = []byte("packing")   // ENI ID 0 number of free addresses, prefix -> nothing; those that have any
-	bucketFreeOf    = []byte("freeOf")    // ENI ID 0 prefix since IP -> nothing; those of prefixes
+	bucketGone      = []byte("gone")      // IP, or the first of a range, that was removed -> since when
+	bucketPrefixes  = []byte("prefixes")  // POOL 0 prefix -> Counts
+	bucketPacking   = []byte("packing")   // POOL 0 number of free addresses, prefix -> nothing; those that have any
+	bucketFreeOf    = []byte("freeOf")    // POOL 0 prefix since IP -> nothing; those of prefixes that are listed
+	bucketRanges    = []byte("ranges")    // first address -> Range
 
 	keyVersion = []byte("version")
 	keyBoot    = []byte("boot")
@@ -47,7 +50,7 @@ var (
 func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketENIs, bucketAddresses, bucketOwners, bucketFree, bucketCooling, bucketCounts, bucketWaiting,
-		bucketIntents, bucketRests, bucketGone, bucketPrefixes, bucketPacking, bucketFreeOf,
+		bucketIntents, bucketRests, bucketGone, bucketPrefixes, bucketPacking, bucketFreeOf, bucketRanges,
 	}
 }
 
@@ -156,7 +159,7 @@ func (tx *Tx) ENI(id string) (ENI, bool, error) {
 
 // PutENI adds an ENI or replaces what is known of it. A new one gets the table that it wishes, or the next that no other
 // has: device indexes repeat, on types with several network cards and after a detach. The table is for life, a known
-// interface index or limit stays where the new one is 0, and whether it drains is for Drain to say.
+// interface index, limit or IPv6 stays where the new one is 0, and whether it drains is for Drain to say.
 func (tx *Tx) PutENI(e ENI) error {
 	old, known, err := tx.ENI(e.ID)
 	if err != nil {
@@ -165,7 +168,8 @@ func (tx *Tx) PutENI(e ENI) error {
 	if known {
 		e.Table, e.Draining = old.Table, old.Draining
 		e.IfIndex = cmp.Or(e.IfIndex, old.IfIndex)
-		e.Limit = cmp.Or(e.Limit, old.Limit)
+		e.Limit, e.Limit6 = cmp.Or(e.Limit, old.Limit), cmp.Or(e.Limit6, old.Limit6)
+		e.Subnet6, e.Gateway6, e.PrimaryIP6 = cmp.Or(e.Subnet6, old.Subnet6), cmp.Or(e.Gateway6, old.Gateway6), cmp.Or(e.PrimaryIP6, old.PrimaryIP6)
 	} else if e.Table, err = tx.freeTable(e); err != nil {
 		return err
 	}
@@ -190,14 +194,21 @@ func (tx *Tx) freeTable(e ENI) (int, error) {
 	return table, err
 }
 
-// Address returns one address; false where the store does not have it.
+// Address returns one address; false where the store does not have it. One of a range has no record while it is free.
 func (tx *Tx) Address(ip netip.Addr) (Address, bool, error) {
 	var a Address
-	ok, err := tx.get(bucketAddresses, ip.Unmap().AsSlice(), &a)
-	return a, ok, err
+	ip = ip.Unmap()
+	if ok, err := tx.get(bucketAddresses, ip.AsSlice(), &a); ok || err != nil {
+		return a, ok, err
+	}
+	r, ok, err := tx.rangeWith(ip)
+	if !ok || err != nil {
+		return Address{}, false, err
+	}
+	return r.unrecorded(ip), true, nil
 }
 
-// Addresses returns all addresses, in their order.
+// Addresses returns all addresses that have a record, in their order: those of ranges only while they are not free.
 func (tx *Tx) Addresses() ([]Address, error) {
 	var all []Address
 	err := tx.b.Bucket(bucketAddresses).ForEach(func(k, v []byte) error {
@@ -207,13 +218,24 @@ func (tx *Tx) Addresses() ([]Address, error) {
 	return all, err
 }
 
-// AddressesOf returns the addresses that the owner holds.
+// AddressesOf returns the addresses that the owner holds, one of a family.
 func (tx *Tx) AddressesOf(owner Owner) ([]Address, error) {
 	var ips []netip.Addr
 	if _, err := tx.get(bucketOwners, owner.key(), &ips); err != nil {
 		return nil, err
 	}
 	return tx.addresses(ips)
+}
+
+// heldOf returns the owner's address of the family; the zero Address where it has none.
+func (tx *Tx) heldOf(owner Owner, f family.Family) (Address, error) {
+	held, err := tx.AddressesOf(owner)
+	for _, a := range held {
+		if family.Of(a.IP) == f {
+			return a, err
+		}
+	}
+	return Address{}, err
 }
 
 // OwnedIn returns the assigned addresses of a network.

@@ -63,13 +63,14 @@ type ENI struct {
 	Gateway     netip.Addr   `json:"gateway"`
 	PrimaryIP   netip.Addr   `json:"primaryIP"`
 	MTU         int          `json:"mtu,omitempty"`     // 0 leaves the link's
-	Limit       int          `json:"limit,omitempty"`   // addresses or prefixes it may hold, the primary address counted; 0 is unknown
+	Limit       int          `json:"limit,omitempty"`   // addresses or prefixes of IPv4 it may hold, the primary address counted; 0 is unknown
 	IfIndex     int          `json:"ifindex,omitempty"` // where the link was last seen: a hint, to be verified by MAC
 	SubnetID    string       `json:"subnetID,omitempty"`
 	// Subnet6, Gateway6 and PrimaryIP6 are those of IPv6, and PrimaryIP6 the host's own; zero where there is none.
 	Subnet6    netip.Prefix `json:"subnet6,omitzero"`
 	Gateway6   netip.Addr   `json:"gateway6,omitzero"`
 	PrimaryIP6 netip.Addr   `json:"primaryIP6,omitzero"`
+	Limit6     int          `json:"limit6,omitempty"` // Limit for IPv6, PrimaryIP6 counted
 	// Ours says that we made it: it has our tags, and may be deleted when it is empty.
 	Ours bool `json:"ours,omitempty"`
 	// Lost says that the API last did not list it among the instance's: others detached or deleted it. It is kept for the
@@ -87,6 +88,14 @@ func (e ENI) OwnIP(ip netip.Addr) netip.Addr {
 	return e.PrimaryIP6
 }
 
+// Place returns the subnet, and the router in it, that an address of the ENI has by its family.
+func (e ENI) Place(ip netip.Addr) (subnet netip.Prefix, gateway netip.Addr) {
+	if ip.Is4() {
+		return e.Subnet, e.Gateway
+	}
+	return e.Subnet6, e.Gateway6
+}
+
 // Node is what the cloud says of this machine.
 type Node struct {
 	InstanceID   string         `json:"instanceID"`
@@ -97,6 +106,9 @@ type Node struct {
 	// MaxENIs and AddressesPerENI are the instance type's limits, the primary ENI and address counted; 0 is unknown.
 	MaxENIs         int `json:"maxENIs,omitempty"`
 	AddressesPerENI int `json:"addressesPerENI,omitempty"`
+	// IPv6PerENI is AddressesPerENI for IPv6, which the instance type has not where NoIPv6 says so.
+	IPv6PerENI int  `json:"ipv6PerENI,omitempty"`
+	NoIPv6     bool `json:"noIPv6,omitempty"`
 	// NoPrefixes says that the instance type takes no prefixes in the places of addresses.
 	NoPrefixes bool `json:"noPrefixes,omitempty"`
 	// ForeignENIs is how many ENIs the instance has that we do not manage.

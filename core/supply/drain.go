@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
@@ -48,13 +50,19 @@ func (s *Supply) Drain(ctx context.Context, eni string) (Drained, error) {
 		d.Deleted, d.Left = true, 0
 		return d, nil
 	}
-	for _, prefixes := range []bool{false, true} {
-		if err := s.release(ctx, driver, pool.Step{ENI: eni, Count: d.Left, Prefixes: prefixes}); err != nil {
-			return d, err
+	for _, f := range family.All() {
+		for _, prefixes := range []bool{false, true} {
+			all := pool.Step{ENI: eni, Count: math.MaxInt, Prefixes: prefixes}
+			if err := s.release(ctx, driver, step{all, f}); err != nil {
+				return d, err
+			}
 		}
 	}
-	k, err := s.know(ctx)
-	d.Left = k.counts[eni].Free // of prefixes that are in use
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		n, err := countsOf(tx, eni)
+		d.Left = n.Free // of prefixes that are in use
+		return err
+	})
 	return d, err
 }
 
@@ -99,13 +107,14 @@ func (s *Supply) close(ctx context.Context, eni string) (d Drained, err error) {
 		if err := tx.Thaw(); err != nil {
 			return err
 		}
+		n, err := countsOf(tx, eni)
+		if err != nil {
+			return err
+		}
+		d.Left = n.Free
 		all, err := tx.Addresses()
 		for _, a := range all {
-			switch {
-			case a.ENI != eni:
-			case a.State == store.Free:
-				d.Left++
-			default:
+			if a.ENI == eni && a.State != store.Free {
 				d.InUse = append(d.InUse, a)
 			}
 		}

@@ -3,7 +3,6 @@ package supply
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
@@ -61,37 +61,48 @@ func hurried(ctx context.Context) bool {
 // grow brings the pool to what the arithmetic wants of it.
 func (s *Supply) grow(ctx context.Context, k *knowledge) error {
 	if s.offline() {
-		return s.full(k, map[string]error{"": errors.New(`the "mode" is "offline"`)})
+		f, _ := s.scarcest(k)
+		return s.full(k, f, map[string]error{"": errors.New(`the "mode" is "offline"`)})
 	}
 	driver, err := s.driver()
 	if err != nil {
 		return err
 	}
-	return s.heed(ctx, restAPI, s.growBy(ctx, driver, k))
+	for i, f := range s.conf.Families {
+		if i > 0 { // what was made for one may have what another lacks
+			if k, err = s.know(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.growBy(ctx, driver, k, f); err != nil {
+			return s.heed(ctx, restAPI, err)
+		}
+	}
+	return s.heed(ctx, restAPI, nil)
 }
 
-// growBy is grow with whom to ask. It learns what is there where nothing is known yet, where an intent is open, and where
-// no ENI has room, or one refused that seemed to have: addresses may have been added by hand.
-func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) error {
+// growBy is grow of a family with whom to ask. It learns what is there where nothing is known yet, where an intent is open,
+// and where no ENI has room, or one refused that seemed to have: addresses may have been added by hand.
+func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge, f family.Family) error {
 	refused, learnt := map[string]error{}, false
 	for {
-		st := s.state(k)
-		steps := pool.Grow(s.policy(), st)
+		st := s.state(k, f)
+		steps := pool.Grow(s.policy(f), st)
 		switch {
 		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0 || len(refused) > 0):
 			learnt = true
 			if err := s.learn(ctx, driver); err != nil {
 				if len(refused) > 0 {
-					err = errors.Join(s.full(k, refused), err)
+					err = errors.Join(s.full(k, f, refused), err)
 				}
 				return err
 			}
-		case pool.Enough(s.policy(), st):
+		case pool.Enough(s.policy(f), st):
 			return nil
 		case len(steps) == 0:
-			return s.full(k, refused)
+			return s.full(k, f, refused)
 		default:
-			if grown, err := s.carryOut(ctx, driver, k, steps, refused); err != nil || grown {
+			if grown, err := s.carryOut(ctx, driver, k, f, steps, refused); err != nil || grown {
 				return err
 			}
 		}
@@ -105,8 +116,9 @@ func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge) 
 
 // carryOut does the steps, and says whether one brought addresses. One that the cloud refuses is noted in refused: an ENI
 // that is gone, too, is no reason not to try the next. Another failure is one only where nothing was added before.
-func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge, steps []pool.Step, refused map[string]error) (grown bool, err error) {
-	for _, step := range steps {
+func (s *Supply) carryOut(ctx context.Context, driver cloud.Driver, k *knowledge, f family.Family, steps []pool.Step, refused map[string]error) (grown bool, err error) {
+	for _, planned := range steps {
+		step := step{planned, f}
 		if step.ENI == "" {
 			err = s.createENI(ctx, driver, k, step)
 		} else {
@@ -140,7 +152,7 @@ func noPrefixes(class cloud.Class) bool {
 
 // assignSome assigns as many addresses or prefixes as are planned, or else half of them, and so on: the cloud refuses a
 // whole call for the one that is too many. What takes not even one rests.
-func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
+func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowledge, step step) error {
 	for {
 		at := slices.IndexFunc(k.enis, func(e store.ENI) bool { return e.ID == step.ENI })
 		err := s.assign(ctx, driver, k.enis[at], step)
@@ -148,12 +160,12 @@ func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowled
 			step.Count /= 2
 			continue
 		}
-		what := restOfENI(step.ENI)
+		what := restOfENI(step.family, step.ENI)
 		switch class := cloud.ClassOf(err); {
 		case step.Prefixes && noPrefixes(class):
-			what = prefixesOf(k.enis[at])
+			what = prefixesOf(step.family, k.enis[at])
 		case class == cloud.SubnetFull && k.enis[at].SubnetID != "":
-			what = restOfSubnet(k.enis[at].SubnetID)
+			what = restOfSubnet(step.family, k.enis[at].SubnetID)
 		}
 		return s.heed(ctx, what, err)
 	}
@@ -161,17 +173,12 @@ func (s *Supply) assignSome(ctx context.Context, driver cloud.Driver, k *knowled
 
 // assign adds addresses or prefixes to one ENI and to the store. Its intent is written before the call, and dropped with the
 // outcome in the store: what a killed process leaves open, the next to grow finds and settles.
-func (s *Supply) assign(ctx context.Context, driver cloud.Driver, eni store.ENI, step pool.Step) error {
+func (s *Supply) assign(ctx context.Context, driver cloud.Driver, eni store.ENI, step step) error {
 	intent, err := s.begin(ctx, intended(store.Intent{Op: store.OpAssign, ENI: step.ENI}, step))
 	if err != nil {
 		return err
 	}
-	var added share
-	if step.Prefixes {
-		added.prefixes, err = driver.AssignPrefixes(ctx, step.ENI, step.Count)
-	} else {
-		added.addresses, err = driver.Assign(ctx, step.ENI, step.Count)
-	}
+	added, err := step.ask(ctx, driver)
 	s.log.Info("assign", "eni", step.ENI, "count", step.Count, "addresses", added.addresses, "prefixes", added.prefixes, "error", err)
 	if err != nil {
 		err = fmt.Errorf("assign %s to %s in %s: %w", AmountOf(intent), eni.ID, cmp.Or(eni.SubnetID, eni.Subnet.String()), err)
@@ -179,7 +186,7 @@ func (s *Supply) assign(ctx context.Context, driver cloud.Driver, eni store.ENI,
 	if cloud.ClassOf(err).Ambiguous() {
 		// Never repeated blindly: the call may have done its work, and on AWS has no token that would keep it from doing so
 		// twice.
-		return s.lookAfter(ctx, driver, step.ENI, err)
+		return s.lookAfter(ctx, driver, step, err)
 	}
 	stored := s.store.Update(ctx, func(tx *store.Tx) error {
 		return errors.Join(added.add(tx, step.ENI), tx.Settle(intent.Number))
@@ -187,9 +194,24 @@ func (s *Supply) assign(ctx context.Context, driver cloud.Driver, eni store.ENI,
 	return errors.Join(err, stored)
 }
 
+// ask has the cloud assign what the step says.
+func (st step) ask(ctx context.Context, driver cloud.Driver) (added share, err error) {
+	switch six := st.family == family.IPv6; {
+	case six && st.Prefixes:
+		added.prefixes, err = driver.AssignIPv6Prefixes(ctx, st.ENI, st.Count)
+	case six:
+		added.addresses, err = driver.AssignIPv6(ctx, st.ENI, st.Count)
+	case st.Prefixes:
+		added.prefixes, err = driver.AssignPrefixes(ctx, st.ENI, st.Count)
+	default:
+		added.addresses, err = driver.Assign(ctx, st.ENI, st.Count)
+	}
+	return added, err
+}
+
 // lookAfter finds out what an assignment did that failed with callErr and may have done its work all the same. It is no
 // failure where addresses were added.
-func (s *Supply) lookAfter(ctx context.Context, driver cloud.Driver, eni string, callErr error) error {
+func (s *Supply) lookAfter(ctx context.Context, driver cloud.Driver, step step, callErr error) error {
 	before, err := s.know(ctx)
 	if err != nil {
 		return errors.Join(callErr, err)
@@ -198,72 +220,10 @@ func (s *Supply) lookAfter(ctx context.Context, driver cloud.Driver, eni string,
 		return errors.Join(callErr, err)
 	}
 	after, err := s.know(ctx)
-	if err != nil || after.counts[eni].Total() <= before.counts[eni].Total() {
+	if err != nil || after.counts[step.family][step.ENI].Total() <= before.counts[step.family][step.ENI].Total() {
 		return errors.Join(callErr, err)
 	}
 	return nil
-}
-
-// createENI makes an ENI with addresses or prefixes, in the subnet that has most free of those that do not rest.
-func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledge, step pool.Step) error {
-	subnets, err := driver.Subnets(ctx, cloud.SubnetQuery{
-		InstanceID: k.node.InstanceID, IDs: s.conf.Subnets, Tags: s.conf.SubnetTags,
-	})
-	if err != nil {
-		return s.heed(ctx, restENIs, fmt.Errorf("find a subnet for another ENI of %s: %w", k.node.InstanceID, err))
-	}
-	slices.SortFunc(subnets, func(a, b cloud.Subnet) int { return cmp.Compare(b.Free, a.Free) })
-	what, rest, size, restOf := "address", restENIs, 1, restOfSubnet
-	if step.Prefixes {
-		what, rest, size, restOf = "prefix", restNewPrefixes, pool.PrefixSize, restOfPrefixes
-	}
-	var full []string
-	for _, subnet := range subnets {
-		part := step
-		part.Count = min(step.Count, (subnet.Free-1)/size)
-		if r, rests := k.rest(restOfSubnet(subnet.ID), restOf(subnet.ID)); rests {
-			full = append(full, fmt.Sprintf("%s (%s)", subnet.ID, r.Reason))
-			continue
-		}
-		if part.Count < 1 {
-			full = append(full, subnet.ID)
-			continue
-		}
-		err := s.createSome(ctx, driver, k, subnet.ID, part)
-		if class := cloud.ClassOf(err); class != cloud.SubnetFull && (!step.Prefixes || !noPrefixes(class)) {
-			return s.heed(ctx, restENIs, err)
-		}
-		_ = s.heed(ctx, restOf(subnet.ID), err) // the next subnet may have some
-		full = append(full, fmt.Sprintf("%s (%v)", subnet.ID, err))
-	}
-	err = &cloud.Error{Class: cloud.SubnetFull, Message: fmt.Sprintf("no %s for another ENI is left in %s", what, strings.Join(full, ", "))}
-	return s.heed(ctx, rest, err)
-}
-
-// createSome makes an ENI with as many prefixes as are planned, or else half of them, and so on: the subnet does not say how
-// many it has.
-func (s *Supply) createSome(ctx context.Context, driver cloud.Driver, k *knowledge, subnet string, step pool.Step) error {
-	for {
-		err := s.createIn(ctx, driver, k, subnet, step)
-		if !step.Prefixes || step.Count == 1 || cloud.ClassOf(err) != cloud.SubnetFull {
-			return err
-		}
-		step.Count /= 2
-	}
-}
-
-// createIn makes an ENI in the subnet. An answer that does not come is asked for once more, by the same token.
-func (s *Supply) createIn(ctx context.Context, driver cloud.Driver, k *knowledge, subnet string, step pool.Step) error {
-	token := "enichain-" + strings.ToLower(rand.Text())
-	intent, err := s.begin(ctx, intended(store.Intent{Op: store.OpCreateENI, Subnet: subnet, Token: token}, step))
-	if err != nil {
-		return err
-	}
-	err = s.completeENI(ctx, driver, k.node.InstanceID, intent)
-	if cloud.ClassOf(err).Ambiguous() && ctx.Err() == nil {
-		err = s.completeENI(ctx, driver, k.node.InstanceID, intent)
-	}
-	return err
 }
 
 // begin journals an intent.
@@ -285,8 +245,8 @@ func (s *Supply) stamp(i store.Intent) store.Intent {
 	return i
 }
 
-// full says why no ENI takes more addresses: the cloud's refusals, and how full the others are.
-func (s *Supply) full(k *knowledge, refused map[string]error) error {
+// full says why no ENI takes more addresses of a family: the cloud's refusals, and how full the others are.
+func (s *Supply) full(k *knowledge, f family.Family, refused map[string]error) error {
 	e := &cloud.Error{Class: cloud.Quota}
 	var reasons []string
 	cooling := 0
@@ -294,21 +254,25 @@ func (s *Supply) full(k *knowledge, refused map[string]error) error {
 		if !s.usable(eni) {
 			continue
 		}
-		cooling += k.counts[eni.ID].Cooling
-		switch rest, rests := k.rest(restOfENI(eni.ID), restOfSubnet(eni.SubnetID)); {
+		n := k.counts[f][eni.ID]
+		cooling += n.Cooling
+		switch rest, rests := k.rest(restOfENI(f, eni.ID), restOfSubnet(f, eni.SubnetID)); {
 		case refused[eni.ID] != nil:
 			reasons = append(reasons, refused[eni.ID].Error())
 			e.Class = cloud.ClassOf(refused[eni.ID])
 		case rests:
 			reasons = append(reasons, rest.Reason)
 			e.Class = cloud.Class(rest.Class)
+		case f == family.IPv6 && !eni.Gateway6.IsValid():
+			reasons = append(reasons, fmt.Sprintf("%s has no IPv6: %s has no range of it", eni.ID, cmp.Or(eni.SubnetID, eni.Subnet.String())))
+			e.Class = cloud.Unsupported
 		default:
-			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, k.counts[eni.ID].Places()))
+			reasons = append(reasons, fmt.Sprintf("%s is full with %d", eni.ID, n.Places()))
 		}
 	}
-	reason, class := s.whyNoMore(k, refused[""])
+	reason, class := s.whyNoMore(k, f, refused[""])
 	reasons, e.Class = append(reasons, reason), cmp.Or(class, e.Class)
-	e.Message = fmt.Sprintf("no ENI of %s takes more addresses: %s", k.node, strings.Join(slices.DeleteFunc(reasons, isEmpty), "; "))
+	e.Message = fmt.Sprintf("no ENI of %s takes more %s: %s", k.node, addressesOf(f), strings.Join(slices.DeleteFunc(reasons, isEmpty), "; "))
 	if cooling > 0 {
 		e.Message += fmt.Sprintf("; %d are cooling down", cooling)
 	}
@@ -317,9 +281,17 @@ func (s *Supply) full(k *knowledge, refused map[string]error) error {
 
 func isEmpty(s string) bool { return s == "" }
 
+// addressesOf names addresses of a family: IPv4's go without saying.
+func addressesOf(f family.Family) string {
+	if f == family.IPv6 {
+		return "addresses of IPv6"
+	}
+	return "addresses"
+}
+
 // whyNoMore says why no further ENI is made, and of which class that is where the cloud refused one.
-func (s *Supply) whyNoMore(k *knowledge, refused error) (string, cloud.Class) {
-	st := s.state(k)
+func (s *Supply) whyNoMore(k *knowledge, f family.Family, refused error) (string, cloud.Class) {
+	st := s.state(k, f)
 	n := len(st.ENIs) + st.Others
 	rest, rests := k.rests[restENIs]
 	switch {
@@ -329,7 +301,9 @@ func (s *Supply) whyNoMore(k *knowledge, refused error) (string, cloud.Class) {
 		return "", ""
 	case rests:
 		return rest.Reason, cloud.Class(rest.Class)
-	case s.conf.MaxIPs > 0 && pool.Want(s.policy(), st) == 0:
+	case f == family.IPv6 && k.node.NoIPv6:
+		return fmt.Sprintf("%s has no IPv6", cmp.Or(k.node.InstanceType, "the instance")), cloud.Unsupported
+	case f == family.IPv4 && s.conf.MaxIPs > 0 && pool.Want(s.policy(f), st) == 0:
 		return fmt.Sprintf(`"maxIPs" is %d`, s.conf.MaxIPs), ""
 	case s.conf.MaxENIs > 0 && n >= s.conf.MaxENIs:
 		return fmt.Sprintf(`"maxENIs" is %d`, s.conf.MaxENIs), ""

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
@@ -41,7 +41,6 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		return fmt.Errorf("ask the metadata service what this node is: %w", err)
 	}
 	listed, listErr := driver.ENIs(ctx, node.InstanceID)
-	node.ENIs, listed = ofIPv4(node.ENIs), ofIPv4(listed)
 	authoritative := listErr == nil
 	if !authoritative {
 		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
@@ -51,7 +50,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		// The metadata's addresses serve while the API does not: a pool that could serve an ADD never refuses it.
 		s.log.Warn("learn from the metadata service alone", "error", listErr)
 	}
-	limits := s.limits(ctx, driver, node.InstanceType)
+	limits, sure := s.limits(ctx, driver, node.InstanceType)
 	seen, staleness := merge(node.ENIs, listed, k.enis), time.Duration(math.MaxInt64)
 	if len(seen) == 0 {
 		return listErr // the metadata service knows no ENI's ID, and the API did not answer
@@ -73,11 +72,12 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 			}
 		}
 		for _, e := range slices.Concat(managed, omitted(node.ENIs, listed, k)) {
-			if err := (share{e.Addresses, e.Prefixes}).addSeen(tx, e.ID, staleness); err != nil {
+			if err := s.shareOf(e).addSeen(tx, e.ID, staleness); err != nil {
 				return err
 			}
 		}
 		n := nodeRecord(node, seen, foreign, limits)
+		n.NoIPv6 = sure && limits.IPv6PerENI == 0
 		keepKnown(&n, k.node)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
@@ -93,22 +93,13 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 	return s.settle(ctx, driver, node.InstanceID, k.intents, listed)
 }
 
-// ofIPv4 leaves prefixes of IPv6 out: the addresses of those that the store has are listed, and theirs are too many.
-func ofIPv4(enis []cloud.ENI) []cloud.ENI {
-	enis = slices.Clone(enis)
-	for n, e := range enis {
-		enis[n].Prefixes = slices.DeleteFunc(slices.Clone(e.Prefixes), func(p netip.Prefix) bool { return !p.Addr().Is4() })
-	}
-	return enis
-}
-
-// limits returns what the instance type may hold, by the configuration or else by the cloud; what neither says is left to
-// the cloud's refusals.
-func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType string) cloud.Limits {
+// limits returns what the instance type may hold, by the configuration or else by the cloud, which sure says that it told;
+// what neither says is left to the cloud's refusals.
+func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType string) (limits cloud.Limits, sure bool) {
 	given := cloud.Limits{ENIs: s.conf.Limits.ENIs, AddressesPerENI: s.conf.Limits.AddressesPerENI}
-	if given.ENIs > 0 && given.AddressesPerENI > 0 {
+	if given.ENIs > 0 && given.AddressesPerENI > 0 && !s.gives(family.IPv6) {
 		given.Prefixes = true
-		return given
+		return given, false
 	}
 	limits, err := driver.Limits(ctx, instanceType)
 	if err != nil {
@@ -121,7 +112,7 @@ func (s *Supply) limits(ctx context.Context, driver cloud.Driver, instanceType s
 	if given.AddressesPerENI > 0 {
 		limits.AddressesPerENI = given.AddressesPerENI
 	}
-	return limits
+	return limits, err == nil
 }
 
 // merge puts together what the metadata service and the API say of the same ENIs. The former knows the subnet's range;
@@ -146,6 +137,7 @@ func merge(metadata, listed []cloud.ENI, known []store.ENI) []cloud.ENI {
 		api, ok := byID[e.ID]
 		if ok {
 			e.Addresses, e.Prefixes, e.Tags, e.State, e.SubnetID = api.Addresses, api.Prefixes, api.Tags, api.State, api.SubnetID
+			e.IPv6, e.PrimaryIP6 = api.IPv6, api.PrimaryIP6
 		}
 		if e.ID != "" && (ok || len(listed) == 0) {
 			merged = append(merged, e)
@@ -160,51 +152,6 @@ func omitted(metadata, listed []cloud.ENI, k *knowledge) []cloud.ENI {
 		return slices.ContainsFunc(metadata, func(m cloud.ENI) bool { return m.ID == e.ID }) ||
 			!slices.ContainsFunc(k.enis, func(have store.ENI) bool { return have.ID == e.ID })
 	})
-}
-
-// Place is where an address is: on an ENI, by a prefix or by itself.
-type Place struct {
-	ENI    string
-	Prefix netip.Prefix
-}
-
-// Places says where each address of the ENIs is, beside the primary ones.
-func Places(enis []cloud.ENI) map[netip.Addr]Place {
-	at := map[netip.Addr]Place{}
-	for _, e := range enis {
-		for _, ip := range e.Addresses {
-			at[ip] = Place{ENI: e.ID}
-		}
-		for _, p := range e.Prefixes {
-			for ip := range store.AddressesIn(p) {
-				at[ip] = Place{e.ID, p}
-			}
-		}
-	}
-	return at
-}
-
-// move records that addresses are elsewhere than the store has it: others took them from one ENI, and the cloud gave them
-// to the other, or to the same by another way.
-func move(tx *store.Tx, at map[netip.Addr]Place) error {
-	addresses, err := tx.Addresses()
-	if err != nil {
-		return err
-	}
-	for _, a := range addresses {
-		now, held := at[a.IP]
-		if !held || now == (Place{a.ENI, a.Prefix}) {
-			continue
-		}
-		_, managed, err := tx.ENI(now.ENI)
-		if err == nil && managed {
-			err = tx.Move(a.IP, now.ENI, now.Prefix)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // managed returns the ENIs that are ours to use: the primary one, those with our tag, those that the configuration
@@ -234,6 +181,7 @@ func (s *Supply) eniRecord(e cloud.ENI, instanceID string, limits cloud.Limits) 
 		ID: e.ID, MAC: e.MAC, Link: e.Link, DeviceIndex: e.DeviceIndex, Primary: e.Primary, Table: base + e.DeviceIndex,
 		Subnet: e.Subnet, Gateway: e.Gateway, PrimaryIP: e.PrimaryIP, MTU: e.MTU, Limit: limits.AddressesPerENI,
 		SubnetID: e.SubnetID, Ours: !e.Primary && e.Tags[TagInstance] == instanceID,
+		Subnet6: e.Subnet6, Gateway6: e.Gateway6, PrimaryIP6: e.PrimaryIP6, Limit6: limits.IPv6PerENI,
 	}
 	if e.Primary {
 		r.Table = layout.TableMain
@@ -246,7 +194,7 @@ func nodeRecord(n *cloud.Node, enis []cloud.ENI, foreign int, limits cloud.Limit
 	r := store.Node{
 		InstanceID: n.InstanceID, InstanceType: n.InstanceType, Region: n.Region, VPCCIDRs: n.VPCCIDRs,
 		MaxENIs: limits.ENIs, AddressesPerENI: limits.AddressesPerENI, NoPrefixes: !limits.Prefixes,
-		ForeignENIs: foreign,
+		IPv6PerENI: limits.IPv6PerENI, ForeignENIs: foreign,
 	}
 	for _, e := range enis {
 		if e.Primary {
@@ -267,56 +215,13 @@ func keepKnown(n *store.Node, old store.Node) {
 	if n.AddressesPerENI == 0 {
 		n.AddressesPerENI = old.AddressesPerENI
 	}
-	n.NoPrefixes = n.NoPrefixes || old.NoPrefixes
+	if n.IPv6PerENI == 0 {
+		n.IPv6PerENI = old.IPv6PerENI
+	}
+	n.NoPrefixes, n.NoIPv6 = n.NoPrefixes || old.NoPrefixes, n.NoIPv6 || old.NoIPv6
 }
 
 // lost says whether the store has the ENI as Lost.
 func lost(k *knowledge, eni string) bool {
 	return slices.ContainsFunc(k.enis, func(e store.ENI) bool { return e.ID == eni && e.Lost })
-}
-
-// forget takes out of the store what the API does not list and no container owns: ENIs, and addresses that were free for
-// long enough that the list cannot lag behind them. What is cooling or releasing is left to its own end.
-func (s *Supply) forget(tx *store.Tx, listed []cloud.ENI, at map[netip.Addr]Place) error {
-	attached := map[string]bool{}
-	for _, e := range listed {
-		attached[e.ID] = true
-	}
-	addresses, err := tx.Addresses()
-	if err != nil {
-		return err
-	}
-	now := s.store.Now()
-	for _, a := range addresses {
-		if _, has := at[a.IP]; a.State == store.Free && !has && now-a.Since > settled {
-			s.log.Warn("the cloud took a free address away", "address", a.IP, "eni", a.ENI)
-			if err := tx.Remove([]netip.Addr{a.IP}); err != nil {
-				return err
-			}
-		}
-	}
-	enis, err := tx.ENIs()
-	if err != nil {
-		return err
-	}
-	for _, e := range enis {
-		n, err := tx.Counts(e.ID)
-		if err != nil {
-			return err
-		}
-		if e.Lost != !attached[e.ID] {
-			e.Lost = !attached[e.ID]
-			if err := tx.PutENI(e); err != nil {
-				return err
-			}
-		}
-		if attached[e.ID] || n.Total() > 0 || now-n.Changed <= settled {
-			continue
-		}
-		s.log.Warn("the cloud took an ENI away", "eni", e.ID)
-		if err := tx.RemoveENI(e.ID); err != nil {
-			return err
-		}
-	}
-	return nil
 }

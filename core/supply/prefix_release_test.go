@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -76,7 +77,7 @@ func TestAReleaseOfAPrefixThatWasLeftOpen(t *testing.T) {
 		w.warm(32, nil)
 		eni := w.ENIs(w.instance.ID)[0]
 		marked := read(w, func(tx *store.Tx) (marked []netip.Prefix, err error) {
-			if marked, err = tx.MarkReleasingPrefixes(eni.ID, 1); err == nil {
+			if marked, err = tx.MarkReleasingPrefixes(eni.ID, family.IPv4, 1); err == nil {
 				_, err = tx.Begin(store.Intent{Op: store.OpUnassign, ENI: eni.ID, Prefixes: marked})
 			}
 			return marked, err
@@ -115,7 +116,7 @@ func TestAReleaseOfAPrefixThatFails(t *testing.T) {
 		t.Errorf("refused: %v", err)
 	}
 	w.agree(1, 0)
-	if n := read(w, func(tx *store.Tx) (store.Counts, error) { return tx.Counts(w.ENIs(w.instance.ID)[0].ID) }); n.FreePrefixes != 1 {
+	if n := read(w, func(tx *store.Tx) (store.Counts, error) { return tx.Counts(w.ENIs(w.instance.ID)[0].ID, family.IPv4) }); n.FreePrefixes != 1 {
 		t.Errorf("after the refusal: %+v", n)
 	}
 }
@@ -136,7 +137,7 @@ func TestAnENIWithPrefixesIsDrained(t *testing.T) {
 	}
 	w.learn()
 	ip := p[0].Addr()
-	if _, err := w.supply(nil).Allocate(t.Context(), supply.Request{Owner: owner("c1"), IP: ip}); err != nil {
+	if _, err := w.supply(nil).Allocate(t.Context(), supply.Request{Owner: owner("c1"), IPs: []netip.Addr{ip}}); err != nil {
 		t.Fatal(err)
 	}
 	d, err := w.supply(nil).Drain(t.Context(), ours)

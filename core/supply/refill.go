@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/netconf"
@@ -14,7 +15,7 @@ import (
 // errStale says that the pool changed since it was decided what goes back.
 var errStale = errors.New("the pool has changed")
 
-// Lacking says whether a pool with so many free addresses is to be filled.
+// Lacking says whether a pool with so many free addresses of a family is to be filled.
 func (s *Supply) Lacking(free int) bool { return free < s.conf.Warm.Min && !s.offline() }
 
 // spare says whether the pool has something to give back. Many free addresses alone do not tell: they may be of prefixes
@@ -23,13 +24,45 @@ func (s *Supply) spare(tx *store.Tx) (bool, error) {
 	if s.conf.Warm.Max == 0 || s.conf.Mode != netconf.Normal {
 		return false, nil
 	}
-	k := &knowledge{counts: map[string]store.Counts{}}
+	k := &knowledge{}
 	var err error
 	if k.enis, err = tx.ENIs(); err == nil {
 		err = k.count(tx)
 	}
-	out := pool.Shrink(s.policy(), s.state(k))
-	return len(out.Delete)+len(out.Release) > 0, err
+	if err != nil {
+		return false, err
+	}
+	return !s.shrinkage(k).empty(), nil
+}
+
+// shrinkage is what the pool has too much of: ENIs, and addresses of each family.
+type shrinkage struct {
+	delete  []string
+	release []step
+}
+
+func (s shrinkage) empty() bool { return len(s.delete)+len(s.release) == 0 }
+
+// shrinkage says what goes back. An ENI goes where every family can do without it.
+func (s *Supply) shrinkage(k *knowledge) shrinkage {
+	out := shrinkage{}
+	for i, f := range s.conf.Families {
+		spare := pool.Shrink(s.policy(f), s.state(k, f)).Delete
+		if i > 0 {
+			spare = common(out.delete, spare)
+		}
+		out.delete = spare
+	}
+	for _, f := range s.conf.Families {
+		st := s.state(k, f)
+		for i, e := range st.ENIs {
+			st.ENIs[i].Ours = e.Ours && slices.Contains(out.delete, e.ID)
+		}
+		for _, part := range pool.Shrink(s.policy(f), st).Release {
+			out.release = append(out.release, step{part, f})
+		}
+	}
+	return out
 }
 
 // Refill brings the free addresses to between "min" and "max". It does nothing while another process grows the pool, which is
@@ -56,15 +89,16 @@ func (s *Supply) refill(ctx context.Context) (did bool, err error) {
 	if _, rests := k.rests[restAPI]; rests || s.offline() {
 		return false, nil
 	}
-	st := s.state(k)
-	if pool.Want(s.policy(), st) > 0 {
-		return true, s.grow(ctx, k)
+	for _, f := range s.conf.Families {
+		if pool.Want(s.policy(f), s.state(k, f)) > 0 {
+			return true, s.grow(ctx, k)
+		}
 	}
 	if s.conf.Mode != netconf.Normal {
 		return false, nil
 	}
-	out := pool.Shrink(s.policy(), st)
-	if len(out.Delete)+len(out.Release) == 0 {
+	out := s.shrinkage(k)
+	if out.empty() {
 		return false, nil
 	}
 	driver, err := s.driver()
@@ -75,19 +109,19 @@ func (s *Supply) refill(ctx context.Context) (did bool, err error) {
 }
 
 // shrink gives back what is too many. Intents that are open are settled before.
-func (s *Supply) shrink(ctx context.Context, driver cloud.Driver, k *knowledge, out pool.Shrinkage) error {
+func (s *Supply) shrink(ctx context.Context, driver cloud.Driver, k *knowledge, out shrinkage) error {
 	if len(k.intents) > 0 {
 		if err := s.learn(ctx, driver); err != nil {
 			return err
 		}
 	}
-	for _, eni := range out.Delete {
+	for _, eni := range out.delete {
 		if err := s.DeleteENI(ctx, driver, eni); err != nil && !errors.Is(err, errStale) {
 			return err
 		}
 	}
-	for _, step := range out.Release {
-		if err := s.release(ctx, driver, step); err != nil {
+	for _, st := range out.release {
+		if err := s.release(ctx, driver, st); err != nil {
 			return err
 		}
 	}
@@ -96,14 +130,14 @@ func (s *Supply) shrink(ctx context.Context, driver cloud.Driver, k *knowledge, 
 
 // release gives free addresses of an ENI back: first they are marked, so that no container gets them, then the cloud takes
 // them, then the store forgets them.
-func (s *Supply) release(ctx context.Context, driver cloud.Driver, step pool.Step) error {
-	intent := s.stamp(store.Intent{Op: store.OpUnassign, ENI: step.ENI})
+func (s *Supply) release(ctx context.Context, driver cloud.Driver, st step) error {
+	intent := s.stamp(store.Intent{Op: store.OpUnassign, ENI: st.ENI})
 	var marked share
 	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
-		if step.Prefixes {
-			marked.prefixes, err = tx.MarkReleasingPrefixes(step.ENI, step.Count)
+		if st.Prefixes {
+			marked.prefixes, err = tx.MarkReleasingPrefixes(st.ENI, st.family, st.Count)
 		} else {
-			marked.addresses, err = tx.MarkReleasing(step.ENI, step.Count)
+			marked.addresses, err = tx.MarkReleasing(st.ENI, st.family, st.Count)
 		}
 		if err != nil || marked.empty() { // containers have them by now
 			return err
@@ -122,7 +156,7 @@ func (s *Supply) release(ctx context.Context, driver cloud.Driver, step pool.Ste
 func (s *Supply) DeleteENI(ctx context.Context, driver cloud.Driver, eni string) error {
 	intent := s.stamp(store.Intent{Op: store.OpDeleteENI, ENI: eni})
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		n, err := tx.Counts(eni)
+		n, err := countsOf(tx, eni)
 		if err == nil && n.Total() != n.Free {
 			err = fmt.Errorf("%s has addresses in use: %w", eni, errStale)
 		}

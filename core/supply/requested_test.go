@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
 )
@@ -16,7 +17,7 @@ func (w *world) allocateThis(id, ip string) error {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	_, err := w.supply(nil).Allocate(ctx, supply.Request{Owner: owner(id), IP: netip.MustParseAddr(ip)})
+	_, err := w.supply(nil).Allocate(ctx, supply.Request{Owner: owner(id), IPs: []netip.Addr{netip.MustParseAddr(ip)}})
 	return err
 }
 
@@ -52,14 +53,14 @@ func TestThePoolDoesNotGrowForARequestedAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
 	taken := w.add("c1", nil).IP
-	during := 0
+	var during map[family.Family]int
 	w.driver = watched{w.driver, func() { during = read(w, (*store.Tx).Waiting) }}
 	for _, ip := range []string{taken.String(), "10.0.0.250"} {
 		if err := w.allocateThis("c2", ip); err == nil {
 			t.Errorf("given %s", ip)
 		}
-		if n := read(w, (*store.Tx).Waiting); n+during > 0 {
-			t.Errorf("%s: %d wait while the cloud is asked, and %d after that", ip, during, n)
+		if n := read(w, (*store.Tx).Waiting); len(n)+len(during) > 0 {
+			t.Errorf("%s: %v wait while the cloud is asked, and %v after that", ip, during, n)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -56,7 +57,7 @@ func (s *Supply) open(ctx context.Context, number uint64) (open bool, err error)
 func (s *Supply) settleUnassign(ctx context.Context, driver cloud.Driver, i store.Intent, listed []cloud.ENI) error {
 	still := share{}
 	if at := slices.IndexFunc(listed, func(e cloud.ENI) bool { return e.ID == i.ENI }); at >= 0 {
-		still.addresses = common(i.Addresses, listed[at].Addresses)
+		still.addresses = common(i.Addresses, slices.Concat(listed[at].Addresses, listed[at].IPv6))
 		still.prefixes = common(i.Prefixes, listed[at].Prefixes)
 	}
 	if still.empty() {
@@ -103,7 +104,7 @@ func (s *Supply) unassigned(ctx context.Context, i store.Intent, some share, err
 func (s *Supply) settleDeletion(ctx context.Context, driver cloud.Driver, instance string, i store.Intent) error {
 	inUse := false
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		n, err := tx.Counts(i.ENI)
+		n, err := countsOf(tx, i.ENI)
 		if err != nil {
 			return err
 		}
@@ -118,6 +119,19 @@ func (s *Supply) settleDeletion(ctx context.Context, driver cloud.Driver, instan
 	return s.completeDeletion(ctx, driver, instance, i)
 }
 
+// countsOf counts all addresses of an ENI.
+func countsOf(tx *store.Tx, eni string) (store.Counts, error) {
+	four, err := tx.Counts(eni, family.IPv4)
+	if err != nil {
+		return four, err
+	}
+	six, err := tx.Counts(eni, family.IPv6)
+	return store.Counts{
+		Free: four.Free + six.Free, Assigned: four.Assigned + six.Assigned, Cooling: four.Cooling + six.Cooling,
+		Releasing: four.Releasing + six.Releasing, Changed: max(four.Changed, six.Changed),
+	}, err
+}
+
 // completeENI makes the ENI of an intent, or completes what an earlier call made of it: the token tells the cloud that it
 // is the same.
 func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance string, i store.Intent) error {
@@ -129,9 +143,9 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 	}
 	eni, err := driver.CreateENI(ctx, cloud.CreateENIRequest{
 		InstanceID: instance, SubnetID: i.Subnet, Token: i.Token, SecurityGroups: s.conf.SecurityGroups,
-		Addresses: i.Count, Prefixes: i.CountPrefixes, Tags: tags,
+		Addresses: i.Count, Prefixes: i.CountPrefixes, IPv6: i.Count6, IPv6Prefixes: i.CountPrefixes6, Tags: tags,
 	})
-	s.log.Info("create ENI", "subnet", i.Subnet, "addresses", i.Count, "prefixes", i.CountPrefixes, "eni", eni, "error", err)
+	s.log.Info("create ENI", "subnet", i.Subnet, "with", AmountOf(i), "eni", eni, "error", err)
 	if err != nil {
 		err = fmt.Errorf("create an ENI with %s in %s for %s: %w", AmountOf(i), i.Subnet, instance, err)
 		if cloud.ClassOf(err).Ambiguous() || cloud.ClassOf(err) == cloud.Throttled {
@@ -143,13 +157,13 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 	if err != nil {
 		return err
 	}
-	record := s.eniRecord(*eni, instance, cloud.Limits{AddressesPerENI: k.node.AddressesPerENI})
+	record := s.eniRecord(*eni, instance, cloud.Limits{AddressesPerENI: k.node.AddressesPerENI, IPv6PerENI: k.node.IPv6PerENI})
 	record.Ours = true
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		if err := tx.PutENI(record); err != nil {
 			return err
 		}
-		return errors.Join(share{eni.Addresses, eni.Prefixes}.add(tx, eni.ID), tx.Settle(i.Number))
+		return errors.Join(s.shareOf(*eni).add(tx, eni.ID), tx.Settle(i.Number))
 	})
 }
 

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
 )
@@ -26,6 +29,23 @@ func (s share) String() string {
 }
 
 func (s share) empty() bool { return len(s.addresses)+len(s.prefixes) == 0 }
+
+// shareOf is what of an ENI containers may have.
+func (s *Supply) shareOf(e cloud.ENI) share {
+	var of share
+	if s.gives(family.IPv4) {
+		of.addresses = append(of.addresses, e.Addresses...)
+	}
+	if s.gives(family.IPv6) {
+		of.addresses = append(of.addresses, e.IPv6...)
+	}
+	for _, p := range e.Prefixes {
+		if s.gives(family.Of(p.Addr())) {
+			of.prefixes = append(of.prefixes, p)
+		}
+	}
+	return of
+}
 
 // add adds what a call gave the ENI.
 func (s share) add(tx *store.Tx, eni string) error {
@@ -47,12 +67,24 @@ func without[T comparable](list, other []T) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(v T) bool { return slices.Contains(other, v) })
 }
 
+// step is one of the arithmetic's, with the family that it is of.
+type step struct {
+	pool.Step
+	family family.Family
+}
+
 // intended is the intent to add what a step says.
-func intended(i store.Intent, step pool.Step) store.Intent {
-	if step.Prefixes {
-		i.CountPrefixes = step.Count
-	} else {
-		i.Count = step.Count
+func intended(i store.Intent, st step) store.Intent {
+	six := st.family == family.IPv6
+	switch {
+	case six && st.Prefixes:
+		i.CountPrefixes6 = st.Count
+	case six:
+		i.Count6 = st.Count
+	case st.Prefixes:
+		i.CountPrefixes = st.Count
+	default:
+		i.Count = st.Count
 	}
 	return i
 }
@@ -62,8 +94,15 @@ func ListOf(i store.Intent) string { return share{i.Addresses, i.Prefixes}.Strin
 
 // AmountOf says how much an intent is to add.
 func AmountOf(i store.Intent) string {
-	if i.CountPrefixes > 0 {
-		return fmt.Sprintf("%d prefixes", i.CountPrefixes)
+	var amounts []string
+	add := func(n int, of string) {
+		if n > 0 {
+			amounts = append(amounts, fmt.Sprintf("%d %s", n, of))
+		}
 	}
-	return fmt.Sprintf("%d addresses", i.Count)
+	add(i.Count, "addresses")
+	add(i.CountPrefixes, "prefixes")
+	add(i.Count6, "addresses of IPv6")
+	add(i.CountPrefixes6, "prefixes of IPv6")
+	return strings.Join(amounts, " and ")
 }

@@ -6,9 +6,11 @@ package supply
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/enichain/enichain/cloud"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
@@ -56,13 +58,21 @@ func Driver(conf *netconf.IPAM, path string) func() (cloud.Driver, error) {
 // Store is where the pool is.
 func (s *Supply) Store() *store.Store { return s.store }
 
-// policy is what the operator wants, in the arithmetic's words.
-func (s *Supply) policy() pool.Policy {
-	return pool.Policy{
+// policy is what the operator wants of a family, in the arithmetic's words. Of IPv6 there is enough: it is not limited, and
+// comes in prefixes where the cloud has them.
+func (s *Supply) policy(f family.Family) pool.Policy {
+	p := pool.Policy{
 		Min: s.conf.Warm.Min, Target: s.conf.Warm.Target, Max: s.conf.Warm.Max, Batch: s.conf.Batch,
 		MaxENIs: s.conf.MaxENIs, MaxAddresses: s.conf.MaxIPs, Prefixes: s.conf.Prefixes, ENIIdle: time.Duration(*s.conf.ENIIdle),
 	}
+	if f == family.IPv6 {
+		p.MaxAddresses, p.Prefixes = 0, true
+	}
+	return p
 }
+
+// gives says whether containers get addresses of the family.
+func (s *Supply) gives(f family.Family) bool { return slices.Contains(s.conf.Families, f) }
 
 // usable says whether containers may have addresses of the ENI.
 func (s *Supply) usable(e store.ENI) bool {

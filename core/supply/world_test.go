@@ -106,7 +106,10 @@ func (w *world) allocate(id string, more map[string]any) (store.Address, error) 
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	g, err := w.supply(more).Allocate(ctx, supply.Request{Owner: owner(id)})
-	return g.Address, err
+	if err != nil {
+		return store.Address{}, err
+	}
+	return g.Addresses[0].Address, nil
 }
 
 // add is an ADD that must succeed.
@@ -186,7 +189,7 @@ func (w *world) agree(prefixes, singles int) {
 	if p != prefixes || s != singles {
 		w.t.Errorf("the cloud has given %d prefixes and %d addresses, want %d and %d", p, s, prefixes, singles)
 	}
-	if at := supply.Places(enis); !maps.Equal(at, w.places()) {
+	if at := supply.Places(enis).Listed; !maps.Equal(at, w.places()) {
 		w.t.Errorf("the cloud has %v, the store %v", at, w.places())
 	}
 	if open := read(w, (*store.Tx).Intents); len(open) > 0 {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
@@ -47,7 +48,7 @@ func (a *account) snapshot(t *testing.T) snapshot {
 			return err
 		}
 		for _, e := range s.enis {
-			if s.counts[e.ID], err = tx.Counts(e.ID); err != nil {
+			if s.counts[e.ID], err = tx.Counts(e.ID, family.IPv4); err != nil {
 				return err
 			}
 		}

@@ -39,18 +39,27 @@ func (n *node) add(t *testing.T, id string, want netip.Addr) error {
 	var got supply.Grant
 	var err error
 	dead := mayDie(func() {
-		got, err = n.supply(n.conf).Allocate(ctx, supply.Request{Owner: owner(id), IP: want})
+		got, err = n.supply(n.conf).Allocate(ctx, supply.Request{Owner: owner(id), IPs: asked(want)})
 	})
-	n.did("ADD %s %v: %v %v died %v", id, want, got.Address.IP, err, dead)
+	n.did("ADD %s %v: %v %v died %v", id, want, got.Addresses, err, dead)
 	if dead || err != nil {
 		n.failed(id)
 		return fmt.Errorf("died %v: %w", dead, err)
 	}
-	if n.away[got.ENI.ID] && n.looked && !n.isLive(id) && !n.attached(got.ENI.ID) {
-		t.Errorf("%s was given %s of %s, which is known to be gone", id, got.Address.IP, got.ENI.ID)
+	a := got.Addresses[0]
+	if n.away[a.ENI] && n.looked && !n.isLive(id) && !n.attached(a.ENI) {
+		t.Errorf("%s was given %s of %s, which is known to be gone", id, a.IP, a.ENI)
 	}
-	n.granted(t, id, got.Address.IP, time.Duration(*n.conf.Cooldown))
+	n.granted(t, id, a.IP, time.Duration(*n.conf.Cooldown))
 	return nil
+}
+
+// asked is the addresses that a request names, where it names one.
+func asked(ip netip.Addr) []netip.Addr {
+	if !ip.IsValid() {
+		return nil
+	}
+	return []netip.Addr{ip}
 }
 
 // del is a DEL.

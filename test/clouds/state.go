@@ -34,7 +34,7 @@ func (n *Node) Agree() []netip.Addr {
 	n.t.Helper()
 	assigned := map[netip.Addr]supply.Place{}
 	for _, e := range n.ENIs() {
-		maps.Copy(assigned, supply.Places([]cloud.ENI{{ID: e.ID, Addresses: e.Secondary, Prefixes: e.Prefixes}}))
+		maps.Copy(assigned, supply.Places([]cloud.ENI{{ID: e.ID, Addresses: e.Secondary, Prefixes: e.Prefixes}}).Listed)
 	}
 	var known []netip.Addr
 	err := n.Store().View(n.t.Context(), func(tx *store.Tx) error {

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"github.com/enichain/enichain/core/cnierr"
-	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/logging"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
@@ -81,6 +79,3 @@ func inode(path string) uint64 {
 	defer func() { _ = ns.Close() }()
 	return ns.Inode()
 }
-
-// gateway4 is every container's next hop.
-func gateway4() net.IP { return layout.Gateway4().AsSlice() }

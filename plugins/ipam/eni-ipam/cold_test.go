@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/clouds"
 )
@@ -60,12 +61,12 @@ func TestTheFewestChangesOnAColdNode(t *testing.T) {
 // allWait returns when so many containers wait for an address, or soon never will.
 func allWait(node *clouds.Node, containers int) {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		waiting := 0
+		var waiting map[family.Family]int
 		node.Update(func(tx *store.Tx) (err error) {
 			waiting, err = tx.Waiting()
 			return err
 		})
-		if waiting >= containers {
+		if waiting[family.IPv4] >= containers {
 			return
 		}
 	}

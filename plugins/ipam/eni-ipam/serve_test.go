@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -96,7 +97,7 @@ func TestWaitersThatDiedTakeNothing(t *testing.T) {
 		node.Update(func(tx *store.Tx) error {
 			for i := range 10 {
 				dead := store.Owner{Network: "net", ContainerID: fmt.Sprint("dead", i), IfName: "eth0"}
-				if err := tx.Wait(dead, store.SinceBoot()+time.Minute); err != nil {
+				if err := tx.Wait(dead, family.All()[:1], store.SinceBoot()+time.Minute); err != nil {
 					return err
 				}
 			}
@@ -150,7 +151,7 @@ func rob(ctx context.Context, node *clouds.Node, id string, robbed chan<- string
 	robber := store.Owner{Network: "net", ContainerID: id, IfName: "eth0"}
 	for ctx.Err() == nil {
 		err := node.Store().Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Take(robber, store.Sandbox{}, func(store.ENI) bool { return true })
+			_, err := tx.Take(robber, store.Sandbox{}, family.IPv4, func(store.ENI) bool { return true })
 			return err
 		})
 		if err != nil {
@@ -224,7 +225,7 @@ func firstAndSecond(t *testing.T, node *clouds.Node, first, second func()) {
 	var both sync.WaitGroup
 	for i, run := range []func(){first, second} {
 		both.Go(run)
-		for waiting := 0; waiting <= i; time.Sleep(time.Millisecond) {
+		for waiting := map[family.Family]int{}; waiting[family.IPv4] <= i; time.Sleep(time.Millisecond) {
 			node.Update(func(tx *store.Tx) (err error) { waiting, err = tx.Waiting(); return err })
 		}
 		time.Sleep(50 * time.Millisecond) // from being counted to being in the queue of the lock

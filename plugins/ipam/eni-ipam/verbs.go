@@ -13,6 +13,7 @@ import (
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
@@ -29,12 +30,12 @@ func cmdAdd(args *skel.CmdArgs) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	want, err := c.request.RequestedIP(args.Args)
+	want, err := c.request.RequestedIPs(args.Args)
 	if err != nil {
-		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address, such as 10.0.1.20")
+		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address of a family, such as 10.0.1.20")
 	}
 	got, err := c.Allocate(c.ctx, supply.Request{
-		Owner: c.owner, Sandbox: c.sandbox(), IP: want,
+		Owner: c.owner, Sandbox: c.sandbox(), IPs: want,
 		// A runtime whose patience is over kills the main plugin, calls DEL, and forgets the container.
 		Abandoned: func() bool { return os.Getppid() != parent },
 	})
@@ -162,17 +163,17 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 
 // result is what ADD prints: an IPAM result has addresses and routes, and no interfaces.
 func (c *call) result(g supply.Grant) *types100.Result {
-	ip := &types100.IPConfig{Address: netconf.IPNet(netip.PrefixFrom(g.Address.IP, g.Address.IP.BitLen())), Gateway: gateway4()}
-	if c.request.IPAM.Addressing == netconf.Subnet {
-		ip.Address = netconf.IPNet(netip.PrefixFrom(g.Address.IP, g.ENI.Subnet.Bits()))
-		ip.Gateway = g.ENI.Gateway.AsSlice()
+	r := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
+	for _, a := range g.Addresses {
+		prefix, gateway := layout.Host(a.IP), layout.GatewayOf(a.IP)
+		if c.request.IPAM.Addressing == netconf.Subnet {
+			subnet, router := a.Of.Place(a.IP)
+			prefix, gateway = netip.PrefixFrom(a.IP, subnet.Bits()), router
+		}
+		r.IPs = append(r.IPs, &types100.IPConfig{Address: netconf.IPNet(prefix), Gateway: gateway.AsSlice()})
+		r.Routes = append(r.Routes, &types.Route{Dst: netconf.IPNet(layout.Default(a.IP)), GW: gateway.AsSlice()})
 	}
-	everything := netconf.IPNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
-	return &types100.Result{
-		CNIVersion: types100.ImplementedSpecVersion,
-		IPs:        []*types100.IPConfig{ip},
-		Routes:     []*types.Route{{Dst: everything, GW: ip.Gateway}},
-	}
+	return r
 }
 
 // held returns the addresses that the call's owner holds.

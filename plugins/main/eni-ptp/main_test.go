@@ -20,6 +20,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate/nstest"
@@ -125,7 +126,7 @@ func standInAdd(r request, args *skel.CmdArgs) error {
 	}
 	if ip == "" {
 		err := store.At(r.IPAM.DataDir).Update(context.Background(), func(tx *store.Tx) error {
-			a, err := tx.Take(r.owner(args), store.Sandbox{Netns: args.Netns}, func(e store.ENI) bool { return e.ID == r.IPAM.ENI })
+			a, err := tx.Take(r.owner(args), store.Sandbox{Netns: args.Netns}, family.IPv4, func(e store.ENI) bool { return e.ID == r.IPAM.ENI })
 			ip = a.IP.String()
 			return err
 		})
