@@ -45,12 +45,16 @@ type Node struct {
 	bin *chain.Binaries
 }
 
-// Up brings up an instance of a size with ENIs in subnets of their own, each of the range given. All goes with the test.
+// Up brings up an instance of a size with ENIs in subnets of their own, each of the range given, and of one of IPv6 where
+// that stands behind it: "10.0.0.0/24 2001:db8:0:1::/64". The primary ENI has an address of IPv6 then. All goes with the test.
 func Up(t *testing.T, bin *chain.Binaries, c Cloud, size Size, subnets ...string) *Node {
 	t.Helper()
 	config := vpcsim.Config{Cloud: c.Name, Region: Region, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
-	for i, cidr := range subnets {
-		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr)})
+	for i, ranges := range subnets {
+		config.Subnets = append(config.Subnets, subnetOf(i, ranges))
+		if config.Subnets[i].IPv6.IsValid() {
+			config.IPv6 = netip.MustParsePrefix("2001:db8::/56")
+		}
 	}
 	n := &Node{
 		VPC: vpcsim.New(config), Cloud: c, Size: size, NS: nstest.New(t), Dir: t.TempDir(), DataDir: memory(t), Network: "net", t: t, bin: bin,
@@ -65,7 +69,12 @@ func Up(t *testing.T, bin *chain.Binaries, c Cloud, size Size, subnets ...string
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.First = append(n.First, eni)
+		if i == 0 && config.Subnets[0].IPv6.IsValid() {
+			if _, err := n.AddOwnIPv6(eni.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.First = append(n.First, n.VPC.ENIs(n.Instance.ID)[i])
 	}
 	api, metadata := c.serve(n.VPC, n.Instance.ID)
 	n.API, n.Metadata = n.listen(api), n.listen(metadata)
@@ -78,6 +87,15 @@ func Up(t *testing.T, bin *chain.Binaries, c Cloud, size Size, subnets ...string
 		}
 	})
 	return n
+}
+
+func subnetOf(number int, ranges string) vpcsim.Subnet {
+	four, six, dual := strings.Cut(ranges, " ")
+	s := vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", number), CIDR: netip.MustParsePrefix(four)}
+	if dual {
+		s.IPv6 = netip.MustParsePrefix(six)
+	}
+	return s
 }
 
 // memory is a folder in memory, which goes with the test.

@@ -1,8 +1,10 @@
 package clouds
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/enichain/enichain/cloud"
@@ -28,37 +30,50 @@ func (n *Node) Update(fn func(*store.Tx) error) {
 	}
 }
 
-// Agree checks that cloud and store have the same secondary addresses, of the same prefixes, and that no
-// intent is left open, and returns them.
+// Agree checks that cloud and store have the same secondary addresses, of the same prefixes, and the same ranges, and that no
+// intent is left open. It returns the addresses, but those of ranges.
 func (n *Node) Agree() []netip.Addr {
 	n.t.Helper()
-	assigned := map[netip.Addr]supply.Place{}
+	var enis []cloud.ENI
 	for _, e := range n.ENIs() {
-		maps.Copy(assigned, supply.Places([]cloud.ENI{{ID: e.ID, Addresses: e.Secondary, Prefixes: e.Prefixes}}).Listed)
+		enis = append(enis, cloud.ENI{
+			ID: e.ID, Addresses: e.Secondary, IPv6: e.IPv6, Prefixes: slices.Concat(e.Prefixes, e.Prefixes6),
+		})
 	}
+	assigned := supply.Places(enis)
 	var known []netip.Addr
+	ranges := map[netip.Prefix]string{}
 	err := n.Store().View(n.t.Context(), func(tx *store.Tx) error {
 		addresses, err := tx.Addresses()
 		if err != nil {
 			return err
 		}
 		for _, a := range addresses {
-			if now := (supply.Place{ENI: a.ENI, Prefix: a.Prefix}); assigned[a.IP] != now {
-				n.t.Errorf("the store has %s on %v, the cloud on %v", a.IP, now, assigned[a.IP])
+			if is, _ := assigned.Of(a.IP); is != (supply.Place{ENI: a.ENI, Prefix: a.Prefix}) {
+				n.t.Errorf("the store has %s on %s %s, the cloud on %v", a.IP, a.ENI, a.Prefix, is)
 			}
-			known = append(known, a.IP)
+			if !a.Ranged() {
+				known = append(known, a.IP)
+			}
 		}
-		intents, err := tx.Intents()
+		all, err := tx.Ranges()
+		for _, r := range all {
+			ranges[r.Prefix] = r.ENI
+		}
+		intents, intentsErr := tx.Intents()
 		if len(intents) > 0 {
 			n.t.Errorf("left open: %+v", intents)
 		}
-		return err
+		return errors.Join(err, intentsErr)
 	})
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if len(known) != len(assigned) {
-		n.t.Errorf("the cloud has assigned %d addresses, the store knows %d", len(assigned), len(known))
+	if len(known) != len(assigned.Listed) {
+		n.t.Errorf("the cloud has assigned %d addresses, the store knows %d", len(assigned.Listed), len(known))
+	}
+	if !maps.Equal(ranges, assigned.Ranges) {
+		n.t.Errorf("the cloud has assigned the ranges %v, the store knows %v", assigned.Ranges, ranges)
 	}
 	return known
 }
@@ -66,7 +81,7 @@ func (n *Node) Agree() []netip.Addr {
 // patience is how long something that has to come about may take on a busy machine.
 const patience = 30 * time.Second
 
-// Eventually waits until what detached processes do has come about.
+// Eventually waits until what detached processes do has come about. free counts the addresses that have a record.
 func (n *Node) Eventually(what string, is func(free int, enis []vpcsim.ENI) bool) {
 	n.t.Helper()
 	deadline := time.Now().Add(patience)

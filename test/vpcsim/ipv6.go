@@ -206,6 +206,11 @@ func (v *VPC) RemoveIPv6(eni string, ips ...netip.Addr) error {
 	return v.unassign6(eni, grant{addresses: ips})
 }
 
+// RemoveIPv6Prefix takes a prefix of IPv6 from an ENI.
+func (v *VPC) RemoveIPv6Prefix(eni string, p netip.Prefix) error {
+	return v.unassign6(eni, grant{prefixes: []netip.Prefix{p}})
+}
+
 // check6 panics where a configuration's ranges of IPv6 make no sense.
 func (c Config) check6() {
 	if c.IPv6.IsValid() && (!c.IPv6.Addr().Is6() || c.IPv6 != c.IPv6.Masked()) {

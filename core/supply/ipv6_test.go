@@ -1,0 +1,167 @@
+package supply_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/test/vpcsim"
+)
+
+// give6 is the section of a network that gives IPv6.
+func give6() map[string]any { return map[string]any{"families": []string{"ipv6"}, "cooldown": "0s"} }
+
+// learn6 asks the cloud, in such a network.
+func (w *world) learn6() {
+	w.t.Helper()
+	if err := w.supply(give6()).Learn(w.t.Context()); err != nil {
+		w.t.Fatalf("learn: %v", err)
+	}
+}
+
+// A prefix that others took away is forgotten where nobody has an address of it; a container that has one keeps it, and others
+// get none.
+func TestAPrefixOfIPv6ThatIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	a := w.add("c1", give6())
+	if err := w.RemoveIPv6Prefix(a.ENI, a.Prefix); err != nil {
+		t.Fatal(err)
+	}
+	w.learn6()
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) != 1 || ranges[0].Lost {
+		t.Errorf("a list that may be older than the prefix makes them %+v", ranges)
+	}
+	w.ahead += 2 * time.Minute
+	w.learn6()
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) != 1 || !ranges[0].Lost {
+		t.Errorf("the ranges are %+v", ranges)
+	}
+	if again := w.add("c1", give6()); again.IP != a.IP {
+		t.Errorf("its container has %s, and then %s", a.IP, again.IP)
+	}
+	other := w.add("c2", give6())
+	if a.Prefix.Contains(other.IP) {
+		t.Errorf("%s is given of a prefix that is gone", other.IP)
+	}
+	w.del("c1", give6())
+	w.ahead += 2 * time.Minute
+	w.learn6()
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) != 1 || ranges[0].Prefix != other.Prefix {
+		t.Errorf("when nobody has an address of it: %+v", ranges)
+	}
+}
+
+// A list without a prefix may be wrong for once: the next that has it puts it back to use.
+func TestAPrefixOfIPv6ThatIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 2, "10.0.0.0/24", "10.0.1.0/24")
+	a := w.add("c1", give6())
+	err := w.store.Update(t.Context(), func(tx *store.Tx) error { return tx.LoseRange(a.Prefix, true) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.learn6()
+	if b := w.add("c2", give6()); b.Prefix != a.Prefix {
+		t.Errorf("given %s of %s, and %s is there", b.IP, b.Prefix, a.Prefix)
+	}
+}
+
+// A store that lost its prefix to another ENI follows it, with the containers that have addresses of it.
+func TestAPrefixOfIPv6OnAnotherENI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 2, "10.0.0.0/24", "10.0.1.0/24")
+	a := w.add("c1", give6())
+	enis := w.ENIs(w.instance.ID)
+	at := slices.IndexFunc(enis, func(e vpcsim.ENI) bool { return e.ID != a.ENI })
+	err := w.store.Update(t.Context(), func(tx *store.Tx) error { return tx.AddPrefixes(enis[at].ID, []netip.Prefix{a.Prefix}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.learn6()
+	now := w.add("c1", give6())
+	if now.IP != a.IP || now.ENI != a.ENI {
+		t.Errorf("it is %s of %s, which the cloud has on %s", now.IP, now.ENI, a.ENI)
+	}
+}
+
+// A network of IPv4 neither takes what an ENI has of IPv6, nor forgets what another network of the node uses.
+func TestANetworkOfIPv4LeavesIPv6Alone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	eni := w.ENIs(w.instance.ID)[0].ID
+	if _, _, err := w.AddIPv6(eni, 2, 1); err != nil {
+		t.Fatal(err)
+	}
+	w.add("c1", nil)
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) > 0 {
+		t.Errorf("it took %v", ranges)
+	}
+	six := w.add("c2", give6())
+	w.ahead += 2 * time.Minute
+	w.learn()
+	if again := w.add("c2", give6()); again.IP != six.IP {
+		t.Errorf("c2 had %s, and has %s", six.IP, again.IP)
+	}
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) != 1 || ranges[0].Lost {
+		t.Errorf("after a network of IPv4 asked the cloud: %+v", ranges)
+	}
+}
+
+// An ENI whose IPv6 the cloud does not tell for once keeps what is known of it.
+func TestIPv6ThatIsNotToldIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	w.add("c1", give6())
+	before := read(w, (*store.Tx).ENIs)[0]
+	err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+		e := before
+		e.Subnet6, e.Gateway6, e.Limit6 = store.ENI{}.Subnet6, store.ENI{}.Gateway6, 0
+		return tx.PutENI(e)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := read(w, (*store.Tx).ENIs)[0]; after != before || !after.Gateway6.IsValid() {
+		t.Errorf("%+v became %+v", before, after)
+	}
+}
+
+// What is open of IPv6 when a process dies is settled by the next that asks the cloud.
+func TestOpenChangesOfIPv6(t *testing.T) {
+	t.Parallel()
+	for name, done := range map[string]bool{"not done": false, "done": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+			eni := w.ENIs(w.instance.ID)[0].ID
+			if _, err := w.AddOwnIPv6(eni); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := w.AddIPv6(eni, 3, 0); err != nil {
+				t.Fatal(err)
+			}
+			w.learn6()
+			marked := read(w, func(tx *store.Tx) ([]store.Intent, error) {
+				ips, err := tx.MarkReleasing(eni, "ipv6", 2)
+				if err == nil {
+					_, err = tx.Begin(store.Intent{Op: store.OpUnassign, ENI: eni, Addresses: ips})
+				}
+				return []store.Intent{{Addresses: ips}}, err
+			})[0].Addresses
+			if done {
+				if err := w.RemoveIPv6(eni, marked...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.learn6()
+			if left := w.ENIs(w.instance.ID)[0].IPv6; len(left) != 1 || slices.Contains(marked, left[0]) {
+				t.Errorf("of those that were to go, %v, are left %v", marked, left)
+			}
+			if open := read(w, (*store.Tx).Intents); len(open) > 0 {
+				t.Errorf("left open: %+v", open)
+			}
+		})
+	}
+}
