@@ -83,7 +83,7 @@ func (r *IPAMRequest) RequestedIPs(cniArgs string) ([]netip.Addr, error) {
 		switch {
 		case slices.Contains(requested, ip):
 		case !slices.Contains(r.IPAM.Families, f):
-			return nil, fmt.Errorf(`%s was asked for, and the network gives no addresses of %s: "families" is %v`, ip, f, r.IPAM.Families)
+			return nil, fmt.Errorf(`%s was asked for, and the network gives no addresses of %s: "families" is %q`, ip, f, written(r.IPAM.Families))
 		case slices.ContainsFunc(requested, func(other netip.Addr) bool { return family.Of(other) == f }):
 			return nil, fmt.Errorf("%d addresses were asked for (%s), one of a family can be given", len(ips), strings.Join(ips, ", "))
 		default:
@@ -97,6 +97,9 @@ func (r *IPAMRequest) RequestedIPs(cniArgs string) ([]netip.Addr, error) {
 func parseRequested(s string) (netip.Addr, error) {
 	if !strings.Contains(s, "/") {
 		ip, err := netip.ParseAddr(s)
+		if err == nil && ip.Zone() != "" {
+			err = fmt.Errorf("%s: a container's address has no zone", s)
+		}
 		return ip.Unmap(), err
 	}
 	p, err := netip.ParsePrefix(s)
@@ -111,6 +114,15 @@ func distinct(families []family.Family) bool {
 		}
 	}
 	return true
+}
+
+// written returns families as a configuration has them.
+func written(families []family.Family) []string {
+	var words []string
+	for _, f := range families {
+		words = append(words, string(f))
+	}
+	return words
 }
 
 var driverName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
@@ -149,7 +161,7 @@ func (c *IPAM) check() error {
 	case c.Addressing != Routed && c.Addressing != Subnet:
 		return fmt.Errorf(`"addressing" is %q: "routed" or "subnet" is wanted`, c.Addressing)
 	case !distinct(c.Families):
-		return fmt.Errorf(`"families" is %q: "ipv4", "ipv6" or both are wanted`, c.Families)
+		return fmt.Errorf(`"families" is %q: "ipv4", "ipv6" or both are wanted`, written(c.Families))
 	case c.Batch < 1 || c.Batch > 256:
 		return fmt.Errorf(`"batch" is %d: 1 to 256 is wanted`, c.Batch)
 	case c.Timeout > maxDuration || *c.Cooldown > maxDuration:

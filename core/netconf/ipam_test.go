@@ -18,6 +18,9 @@ func TestIPAMIsRefused(t *testing.T) {
 	eth1 := func(addresses string) string {
 		return strings.Replace(with(`"addresses":[`+addresses+`]`), "eth0", "eth1", 1)
 	}
+	dual1 := func(addresses string) string {
+		return strings.Replace(eth1(addresses), `"addresses"`, `"subnet6":"fd00::/64","gateway6":"fe80::1","primaryIP6":"fd00::a","addresses"`, 1)
+	}
 	tests := []struct{ name, section, want string }{
 		{"good", static(eth0, eth1(`"10.0.0.32-10.0.0.40","10.0.0.50"`)), ""},
 		{"the gateway as a container's", static(eth0, eth1(`"10.0.0.1-10.0.0.9"`)), "10.0.0.1 is listed twice: it is a gateway"},
@@ -32,8 +35,19 @@ func TestIPAMIsRefused(t *testing.T) {
 		{"a mapped address", static(eth0, eth1(`"::ffff:10.0.0.60"`)), "leaves the subnet"},
 		{
 			"IPv6", static(strings.NewReplacer("10.0.0.0/24", "fd00::/64", "10.0.0.16-10.0.0.31", "fd00::16-fd00::31", "10.0.0.10", "fd00::10", "10.0.0.1", "fd00::1").Replace(eth0)),
-			`"subnet" fd00::/64 is of IPv6, and a pool gives addresses of IPv4 so far`,
+			`"subnet" fd00::/64 is of IPv6: an interface has IPv4 too, and "subnet6"`,
 		},
+		{"both families", static(eth0, dual1(`"10.0.0.40","fd00::10-fd00::1f","fd00:0:0:0:5::/80"`)) + `,"families":["ipv6","ipv4"]`, ""},
+		{"IPv6 without its subnet", static(eth0, eth1(`"fd00::10"`)), "leaves the subnet"},
+		{"a subnet of IPv6 without its gateway", static(eth0, strings.Replace(dual1(`"fd00::10"`), `"gateway6":"fe80::1",`, "", 1)), `"subnet6" and "gateway6" go together`},
+		{"a gateway of IPv6 elsewhere", static(eth0, strings.Replace(dual1(`"fd00::10"`), "fe80::1", "fd01::1", 1)), `"gateway6" fd01::1 must be link-local, or in "subnet6" fd00::/64`},
+		{"an address of IPv6 that is the host's", static(eth0, dual1(`"fd00::a"`)), "fd00::a is listed twice"},
+		{"a prefix beyond its subnet", static(eth0, dual1(`"fd01::/80"`)), `no prefix within "subnet6" fd00::/64`},
+		{"a prefix of IPv4", static(eth0, dual1(`"10.0.0.32/28"`)), `of IPv4, "FROM-TO" is wanted`},
+		{"a prefix with the host's address", static(eth0, dual1(`"fd00::/80"`)), "prefix fd00::/80 holds an address that is listed"},
+		{"a prefix twice", static(eth0, dual1(`"fd00:0:0:0:5::/80","fd00:0:0:0:5::/96"`)), "prefix fd00::5:0:0:0/80 overlaps fd00::5:0:0:0/96"},
+		{"no such family", `"cloud":"aws","families":["ipv4","ipx"]`, `"families" is ["ipv4" "ipx"]`},
+		{"a family twice", `"cloud":"aws","families":["ipv4","ipv4"]`, `"families" is ["ipv4" "ipv4"]`},
 		{"prefixes where there are some", `"cloud":"aws","prefixes":true`, ""},
 		{"prefixes where there are none", `"cloud":"tencent","prefixes":true`, `"prefixes" is true, and tencent has none`},
 		{"prefixes without a cloud", static(eth0) + `,"prefixes":true`, "static has none"},
@@ -68,9 +82,10 @@ func TestRequestedIPs(t *testing.T) {
 		"two":                  {fields: `"runtimeConfig": {"ips": ["10.0.0.3", "10.0.0.4"]}`, wantErr: "2 addresses were asked for (10.0.0.3, 10.0.0.4), one of a family can be given"},
 		"one of each family":   {fields: dual + `, "runtimeConfig": {"ips": ["2001:db8::3/64", "10.0.0.3"]}`, want: "2001:db8::3 10.0.0.3"},
 		"two of IPv6":          {fields: dual + `, "runtimeConfig": {"ips": ["2001:db8::3", "2001:db8::4"]}`, wantErr: "2 addresses were asked for"},
-		"a family too many":    {args: "IP=2001:db8::3", wantErr: "the network gives no addresses of IPv6: \"families\" is [IPv4]"},
+		"a family too many":    {args: "IP=2001:db8::3", wantErr: "the network gives no addresses of IPv6: \"families\" is [\"ipv4\"]"},
 		"no address":           {args: "IP=x", wantErr: "requested address"},
 		"no prefix":            {args: "IP=10.0.0.1/33", wantErr: "requested address"},
+		"a zone":               {fields: dual, args: "IP=2001:db8::1%eth0", wantErr: "no zone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := ParseIPAM([]byte("{" + tt.fields + "}"))

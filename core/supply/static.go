@@ -2,6 +2,7 @@ package supply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -36,12 +37,21 @@ func (s static) ENIs(context.Context, string) ([]cloud.ENI, error) {
 	next := 1
 	for _, e := range s.conf.ENIs {
 		addresses, err := e.Expand()
-		if err != nil {
+		prefixes, prefixErr := e.Prefixes()
+		if err := errors.Join(err, prefixErr); err != nil {
 			return nil, &cloud.Error{Class: cloud.Invalid, Message: err.Error()}
 		}
 		eni := cloud.ENI{
 			ID: e.Name, MAC: strings.ToLower(e.MAC), Link: e.Name, Primary: e.Primary,
-			Subnet: e.Subnet, Gateway: e.Gateway, PrimaryIP: e.PrimaryIP, Addresses: addresses,
+			Subnet: e.Subnet, Gateway: e.Gateway, PrimaryIP: e.PrimaryIP, Prefixes: prefixes,
+			Subnet6: e.Subnet6.Masked(), Gateway6: e.Gateway6, PrimaryIP6: e.PrimaryIP6,
+		}
+		for _, ip := range addresses {
+			if ip.Is4() {
+				eni.Addresses = append(eni.Addresses, ip)
+			} else {
+				eni.IPv6 = append(eni.IPv6, ip)
+			}
 		}
 		if eni.ID == "" {
 			eni.ID = eni.MAC
@@ -57,7 +67,7 @@ func (s static) ENIs(context.Context, string) ([]cloud.ENI, error) {
 
 // Limits says that each interface holds what is configured, which pool.Plan reads as no room.
 func (s static) Limits(context.Context, string) (cloud.Limits, error) {
-	return cloud.Limits{ENIs: len(s.conf.ENIs), AddressesPerENI: 1}, nil
+	return cloud.Limits{ENIs: len(s.conf.ENIs), AddressesPerENI: 1, IPv6PerENI: 1}, nil
 }
 
 // Assign refuses: the configured addresses are all there are.

@@ -339,3 +339,33 @@ func TestKilledWhileIPv6Grows(t *testing.T) {
 		}
 	})
 }
+
+// A pool without a cloud has the addresses and prefixes of IPv6 that the conflist lists.
+func TestIPv6WithoutACloud(t *testing.T) {
+	t.Parallel()
+	n := up(t, clouds.AWS(), clouds.AWS().Small, "10.0.0.0/24")
+	delete(n.IPAM, "driver")
+	list := func(addresses ...string) map[string]any {
+		return dual(map[string]any{"cloud": "static", "cooldown": "1h", "timeout": "1s", "static": map[string]any{
+			"vpcCIDRs": []string{"10.0.0.0/16", "fd00::/48"},
+			"enis": []map[string]any{{
+				"name": "eth0", "primary": true, "subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "primaryIP": "10.0.0.10",
+				"subnet6": "fd00::/64", "gateway6": "fe80::1", "primaryIP6": "fd00::a", "addresses": append(addresses, "10.0.0.16-10.0.0.31"),
+			}},
+		}})
+	}
+	singles := list("fd00::10-fd00::11")
+	for i, want := range []string{"fd00::10", "fd00::11"} {
+		if ips := given(add(t, n, fmt.Sprint("c", i), singles)); ips[1].String() != want {
+			t.Errorf("given %v, want %s", ips, want)
+		}
+	}
+	_, failed := n.Run("ADD", "c2", singles)
+	if failed == nil || failed.Code != cnierr.TryAgainLater || !strings.Contains(failed.Msg, "takes more addresses of IPv6: eth0 is full with 2") {
+		t.Errorf("one too many: %v", failed)
+	}
+	n = n.Anew()
+	if ips := given(add(t, n, "c0", list("fd00:0:0:0:5::/80"))); ips[1].String() != "fd00::5:0:0:1" {
+		t.Errorf("of a prefix: %v", ips)
+	}
+}
