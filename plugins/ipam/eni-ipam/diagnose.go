@@ -51,6 +51,8 @@ func hintOf(err error) string {
 		return "see whether the ENI or the instance is still there, and in the account and region of the driver's configuration"
 	case cloud.Internal:
 		return "the failure is the cloud's or the driver's own: a retry helps if it passes"
+	case cloud.Unsupported:
+		return `see whether the instance type, and the subnets of its ENIs, have what "families" and "prefixes" in the "ipam" section ask for`
 	case cloud.Invalid:
 		return `see whether "cloud" and "driver" in the "ipam" section are right, and the driver is beside the plugins`
 	}

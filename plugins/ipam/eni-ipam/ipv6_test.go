@@ -167,7 +167,8 @@ func TestBothOrNone(t *testing.T) {
 
 		four := up(t, s.Cloud, s.size, "10.0.0.0/24")
 		_, failed = four.Run("ADD", "c1", dual(map[string]any{"timeout": "2s", "maxENIs": 1}))
-		if failed == nil || failed.Code != cnierr.Cloud || !strings.Contains(failed.Msg, "has no IPv6: subnet-0 has no range of it") {
+		if failed == nil || failed.Code != cnierr.Cloud || !strings.Contains(failed.Msg, "has no IPv6: subnet-0 has no range of it") ||
+			!strings.Contains(failed.Details, `"families"`) {
 			t.Errorf("a subnet without IPv6: %v", failed)
 		}
 		if held := owns(four, "c1"); len(held) != 0 {
