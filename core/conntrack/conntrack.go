@@ -9,78 +9,120 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
+
+// Flush forgets all connections of the calling thread's network namespace that one of the addresses takes part in: that it
+// began, or answers, whatever they are translated to. A kernel without conntrack has none.
+//
+// The kernel looks for IPv4's itself, with no list of a busy node's connections handed to us (Linux 6.8; before, it is).
+func Flush(ips ...netip.Addr) error {
+	for _, ip := range ips {
+		if err := flush(ip); err != nil {
+			return fmt.Errorf("forget connections of %s: %w", ip, err)
+		}
+	}
+	return nil
+}
+
+func flush(ip netip.Addr) error {
+	if ip.Is6() {
+		// The kernel's filter takes all connections but those of the address: ctnetlink_filter_match_tuple takes
+		// ipv6_addr_cmp's 0 for a difference (net/netfilter/nf_conntrack_netlink.c, Linux 6.18).
+		return flushListed(ip)
+	}
+	for _, direction := range []int{original, reply} {
+		_, err := sources(direction, ip).Execute(unix.NETLINK_NETFILTER, 0)
+		switch {
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return flushListed(ip)
+		case absent(err):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// absent says whether the kernel, or nfnetlink, has no conntrack.
+func absent(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT)
+}
+
+// What of ctnetlink is needed (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
+const (
+	original = 1 // CTA_TUPLE_ORIG
+	reply    = 2 // CTA_TUPLE_REPLY
+
+	deleteMessage = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2 // IPCTNL_MSG_CT_DELETE
+
+	tupleIP   = 1  // CTA_TUPLE_IP
+	ipV4Src   = 1  // CTA_IP_V4_SRC
+	filter    = 25 // CTA_FILTER
+	bySources = 1  // CTA_FILTER_FLAG(CTA_IP_SRC)
+)
+
+// sources is the request to forget the connections whose packets of a direction come from the address, of IPv4. It deletes all that pass
+// the filter (ctnetlink_flush_conntrack, net/netfilter/nf_conntrack_netlink.c).
+func sources(direction int, ip netip.Addr) *nl.NetlinkRequest {
+	request := nl.NewNetlinkRequest(deleteMessage, unix.NLM_F_ACK)
+	request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	tuple := nl.NewRtAttr(unix.NLA_F_NESTED|direction, nil)
+	tuple.AddRtAttr(unix.NLA_F_NESTED|tupleIP, nil).AddRtAttr(ipV4Src, ip.AsSlice())
+	request.AddData(tuple)
+	flags := nl.NewRtAttr(unix.NLA_F_NESTED|filter, nil)
+	for _, of := range []int{original, reply} { // CTA_FILTER_ORIG_FLAGS and CTA_FILTER_REPLY_FLAGS have the same numbers
+		value := uint32(0)
+		if of == direction {
+			value = bySources
+		}
+		flags.AddRtAttr(of, nl.Uint32Attr(value))
+	}
+	request.AddData(flags)
+	return request
+}
 
 // attempts bounds the repetition of a dump that was interrupted by changes of the table.
 const attempts = 4
 
-// Flush forgets all connections of the calling thread's network namespace that have one of the addresses at either end,
-// before or after translation, and says how many. A kernel without conntrack has none.
-func Flush(ips ...netip.Addr) (uint, error) {
-	if len(ips) == 0 {
-		return 0, nil
-	}
+// flushListed is flush for kernels that do not look themselves.
+func flushListed(ip netip.Addr) error {
 	h, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
-	if errors.Is(err, unix.EPROTONOSUPPORT) {
-		return 0, nil
-	}
 	if err != nil {
-		return 0, fmt.Errorf("open netfilter netlink: %w", err)
+		return fmt.Errorf("open netfilter netlink: %w", err)
 	}
 	defer h.Close()
-	var n uint
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		filters, err := filtersFor(family, ips)
-		if err != nil {
-			return n, err
-		}
-		got, err := flush(h, family, filters)
-		n += got
-		if err != nil {
-			return n, fmt.Errorf("forget connections of %v: %w", ips, err)
-		}
+	filters, err := filtersFor(ip)
+	if err != nil {
+		return err
 	}
-	return n, nil
-}
-
-func flush(h *netlink.Handle, family netlink.InetFamily, filters []netlink.CustomConntrackFilter) (n uint, err error) {
-	if len(filters) == 0 {
-		return 0, nil
+	family := netlink.InetFamily(unix.AF_INET)
+	if ip.Is6() {
+		family = unix.AF_INET6
 	}
 	for range attempts {
-		var got uint
-		got, err = h.ConntrackDeleteFilters(netlink.ConntrackTable, family, filters...)
-		n += got
+		_, err = h.ConntrackDeleteFilters(netlink.ConntrackTable, family, filters...)
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
 	}
-	// nfnetlink answers EINVAL or EOPNOTSUPP where nf_conntrack_netlink is not there.
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-		return n, nil
+	if absent(err) {
+		return nil
 	}
-	return n, err
+	return err
 }
 
-// filtersFor returns the filters of the addresses of one family; an entry that meets any of them goes. The reply's ends
-// count too: after DNAT the original direction does not name the container.
-func filtersFor(family netlink.InetFamily, ips []netip.Addr) ([]netlink.CustomConntrackFilter, error) {
-	ends := []netlink.ConntrackFilterType{
-		netlink.ConntrackOrigSrcIP, netlink.ConntrackOrigDstIP, netlink.ConntrackReplyAnyIP,
-	}
+// filtersFor returns the filters of an address; an entry that meets any of them goes.
+func filtersFor(ip netip.Addr) ([]netlink.CustomConntrackFilter, error) {
 	var filters []netlink.CustomConntrackFilter
-	for _, ip := range ips {
-		if ip.Is4() != (family == unix.AF_INET) {
-			continue
+	for _, end := range []netlink.ConntrackFilterType{netlink.ConntrackOrigSrcIP, netlink.ConntrackReplySrcIP} {
+		filter := &netlink.ConntrackFilter{}
+		if err := filter.AddIP(end, net.IP(ip.AsSlice())); err != nil {
+			return nil, err
 		}
-		for _, end := range ends {
-			filter := &netlink.ConntrackFilter{}
-			if err := filter.AddIP(end, net.IP(ip.AsSlice())); err != nil {
-				return nil, fmt.Errorf("conntrack filter for %s: %w", ip, err)
-			}
-			filters = append(filters, filter)
-		}
+		filters = append(filters, filter)
 	}
 	return filters, nil
 }

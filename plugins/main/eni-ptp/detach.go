@@ -38,7 +38,7 @@ func (c *call) detach(a attachment) (remains bool, err error) {
 		remains = !errors.Is(e2, netstate.ErrNoLink)
 		err = errors.Join(err, e)
 	}
-	if _, e := conntrack.Flush(ips...); e != nil {
+	if e := conntrack.Flush(ips...); e != nil {
 		err = errors.Join(err, e)
 	}
 	c.log.Info("detached", "addresses", ips, "veth", a.veth, "error", err)
