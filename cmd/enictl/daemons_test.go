@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/store"
 )
 
 // lay writes files below a folder.
@@ -98,24 +100,42 @@ func TestNetworkManager(t *testing.T) {
 	}
 }
 
+// poolOf is a store with an address of IPv4, and one of IPv6 or not.
+func poolOf(six bool) *snapshot {
+	s := &snapshot{addresses: []store.Address{{IP: netip.MustParseAddr("10.0.0.5")}}}
+	if six {
+		s.addresses = append(s.addresses, store.Address{IP: netip.MustParseAddr("2001:db8::5")})
+	}
+	return s
+}
+
 func TestForwarding(t *testing.T) {
 	plain, whole, off := &network{}, &network{snat: &netconf.SNAT{Forward: new(true)}}, &network{snat: &netconf.SNAT{Forward: new(false)}}
 	for _, tt := range []struct {
 		command string
 		net     *network
 		want    string
+		six     bool // the pool has an address of IPv6
 	}{
-		{"true", plain, "ok    no filter drops all that is forwarded"},
-		{"iptables-nft -P FORWARD ACCEPT", plain, "ok    no filter"},
-		{"iptables-nft -P INPUT DROP", plain, "ok    no filter"},
-		{"iptables-nft -P FORWARD DROP", plain, "BAD   chain FORWARD of nftables' table filter drops what is forwarded"},
-		{"iptables-nft -P FORWARD DROP", whole, `ok    chain FORWARD of nftables' table filter drops what is forwarded; eni-snat lets`},
-		{"iptables-nft -P FORWARD DROP", off, "BAD   chain FORWARD"},
-		{"iptables-legacy -P FORWARD DROP", plain, "BAD   chain FORWARD of iptables-legacy drops"},
-		{"iptables-legacy -P FORWARD DROP", whole, "ok    chain FORWARD of iptables-legacy drops"},
-		{"iptables-legacy -P FORWARD ACCEPT", plain, "ok    no filter"},
-		{"nft 'add table inet f; add chain inet f c { type filter hook forward priority 0; policy drop; }'", whole, "BAD   chain c of nftables' table f drops"},
-		{"nft 'add table ip6 f; add chain ip6 f c { type filter hook forward priority 0; policy drop; }'", plain, "ok    no filter"},
+		{"true", plain, "ok    no filter drops all that is forwarded", false},
+		{"iptables-nft -P FORWARD ACCEPT", plain, "ok    no filter", false},
+		{"iptables-nft -P INPUT DROP", plain, "ok    no filter", false},
+		{"iptables-nft -P FORWARD DROP", plain, "BAD   chain FORWARD of table ip filter drops what is forwarded", false},
+		{"iptables-nft -P FORWARD DROP", whole, `ok    chain FORWARD of table ip filter drops what is forwarded; eni-snat lets`, false},
+		{"iptables-nft -P FORWARD DROP", off, "BAD   chain FORWARD", false},
+		{"iptables-legacy -P FORWARD DROP", plain, "BAD   chain FORWARD of iptables-legacy drops", false},
+		{"iptables-legacy -P FORWARD DROP", whole, "ok    chain FORWARD of iptables-legacy drops", false},
+		{"iptables-legacy -P FORWARD ACCEPT", plain, "ok    no filter", false},
+		{"nft 'add table inet f; add chain inet f c { type filter hook forward priority 0; policy drop; }'", whole, "BAD   chain c of table inet f drops", false},
+		{"nft 'add table ip6 f; add chain ip6 f c { type filter hook forward priority 0; policy drop; }'", plain, "ok    no filter", false},
+		{"ip6tables-legacy -P FORWARD DROP; ip6tables-nft -P FORWARD DROP", plain, "ok    no filter", false},
+		{"true", plain, "ok    no filter", true},
+		{"nft 'add table ip6 f; add chain ip6 f c { type filter hook forward priority 0; policy drop; }'", whole, "BAD   chain c of table ip6 f drops", true},
+		{"ip6tables-nft -P FORWARD DROP", plain, "BAD   chain FORWARD of table ip6 filter drops what is forwarded", true},
+		{"ip6tables-nft -P FORWARD DROP", whole, "ok    chain FORWARD of table ip6 filter drops what is forwarded; eni-snat lets", true},
+		{"ip6tables-legacy -P FORWARD DROP", off, "BAD   chain FORWARD of ip6tables-legacy drops", true},
+		{"ip6tables-legacy -P FORWARD DROP", whole, "ok    chain FORWARD of ip6tables-legacy drops", true},
+		{"iptables-nft -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP", whole, "ok    chain FORWARD of table ip filter drops what is forwarded; eni-snat lets", true},
 	} {
 		ns := nstest.New(t)
 		var out strings.Builder
@@ -124,7 +144,7 @@ func TestForwarding(t *testing.T) {
 				return err
 			}
 			c := &checkup{t: &tool{out: &out}}
-			c.forwarding(t.Context(), tt.net)
+			c.forwarding(tt.net, families(poolOf(tt.six)))
 			return nil
 		})
 		if !strings.HasPrefix(out.String(), tt.want) {

@@ -55,18 +55,31 @@ func (t *tool) doctor(args []string) error {
 	c.binaries(r.net)
 	c.judge("the store in "+r.net.ipam.DataDir+" can be used", store.At(r.net.ipam.DataDir).Usable())
 	c.cloud(r.ctx, r.net)
-	links, err := c.kernel(r.ctx, r.net)
+	s, err := look(r.ctx, store.At(r.net.ipam.DataDir))
+	if err != nil {
+		c.bad("read the store: %v", err)
+		s = &snapshot{}
+	}
+	links, err := c.kernel(s)
 	if err != nil {
 		return err
 	}
-	c.forwarding(r.ctx, r.net)
-	c.translation(r.ctx, r.net)
+	c.forwarding(r.net, families(s))
+	c.translation(r.ctx, r.net, families(s))
 	c.networkd(*root)
 	c.networkManager(*root, links)
 	if c.sick {
 		return errFindings
 	}
 	return nil
+}
+
+// families says of each family that containers may have addresses of, IPv4 first, whether it is IPv6.
+func families(s *snapshot) []bool {
+	if slices.ContainsFunc(s.addresses, func(a store.Address) bool { return a.IP.Is6() }) {
+		return []bool{false, true}
+	}
+	return []bool{false}
 }
 
 // binaries looks for the plugins of the list.
@@ -120,17 +133,12 @@ func (c *checkup) cloud(ctx context.Context, net *network) {
 }
 
 // kernel looks at the settings and rules that traffic depends on, and returns the links of the ENIs.
-func (c *checkup) kernel(ctx context.Context, net *network) (links []eniLink, err error) {
+func (c *checkup) kernel(s *snapshot) (links []eniLink, err error) {
 	host, err := netstate.Here()
 	if err != nil {
 		return nil, err
 	}
 	defer host.Close()
-	s, err := look(ctx, store.At(net.ipam.DataDir))
-	if err != nil {
-		c.bad("read the store: %v", err)
-		return nil, nil
-	}
 	wanted := layout.State{}
 	if slices.ContainsFunc(s.enis, s.needed) { // before, nothing has been set up
 		if wanted, err = host.Forwarding(s.ipv6()); err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
@@ -12,17 +10,22 @@ import (
 )
 
 // forwarding says whether the host's own filter drops what it forwards, as Docker's does, and whether eni-snat lets
-// containers' packets pass there.
-func (c *checkup) forwarding(ctx context.Context, net *network) {
-	dropping, err := droppingChains()
+// containers' packets pass there. families are those to look at.
+func (c *checkup) forwarding(net *network, families []bool) {
+	dropping, err := droppingChains(families)
 	if err != nil {
 		c.bad("the chains of nftables: %v", err)
 	}
-	legacy, err := legacyDrops(ctx)
-	if err != nil {
-		c.bad("the chains of iptables-legacy: %v", err)
+	for _, ipv6 := range families {
+		name := xtables.Name(ipv6) + "-legacy"
+		drops, err := xtables.LegacyDrops(ipv6, "filter")
+		if err != nil {
+			c.bad("the chains of %s: %v", name, err)
+		}
+		if drops {
+			dropping = append(dropping, dropper{"chain FORWARD of " + name, true})
+		}
 	}
-	dropping = append(dropping, legacy...)
 	if len(dropping) == 0 {
 		c.good("no filter drops all that is forwarded")
 	}
@@ -41,8 +44,9 @@ type dropper struct {
 	known bool
 }
 
-// droppingChains returns the IPv4 chains of nftables whose policy drops what is forwarded; those of iptables-nft are among them.
-func droppingChains() ([]dropper, error) {
+// droppingChains returns the chains of nftables whose policy drops what of the families is forwarded; those of iptables-nft and
+// ip6tables-nft are among them.
+func droppingChains(families []bool) ([]dropper, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, err
@@ -53,32 +57,21 @@ func droppingChains() ([]dropper, error) {
 	}
 	var found []dropper
 	for _, chain := range chains {
-		family := chain.Table.Family
 		if chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookForward || chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop ||
-			family != nftables.TableFamilyIPv4 && family != nftables.TableFamilyINet {
+			!slices.ContainsFunc(families, func(ipv6 bool) bool { return sees(chain.Table.Family, ipv6) }) {
 			continue
 		}
-		known := slices.ContainsFunc(snat.FilterChains(), func(k *nftables.Chain) bool {
-			return k.Name == chain.Name && k.Table.Name == chain.Table.Name && k.Table.Family == family
+		known := slices.ContainsFunc(families, func(ipv6 bool) bool {
+			return slices.ContainsFunc(snat.FilterChains(ipv6), func(k *nftables.Chain) bool {
+				return k.Name == chain.Name && k.Table.Name == chain.Table.Name && k.Table.Family == chain.Table.Family
+			})
 		})
-		found = append(found, dropper{fmt.Sprintf("chain %s of nftables' table %s", chain.Name, chain.Table.Name), known})
+		found = append(found, dropper{snat.ChainWords(chain), known})
 	}
 	return found, nil
 }
 
-// legacyDrops looks at the filter table of iptables-legacy, if the kernel has one here.
-func legacyDrops(ctx context.Context) ([]dropper, error) {
-	tables, err := xtables.LegacyTables()
-	if err != nil || !slices.Contains(tables, "filter") {
-		return nil, err
-	}
-	p, err := xtables.FindVariant(ctx, xtables.Legacy)
-	if err != nil {
-		return nil, err
-	}
-	policy, _, err := p.Chain(ctx, "filter", "FORWARD")
-	if err != nil || policy != "DROP" {
-		return nil, err
-	}
-	return []dropper{{"chain FORWARD of iptables-legacy", true}}, nil
+// sees says whether a table gets packets of the family.
+func sees(table nftables.TableFamily, ipv6 bool) bool {
+	return table == nftables.TableFamilyINet || ipv6 && table == nftables.TableFamilyIPv6 || !ipv6 && table == nftables.TableFamilyIPv4
 }

@@ -59,20 +59,20 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	var veths []string
+	veths := map[bool][]string{} // of the network, by whether the address is one of IPv6
 	for _, a := range s.assigned() {
 		veth, found := vethOf(*a.Owner, links, k.net)
 		switch {
 		case found:
 			errs = append(errs, k.healAttachment(s, a, veth))
 			if a.Owner.Network == k.net.name {
-				veths = append(veths, veth.Name)
+				veths[a.IP.Is6()] = append(veths[a.IP.Is6()], veth.Name)
 			}
 		case k.net.ptp != nil && a.Owner.Network == k.net.name:
 			k.warn("%s has no link on this host: %s was not attached to the end, or is gone; the runtime's GC frees the address", a.IP, ownerOf(a))
 		}
 	}
-	return errors.Join(append(errs, k.healSNAT(ctx, veths))...)
+	return errors.Join(append(errs, k.healSNAT(ctx, veths[false], false), k.healSNAT(ctx, veths[true], true))...)
 }
 
 // compare puts a state right that differs.
@@ -159,23 +159,23 @@ func tableOf(e store.ENI) int {
 	return e.Table
 }
 
-// healSNAT puts the network's ruleset right, where a container needs it.
-func (k *healer) healSNAT(ctx context.Context, veths []string) error {
+// healSNAT puts the network's rulesets of a family right, where a container needs them.
+func (k *healer) healSNAT(ctx context.Context, veths []string, ipv6 bool) error {
 	if k.net.snat == nil || len(veths) == 0 {
 		return nil
 	}
-	policy, err := snat.Resolve(ctx, k.host, k.net.snat, veths)
+	policy, err := snat.Resolve(ctx, k.host, k.net.snat, veths, ipv6)
 	if err != nil {
-		return fmt.Errorf("resolve what network %s translates: %w", k.net.name, err)
+		return fmt.Errorf("resolve %s: %w", policy, err)
 	}
 	d, err := snat.Check(ctx, k.host, policy)
 	if err != nil {
-		return fmt.Errorf("check SNAT: %w", err)
+		return fmt.Errorf("check %s: %w", policy, err)
 	}
 	if d == "" {
 		return nil
 	}
-	return k.put("SNAT of network "+k.net.name, d, func() error {
+	return k.put(policy.String(), d, func() error {
 		_, err := snat.Apply(ctx, k.host, policy)
 		return err
 	})

@@ -8,22 +8,25 @@ import (
 	"github.com/enichain/enichain/core/xtables"
 )
 
-// translation says whether eni-snat's backend can be used, and whether iptables' rules are spread over both variants: each
-// program shows but its own, and the kernel goes through both.
-func (c *checkup) translation(ctx context.Context, net *network) {
+// translation says whether eni-snat's backend can be used, and whether rules of iptables, or of ip6tables where it is among
+// the families to look at, are spread over both variants: each program shows but its own, and the kernel goes through both.
+func (c *checkup) translation(ctx context.Context, net *network, families []bool) {
 	if net.snat == nil {
 		return
 	}
 	c.judge("eni-snat can use "+net.snat.Backend, snat.Ready(ctx, net.snat.Backend))
-	legacy, err := xtables.Legacy.Used()
-	nft, errNFT := xtables.NFT.Used()
-	switch err := errors.Join(err, errNFT); {
-	case err != nil:
-		c.bad("iptables' rules: %v", err)
-	case legacy && nft:
-		c.bad("iptables-legacy and iptables-nft both have rules: iptables-legacy-save and iptables-nft-save show whose, " +
-			"update-alternatives --display iptables which one is in use; where eni-snat's are in both, enictl repair removes the others")
-	default:
-		c.good("iptables' rules are of one variant")
+	for _, ipv6 := range families {
+		name := xtables.Name(ipv6)
+		legacy, err := xtables.Legacy.Used(ipv6)
+		nft, errNFT := xtables.NFT.Used(ipv6)
+		switch err := errors.Join(err, errNFT); {
+		case err != nil:
+			c.bad("%s' rules: %v", name, err)
+		case legacy && nft:
+			c.bad("%[1]s-legacy and %[1]s-nft both have rules: %[1]s-legacy-save and %[1]s-nft-save show whose, "+
+				"update-alternatives --display %[1]s which one is in use; where eni-snat's are in both, enictl repair removes the others", name)
+		default:
+			c.good("%s' rules are of one variant", name)
+		}
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
 	"github.com/enichain/enichain/test/clouds"
@@ -14,11 +16,18 @@ import (
 func TestTranslation(t *testing.T) {
 	t.Parallel()
 	const one, both = "ok    iptables' rules are of one variant\n", "BAD   iptables-legacy and iptables-nft both have rules"
-	for _, tt := range []struct{ command, want string }{
-		{"true", one},
-		{"iptables-nft -A INPUT -j ACCEPT; iptables-legacy -S", one},
-		{"iptables-legacy -A INPUT -j ACCEPT; nft add table ip enichain; nft add chain ip enichain c; nft add rule ip enichain c accept", one},
-		{"iptables-legacy -A INPUT -j ACCEPT; iptables-nft -t nat -A POSTROUTING -j ACCEPT", both},
+	const one6, both6 = one + "ok    ip6tables' rules are of one variant\n", one + "BAD   ip6tables-legacy and ip6tables-nft both have rules"
+	for _, tt := range []struct {
+		command, want string
+		six           bool // the pool has an address of IPv6
+	}{
+		{"true", one, false},
+		{"iptables-nft -A INPUT -j ACCEPT; iptables-legacy -S", one, false},
+		{"iptables-legacy -A INPUT -j ACCEPT; nft add table ip enichain; nft add chain ip enichain c; nft add rule ip enichain c accept", one, false},
+		{"iptables-legacy -A INPUT -j ACCEPT; iptables-nft -t nat -A POSTROUTING -j ACCEPT", both, false},
+		{"iptables-legacy -A INPUT -j ACCEPT; ip6tables-nft -A INPUT -j ACCEPT", one6, true},
+		{"ip6tables-legacy -A INPUT -j ACCEPT; ip6tables-nft -A INPUT -j ACCEPT", both6, true},
+		{"ip6tables-legacy -A INPUT -j ACCEPT; ip6tables-nft -A INPUT -j ACCEPT", one, false},
 	} {
 		var out strings.Builder
 		nstest.New(t).Do(func() error {
@@ -26,13 +35,46 @@ func TestTranslation(t *testing.T) {
 				return err
 			}
 			c := &checkup{t: &tool{out: &out}}
-			c.translation(t.Context(), &network{snat: &netconf.SNAT{Backend: netconf.IPTables}})
+			c.translation(t.Context(), &network{snat: &netconf.SNAT{Backend: netconf.IPTables}}, families(poolOf(tt.six)))
 			return nil
 		})
-		if rest, found := strings.CutPrefix(out.String(), "ok    eni-snat can use iptables\n"); !found || !strings.HasPrefix(rest, tt.want) {
+		if rest, found := strings.CutPrefix(out.String(), "ok    eni-snat can use iptables\n"); !found || !strings.HasPrefix(rest, tt.want) || !tt.six && strings.Contains(rest, "ip6tables") {
 			t.Errorf("%s: %s want %s", tt.command, &out, tt.want)
 		}
 	}
+}
+
+// A repair puts each family right by itself, and asks nothing of IPv6 where no container has it.
+func TestRepairIPv6(t *testing.T) {
+	t.Parallel()
+	conf, err := netconf.ParseSNAT([]byte(`{"name": "net", "dataDir": "/nowhere", "vpcCIDRs": ["10.0.0.0/16"], "primary": "eth0", "primaryIP": "10.0.0.1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nstest.New(t).Do(func() error {
+		host, err := netstate.Here()
+		if err != nil {
+			return err
+		}
+		defer host.Close()
+		for _, step := range []struct {
+			ipv6 bool
+			want string
+		}{
+			{true, "repaired IPv6 of network net: table ip6 enichain is missing\n"},
+			{true, ""},
+			{false, "repaired SNAT of network net: table ip enichain is missing\n"},
+			{false, ""},
+		} {
+			var out strings.Builder
+			k := &healer{net: &network{name: "net", snat: conf}, host: host, say: (&tool{out: &out}).say}
+			err := errors.Join(k.healSNAT(t.Context(), nil, !step.ipv6), k.healSNAT(t.Context(), []string{"pod0123456789ab"}, step.ipv6))
+			if err != nil || out.String() != step.want {
+				t.Errorf("IPv6 is %v: %q, %v, want %q", step.ipv6, &out, err, step.want)
+			}
+		}
+		return nil
+	})
 }
 
 // A repair on iptables, and what it does after the conflist has gone over to it.

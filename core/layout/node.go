@@ -95,8 +95,8 @@ func Ready(eni store.ENI, dev Device) Lookup {
 	return Lookup{From: eni.PrimaryIP, To: Elsewhere(eni.PrimaryIP), Want: defaultOf(eni, dev)}
 }
 
-// MarkRule returns the rule by which IPv4 traffic that carries our mark leaves by the primary ENI.
-func MarkRule() Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain} }
+// MarkRule returns the rule by which a family's traffic that carries our mark leaves by the primary ENI.
+func MarkRule(ipv6 bool) Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain, IPv6: ipv6} }
 
 // NewRules returns the rules by which the new connections that carry MarkNew are routed: those to a prefix of stays by the
 // ENI that owns their source address, others to a prefix of leaves by the primary ENI. A prefix of no bits is any

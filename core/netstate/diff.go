@@ -146,13 +146,21 @@ func (h *Handle) diffRules(wanted []layout.Rule) (string, error) {
 	for _, want := range wanted {
 		i := slices.IndexFunc(all, func(got Rule) bool { return got.Plain && sameSelector(got.Rule, want) })
 		if i < 0 {
-			return fmt.Sprintf("rule %q is missing", want), nil
+			return fmt.Sprintf("%s %q is missing", kindOf(want), want), nil
 		}
 		if all[i].Table != want.Table || all[i].Goto != want.Goto {
-			return fmt.Sprintf("rule %q stands where %q belongs", all[i].Rule, want), nil
+			return fmt.Sprintf("%s %q stands where %q belongs", kindOf(want), all[i].Rule, want), nil
 		}
 	}
 	return "", nil
+}
+
+// kindOf tells the family of a rule whose words are the same in both.
+func kindOf(r layout.Rule) string {
+	if r.IPv6 {
+		return "IPv6 rule"
+	}
+	return "rule"
 }
 
 // DiffLookup asks the kernel the question and names the difference of the answer, as Diff does.

@@ -352,16 +352,26 @@ func TestRuleOfADevice(t *testing.T) {
 func TestMarkRule(t *testing.T) {
 	in(t, func(h *netstate.Handle) error {
 		for range 2 {
-			if err := h.EnsureRule(layout.MarkRule()); err != nil {
+			if err := h.EnsureRule(layout.MarkRule(false)); err != nil {
 				return err
 			}
 		}
 		if diff := cmp.Diff([]string{"rule 1024: from all fwmark 0x80/0x80 lookup main"}, dump(t, "eth0")); diff != "" {
 			t.Errorf("unexpected rules (-want +got):\n%s", diff)
 		}
-		n, err := h.RemoveRules(layout.MarkRule())
+		six := layout.State{Rules: []layout.Rule{layout.MarkRule(true)}}
+		if d, err := h.Diff(six); d != `IPv6 rule "1024: from all fwmark 0x80/0x80 lookup main" is missing` || err != nil {
+			t.Errorf("with the rule of IPv4 alone: %q, %v", d, err)
+		}
+		if err := h.Apply(six); err != nil {
+			return err
+		}
+		n, err := h.RemoveRules(layout.MarkRule(false))
 		if n != 1 || err != nil {
 			t.Errorf("removed %d: %v", n, err)
+		}
+		if d, err := h.Diff(six); d != "" || err != nil {
+			t.Errorf("with the rule of IPv6 alone: %q, %v", d, err)
 		}
 		return nil
 	})

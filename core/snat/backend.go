@@ -13,7 +13,7 @@ import (
 
 // Apply makes the kernel hold the policy's ruleset or chains, and its policy rules, and says whether the backend's part had
 // to be written. What is right already is not written again. It may be run by several processes at once, for one network
-// and for several. Chains and sets of other networks, and other tables and rules, stay as they are. What another backend
+// and for several. Chains and sets of other networks, those of the other family, and other tables and rules, stay as they are. What another backend
 // has of the network goes, once the policy's has all of it, so that no packet is without either.
 //
 // An error is xtables.ErrMissing or xtables.ErrBusy where iptables is the matter, or says what was refused.
@@ -44,7 +44,7 @@ func Apply(ctx context.Context, h *netstate.Handle, p Policy) (changed bool, err
 		changed = true
 	}
 	if p.Forward {
-		admitted, err := admit(ctx, p.Containers)
+		admitted, err := admit(ctx, p)
 		if err != nil {
 			return changed, err
 		}
@@ -70,18 +70,20 @@ func Check(ctx context.Context, h *netstate.Handle, p Policy) (difference string
 		return r.what + " is not wanted: another backend has taken over", nil
 	}
 	if p.Forward {
-		if d, err := forwardDifference(ctx, p.Containers); d != "" || err != nil {
+		if d, err := forwardDifference(ctx, p); d != "" || err != nil {
 			return d, err
 		}
 	}
 	return h.Diff(p.State())
 }
 
-// Ready asks whether the backend can be used at all: whether the kernel answers for nftables, or the host has iptables.
+// Ready asks whether the backend can be used at all: whether the kernel answers for nftables, or the host has iptables. What
+// IPv6 needs of it comes with the same packages, and is not missed where no container has IPv6.
 func Ready(ctx context.Context, backend string) error {
 	if backend != netconf.IPTables {
 		return readyTable(ctx)
 	}
+	program := xtables.Name(false)
 	for _, name := range []string{program, program + "-restore"} {
 		if _, err := xtables.Path(name); err != nil {
 			return err
@@ -100,7 +102,7 @@ func backendOf(ctx context.Context, h *netstate.Handle, p Policy) (backend, erro
 	if p.Backend != netconf.IPTables {
 		return backend{nil, h}, nil
 	}
-	found, err := xtables.Find(ctx, program)
+	found, err := xtables.Find(ctx, xtables.Name(p.IPv6))
 	if errors.Is(err, xtables.ErrMissing) && !p.SNAT && !p.NodePort {
 		return backend{nil, h}, nil // there is nothing to write
 	}

@@ -109,7 +109,7 @@ func TestChainsDocumented(t *testing.T) {
 func TestChainNames(t *testing.T) {
 	seen := map[string]string{}
 	for _, network := range []string{"a", "twenty-characters-it", "twenty-one-characters", "twenty-one-characters-more", strings.Repeat("x", 300)} {
-		n := chainNamesOf(network)
+		n := chainNamesOf(network, false)
 		for _, name := range n.all() {
 			if len(name) > 28 {
 				t.Errorf("network %s: chain %s has %d characters", network, name, len(name))
@@ -192,7 +192,7 @@ func TestJudgedReadsBack(t *testing.T) {
 		textual(func(p *Policy) { p.Keep = nil }),
 	} {
 		var rules []string
-		for _, r := range p.judgedChain(chainNamesOf(p.Network)).Rules {
+		for _, r := range p.judgedChain(chainNamesOf(p.Network, p.IPv6)).Rules {
 			rules = append(rules, r.String())
 		}
 		if diff := cmp.Diff(p.State().Rules[1:], layout.NewRules(judged(rules)), cmp.Comparer(func(a, b layout.Rule) bool { return a == b })); diff != "" {

@@ -54,47 +54,49 @@ func cutRule(line string) (chain, rule string, ok bool) {
 
 // difference returns, in words, the first thing that iptables has otherwise than the network's part; "" where it has all.
 func (c Chains) difference(f foundChains) string {
+	mangle := c.names.program() + "' table mangle"
 	for _, chain := range c.Mangle {
 		if d := chain.difference(f); d != "" {
-			return d
+			return fmt.Sprintf("chain %s of %s %s", chain.Name, mangle, d)
 		}
 	}
 	for _, name := range c.unwanted(f) {
-		return fmt.Sprintf("chain %s of iptables' table mangle is not wanted", name)
+		return fmt.Sprintf("chain %s of %s is not wanted", name, mangle)
 	}
 	for _, j := range c.Jumps {
 		if !slices.Contains(f.jumps, foundJump{j.From, j.Rule.String()}) {
-			return fmt.Sprintf("chain %s of iptables' table mangle lacks: %s", j.From, j.Rule)
+			return fmt.Sprintf("chain %s of %s lacks: %s", j.From, mangle, j.Rule)
 		}
 	}
 	if len(f.jumps) > len(c.Jumps) {
-		return fmt.Sprintf("iptables' table mangle has %d rules that lead to the network's chains, not %d", len(f.jumps), len(c.Jumps))
+		return fmt.Sprintf("%s has %d rules that lead to the network's chains, not %d", mangle, len(f.jumps), len(c.Jumps))
 	}
 	var snat []string
 	if c.SNAT != nil {
 		snat = []string{c.SNAT.String()}
 	}
 	if !slices.Equal(snat, f.snat) {
-		return fmt.Sprintf("chain POSTROUTING of iptables' table nat has %q with the network's comment, not %q", f.snat, snat)
+		return fmt.Sprintf("chain POSTROUTING of %s' table nat has %q with the network's comment, not %q", c.names.program(), f.snat, snat)
 	}
 	return ""
 }
 
+// difference says what the found chain is or does otherwise.
 func (t TextChain) difference(f foundChains) string {
 	got, has := f.chains[t.Name]
 	if !has {
-		return fmt.Sprintf("chain %s of iptables' table mangle is missing", t.Name)
+		return "is missing"
 	}
 	for i, want := range t.Rules {
 		if i == len(got) {
-			return fmt.Sprintf("chain %s of iptables' table mangle lacks its rule %d: %s", t.Name, i+1, want)
+			return fmt.Sprintf("lacks its rule %d: %s", i+1, want)
 		}
 		if got[i] != want.String() {
-			return fmt.Sprintf("chain %s of iptables' table mangle has another rule %d than: %s", t.Name, i+1, want)
+			return fmt.Sprintf("has another rule %d than: %s", i+1, want)
 		}
 	}
 	if extra := len(got) - len(t.Rules); extra > 0 {
-		return fmt.Sprintf("chain %s of iptables' table mangle has %d rules too many", t.Name, extra)
+		return fmt.Sprintf("has %d rules too many", extra)
 	}
 	return ""
 }

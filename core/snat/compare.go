@@ -36,24 +36,25 @@ type foundRule struct {
 
 // difference returns, in words, the first thing that the kernel has otherwise than the ruleset; "" where it has all.
 func (r Ruleset) difference(f found) string {
+	table := r.names.table()
 	if !f.table && len(r.Chains) > 0 {
-		return fmt.Sprintf("table ip %s is missing", Table)
+		return table + " is missing"
 	}
 	if f.dormant {
-		return fmt.Sprintf("table ip %s is dormant", Table)
+		return table + " is dormant"
 	}
 	for _, s := range r.Sets {
 		if d := s.difference(f); d != "" {
-			return d
+			return fmt.Sprintf("set %s of %s %s", s.Name, table, d)
 		}
 	}
 	for _, c := range r.Chains {
 		if d := c.difference(f); d != "" {
-			return d
+			return fmt.Sprintf("chain %s of %s %s", c.Name, table, d)
 		}
 	}
 	for _, name := range r.leftover(f) {
-		return fmt.Sprintf("%s of table ip %s is not wanted", name, Table)
+		return fmt.Sprintf("%s of %s is not wanted", name, table)
 	}
 	return ""
 }
@@ -88,22 +89,23 @@ func (r Ruleset) chain(name string) *Chain {
 	return nil
 }
 
+// difference says what the kernel's set is or does otherwise.
 func (s Set) difference(f found) string {
 	got, has := f.sets[s.Name]
 	if !has {
-		return fmt.Sprintf("set %s of table ip %s is missing", s.Name, Table)
+		return "is missing"
 	}
 	if !got.fits(s.kind) {
-		return fmt.Sprintf("set %s of table ip %s is not one of intervals of %s", s.Name, Table, s.kind.datatype().Name)
+		return "is not one of intervals of " + s.kind.datatype().Name
 	}
 	for _, lack := range missing(s.spans, got.spans) {
-		return fmt.Sprintf("set %s of table ip %s lacks %s", s.Name, Table, lack.words(s.kind))
+		return "lacks " + lack.words(s.kind)
 	}
 	if s.open {
 		return ""
 	}
 	for _, extra := range missing(got.spans, s.spans) {
-		return fmt.Sprintf("set %s of table ip %s has %s, which is not wanted", s.Name, Table, extra.words(s.kind))
+		return fmt.Sprintf("has %s, which is not wanted", extra.words(s.kind))
 	}
 	return ""
 }
@@ -125,28 +127,28 @@ func (s Set) change(have []span) (add []span, flush bool) {
 	return slices.DeleteFunc(slices.Clone(want), func(w span) bool { return slices.Contains(have, w) }), false
 }
 
+// difference says what the kernel's chain is or does otherwise.
 func (c Chain) difference(f found) string {
 	got, has := f.chains[c.Name]
 	if !has {
-		return fmt.Sprintf("chain %s of table ip %s is missing", c.Name, Table)
+		return "is missing"
 	}
 	if !c.hooked(got.base) {
-		return fmt.Sprintf("chain %s of table ip %s is not of type %s, hook %s, priority %s",
-			c.Name, Table, c.Type, hookName(c.Hook), priorityName(c.Priority))
+		return fmt.Sprintf("is not of type %s, hook %s, priority %s", c.Type, hookName(c.Hook), priorityName(c.Priority))
 	}
 	if got.base.Policy == nil || *got.base.Policy != nftables.ChainPolicyAccept {
-		return fmt.Sprintf("chain %s of table ip %s does not have the policy accept", c.Name, Table)
+		return "does not have the policy accept"
 	}
 	for i, rule := range c.Rules {
 		if i == len(got.rules) {
-			return fmt.Sprintf("chain %s of table ip %s lacks its rule %d: %s", c.Name, Table, i+1, rule.words())
+			return fmt.Sprintf("lacks its rule %d: %s", i+1, rule.words())
 		}
 		if !rule.same(got.rules[i]) {
-			return fmt.Sprintf("chain %s of table ip %s has another rule %d than: %s", c.Name, Table, i+1, rule.words())
+			return fmt.Sprintf("has another rule %d than: %s", i+1, rule.words())
 		}
 	}
 	if extra := len(got.rules) - len(c.Rules); extra > 0 {
-		return fmt.Sprintf("chain %s of table ip %s has %d rules too many", c.Name, Table, extra)
+		return fmt.Sprintf("has %d rules too many", extra)
 	}
 	return ""
 }
@@ -162,7 +164,8 @@ func (r Rule) same(got foundRule) bool {
 	return got.comment == r.Comment && reflect.DeepEqual(got.code, asRead(r.code()))
 }
 
-// asRead returns the expressions as they look once the kernel has given them back: not every field comes back.
+// asRead returns the expressions as they look once the kernel has given them back: not every field comes back. The family
+// that the library asks for is that of extensions of iptables, and ours has none.
 func asRead(code []expr.Any) []expr.Any {
 	out := make([]expr.Any, 0, len(code))
 	for _, e := range code {

@@ -4,28 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
-	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
-	"github.com/enichain/enichain/core/primary"
 	"github.com/enichain/enichain/core/store"
 )
 
 // ErrUnknown says that neither the configuration nor the store tells a fact that is needed.
 var ErrUnknown = errors.New("neither the configuration nor the store says it")
 
-// Resolve returns the policy of a network: what its configuration says, what it leaves out from the store, and the
-// rest from the host's links. hosts are the interfaces without a sandbox in the prevResult. An error is ErrUnknown, one
+// Resolve returns the policy of a network in one family: what its configuration says, what it leaves out from the store, and
+// the rest from the host's links. hosts are the interfaces without a sandbox in the prevResult. An error is ErrUnknown, one
 // of the store's, or says what of the host does not fit the configuration.
-func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []string) (Policy, error) {
+func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []string, ipv6 bool) (Policy, error) {
 	p := Policy{
-		Network: c.Name, Backend: c.Backend, SNAT: *c.SNAT, NodePort: *c.NodePort, Forward: *c.Forward,
-		Primary: c.Primary, PrimaryIP: c.PrimaryIP,
-		Include: c.IncludeCIDRs, Keep: c.ExcludeCIDRs,
-		Containers: c.ContainerInterfaces, Closed: len(c.ContainerInterfaces) > 0,
+		Network: c.Name, IPv6: ipv6, Backend: c.Backend, NodePort: *c.NodePort, Forward: *c.Forward,
+		Primary: c.Primary, Containers: c.ContainerInterfaces, Closed: len(c.ContainerInterfaces) > 0,
+	}
+	if !ipv6 { // whose addresses are public, so that nothing of it is translated
+		p.SNAT, p.PrimaryIP, p.Include, p.Keep = *c.SNAT, c.PrimaryIP, c.IncludeCIDRs, c.ExcludeCIDRs
 	}
 	switch {
 	case p.SNAT, p.NodePort:
@@ -39,7 +37,7 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 	}
 	// Where the destinations to translate are listed, the VPC is of no concern.
 	needCIDRs := p.SNAT && len(c.IncludeCIDRs) == 0 && len(c.VPCCIDRs) == 0
-	if len(c.IncludeCIDRs) == 0 {
+	if p.SNAT && len(c.IncludeCIDRs) == 0 {
 		p.Keep = slices.Concat(c.VPCCIDRs, c.ExcludeCIDRs)
 	}
 	if needCIDRs || p.Primary == "" {
@@ -48,7 +46,7 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 		case err == nil:
 			err = p.fill(h, known, needCIDRs)
 		case errors.Is(err, ErrUnknown) && !needCIDRs:
-			err = p.take(h, c, primary.ByRouteTo(layout.Elsewhere(netip.IPv4Unspecified())), nil)
+			err = p.take(h, c, nil, defaultRoutes(ipv6)...)
 		}
 		if err != nil {
 			return p, err
@@ -128,7 +126,7 @@ func (p *Policy) fill(h *netstate.Handle, k known, needCIDRs bool) error {
 		return fmt.Errorf("find the primary ENI %s: %w", k.primary.ID, err)
 	}
 	p.Primary = link.Name
-	if !p.PrimaryIP.IsValid() {
+	if p.SNAT && !p.PrimaryIP.IsValid() {
 		p.PrimaryIP = k.primary.PrimaryIP
 	}
 	return nil

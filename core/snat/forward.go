@@ -22,15 +22,14 @@ const (
 	forwardLegacy = "FORWARD"
 )
 
-// FilterChains returns the chains of nftables that drop what is forwarded on usual hosts: that of iptables-nft, and that of the
-// example which distributions ship as /etc/nftables.conf.
-func FilterChains() []*nftables.Chain {
+// FilterChains returns the chains of nftables that drop what of a family is forwarded on usual hosts: that of iptables-nft, and
+// that of the example which distributions ship as /etc/nftables.conf, which is for both.
+func FilterChains(ipv6 bool) []*nftables.Chain {
 	of := func(family nftables.TableFamily, chain string) *nftables.Chain {
 		return &nftables.Chain{Name: chain, Table: &nftables.Table{Family: family, Name: filter}}
 	}
-	return []*nftables.Chain{
-		of(nftables.TableFamilyIPv4, forwardLegacy), of(nftables.TableFamilyINet, "forward"), of(nftables.TableFamilyIPv4, "forward"),
-	}
+	own := tableOf(ipv6).Family
+	return []*nftables.Chain{of(own, forwardLegacy), of(nftables.TableFamilyINet, "forward"), of(own, "forward")}
 }
 
 // acceptRules returns the rules for the packets of and to containers.
@@ -58,8 +57,8 @@ func nameLike(words string, key expr.MetaKey, pattern string) term {
 func counter() term { return term{"counter", []expr.Any{&expr.Counter{}}} }
 
 // admit lets containers' packets pass where the host drops what it forwards.
-func admit(ctx context.Context, containers []string) (changed bool, err error) {
-	d, err := forwardDifference(ctx, containers)
+func admit(ctx context.Context, p Policy) (changed bool, err error) {
+	d, err := forwardDifference(ctx, p)
 	if d == "" || err != nil {
 		return false, err
 	}
@@ -68,44 +67,42 @@ func admit(ctx context.Context, containers []string) (changed bool, err error) {
 		return false, err
 	}
 	defer release()
-	for _, chain := range FilterChains() {
-		if err := admitNFT(ctx, chain, containers); err != nil {
-			return true, fmt.Errorf("accept what containers send, in %s: %w", chainWords(chain), err)
+	for _, chain := range FilterChains(p.IPv6) {
+		if err := admitNFT(ctx, chain, p.Containers); err != nil {
+			return true, fmt.Errorf("accept what containers send, in %s: %w", ChainWords(chain), err)
 		}
 	}
-	if err := admitLegacy(ctx, containers); err != nil {
-		return true, fmt.Errorf("accept what containers send, in iptables-legacy: %w", err)
+	if err := admitLegacy(ctx, p); err != nil {
+		return true, fmt.Errorf("accept what containers send, in %s-legacy: %w", xtables.Name(p.IPv6), err)
 	}
 	return true, nil
 }
 
 // forwardDifference says, in words, which rule is missing where the host drops what it forwards; "" where none is.
-func forwardDifference(ctx context.Context, containers []string) (string, error) {
-	for _, chain := range FilterChains() {
-		lacking, err := lackingNFT(ctx, chain, containers)
+func forwardDifference(ctx context.Context, p Policy) (string, error) {
+	for _, chain := range FilterChains(p.IPv6) {
+		lacking, err := lackingNFT(ctx, chain, p.Containers)
 		if err != nil {
-			return "", fmt.Errorf("read %s: %w", chainWords(chain), err)
+			return "", fmt.Errorf("read %s: %w", ChainWords(chain), err)
 		}
 		for _, r := range lacking {
-			return fmt.Sprintf("%s drops what is forwarded and lacks %s", chainWords(chain), r.words()), nil
+			return fmt.Sprintf("%s drops what is forwarded and lacks %s", ChainWords(chain), r.words()), nil
 		}
 	}
-	lacking, _, err := lackingLegacy(ctx, containers)
+	legacy := fmt.Sprintf("chain FORWARD of %s-legacy", xtables.Name(p.IPv6))
+	lacking, _, err := lackingLegacy(ctx, p)
 	if err != nil {
-		return "", fmt.Errorf("read chain FORWARD of iptables-legacy: %w", err)
+		return "", fmt.Errorf("read %s: %w", legacy, err)
 	}
 	for _, r := range lacking {
-		return "chain FORWARD of iptables-legacy drops what is forwarded and lacks " + r, nil
+		return fmt.Sprintf("%s drops what is forwarded and lacks %s", legacy, r), nil
 	}
 	return "", nil
 }
 
-func chainWords(c *nftables.Chain) string {
-	family := "ip"
-	if c.Table.Family == nftables.TableFamilyINet {
-		family = "inet"
-	}
-	return fmt.Sprintf("chain %s of table %s %s", c.Name, family, c.Table.Name)
+// ChainWords names a chain of nftables, with its table.
+func ChainWords(c *nftables.Chain) string {
+	return fmt.Sprintf("chain %s of %s", c.Name, tableWords(c.Table))
 }
 
 // lackingNFT returns the rules that a chain lacks; none where it drops nothing, or is not there.
@@ -155,21 +152,21 @@ func admitNFT(ctx context.Context, chain *nftables.Chain, containers []string) e
 
 // lackingLegacy returns the rules, in iptables' words, that the legacy variant's chain lacks, and the program for them, which
 // is needed only where the chain drops.
-func lackingLegacy(ctx context.Context, containers []string) ([]string, *xtables.Program, error) {
-	drops, err := xtables.LegacyDrops(filter)
+func lackingLegacy(ctx context.Context, p Policy) ([]string, *xtables.Program, error) {
+	drops, err := xtables.LegacyDrops(p.IPv6, filter)
 	if err != nil || !drops {
 		return nil, nil, err
 	}
-	p, err := xtables.FindVariant(ctx, xtables.Legacy)
+	program, err := xtables.FindVariant(ctx, xtables.Legacy, p.IPv6)
 	if err != nil {
 		return nil, nil, err
 	}
-	policy, have, err := p.Chain(ctx, filter, forwardLegacy)
+	policy, have, err := program.Chain(ctx, filter, forwardLegacy)
 	if err != nil || policy != "DROP" {
-		return nil, p, err
+		return nil, program, err
 	}
 	var lacking []string
-	for _, pattern := range containers {
+	for _, pattern := range p.Containers {
 		name := pattern
 		if fixed, wild := strings.CutSuffix(pattern, "*"); wild {
 			name = fixed + "+"
@@ -180,13 +177,13 @@ func lackingLegacy(ctx context.Context, containers []string) ([]string, *xtables
 			}
 		}
 	}
-	return lacking, p, nil
+	return lacking, program, nil
 }
 
-func admitLegacy(ctx context.Context, containers []string) error {
-	lacking, p, err := lackingLegacy(ctx, containers)
+func admitLegacy(ctx context.Context, p Policy) error {
+	lacking, program, err := lackingLegacy(ctx, p)
 	if len(lacking) == 0 || err != nil {
 		return err
 	}
-	return p.Restore(ctx, "*"+filter+"\n"+strings.Join(lacking, "\n")+"\nCOMMIT\n")
+	return program.Restore(ctx, "*"+filter+"\n"+strings.Join(lacking, "\n")+"\nCOMMIT\n")
 }

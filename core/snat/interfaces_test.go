@@ -88,7 +88,7 @@ func TestDescribe(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	long := strings.Repeat("n", 300)
-	a, b := namesOf(long+"a"), namesOf(long+"b")
+	a, b := namesOf(long+"a", false), namesOf(long+"b", false)
 	if a == b || len(a.containers) > 128 {
 		t.Errorf("long names of networks give %q and %q", a.containers, b.containers)
 	}

@@ -13,10 +13,7 @@ import (
 	"github.com/enichain/enichain/core/xtables"
 )
 
-// program is what the host calls iptables, be it of one variant or the other.
-const program = "iptables"
-
-// textTables are iptables' tables, by one set of programs, with the policy rules that belong to them.
+// textTables are iptables' tables of one family, by one set of programs, with the policy rules that belong to them.
 type textTables struct {
 	program *xtables.Program
 	host    *netstate.Handle
@@ -24,14 +21,16 @@ type textTables struct {
 
 // read returns what there is of eni-snat, and what the policy wants, given that.
 func (t textTables) read(ctx context.Context, p Policy) (foundChains, Chains, error) {
-	n := chainNamesOf(p.Network)
+	n := chainNamesOf(p.Network, p.IPv6)
 	mangle, err := t.program.Table(ctx, "mangle")
 	if err != nil {
-		return foundChains{}, Chains{}, fmt.Errorf("read iptables' table mangle: %w", err)
+		return foundChains{}, Chains{}, fmt.Errorf("read %s' table mangle: %w", n.program(), err)
 	}
-	_, postrouting, err := t.program.Chain(ctx, "nat", "POSTROUTING")
-	if err != nil {
-		return foundChains{}, Chains{}, fmt.Errorf("read iptables' table nat: %w", err)
+	var postrouting []string
+	if !p.IPv6 { // of which nothing is ever translated
+		if _, postrouting, err = t.program.Chain(ctx, "nat", "POSTROUTING"); err != nil {
+			return foundChains{}, Chains{}, fmt.Errorf("read %s' table nat: %w", n.program(), err)
+		}
 	}
 	f := n.foundIn(mangle, postrouting)
 	want := p.widen(f.chains[n.enter]).Chains(t.program.RandomFully())
@@ -92,7 +91,7 @@ func (t textTables) write(ctx context.Context, p Policy, want Chains, f foundCha
 		return nil
 	}
 	if err := t.program.Restore(ctx, text); err != nil {
-		return fmt.Errorf("write iptables' tables: %w", err)
+		return fmt.Errorf("write %s' tables: %w", want.names.program(), err)
 	}
 	return nil
 }

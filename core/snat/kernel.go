@@ -26,7 +26,7 @@ func applyTable(ctx context.Context, p Policy) (changed bool, err error) {
 	for range tries {
 		var f found
 		if f, err = read(ctx, want.names); err != nil {
-			return false, fmt.Errorf("read table ip %s: %w", Table, err)
+			return false, fmt.Errorf("read %s: %w", want.names.table(), err)
 		}
 		if want.difference(f) == "" {
 			return false, nil
@@ -38,7 +38,7 @@ func applyTable(ctx context.Context, p Policy) (changed bool, err error) {
 			break
 		}
 	}
-	return false, fmt.Errorf("write table ip %s: %w", Table, err)
+	return false, fmt.Errorf("write %s: %w", want.names.table(), err)
 }
 
 // checkTable is Check for nftables.
@@ -48,7 +48,7 @@ func checkTable(ctx context.Context, p Policy) (string, error) {
 	for range tries {
 		f, err := read(ctx, want.names)
 		if err != nil {
-			return "", fmt.Errorf("read table ip %s: %w", Table, err)
+			return "", fmt.Errorf("read %s: %w", want.names.table(), err)
 		}
 		// A list that was read while another process changed it may show neither what was nor what is.
 		again := want.difference(f)
@@ -103,7 +103,7 @@ func read(ctx context.Context, n names) (found, error) {
 	}
 	defer func() { _ = conn.CloseLasting() }()
 	f := found{sets: map[string]foundSet{}, chains: map[string]foundChain{}}
-	table, err := conn.ListTableOfFamily(Table, nftables.TableFamilyIPv4)
+	table, err := conn.ListTableOfFamily(Table, tableOf(n.ipv6).Family)
 	if errors.Is(err, unix.ENOENT) {
 		return f, nil
 	}

@@ -1,8 +1,9 @@
 // Package snat makes containers' traffic to beyond the VPC leave by the node's primary ENI, with its address, and makes
-// connections that entered by the primary ENI for a container be answered by it. All of it is one nftables table, `ip
-// enichain`, and one policy rule, or chains of iptables and some rules: static per node, nothing per container.
+// connections that entered by the primary ENI for a container be answered by it. All of it is one nftables table a family,
+// `enichain`, and one policy rule, or chains of iptables and some rules: static per node, nothing per container. Of IPv6
+// nothing is translated, because its addresses are public: what is left are the answers.
 //
-// A Policy is what one CNI network wants. Its Ruleset, or its Chains, are data, in nft's or iptables' own words by String;
+// A Policy is what one CNI network wants in one family. Its Ruleset, or its Chains, are data, in nft's or iptables' own words by String;
 // Apply and Check compare them with the kernel, and Apply writes them, and removes what the other backend has of the
 // network. Each network has sets and chains of its own, so that two networks never undo each other's work. The package
 // never changes links, addresses or routes.
@@ -11,16 +12,41 @@ package snat
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
+
+	"github.com/google/nftables"
 )
 
-// Table is the name of the nftables table, of family ip.
+// Table is the name of the nftables table, of family ip, and of that of family ip6.
 const Table = "enichain"
 
-// Policy is what one network wants, every fact known.
+// tableOf returns the nftables table of a family.
+func tableOf(ipv6 bool) *nftables.Table {
+	if ipv6 {
+		return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv6}
+	}
+	return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv4}
+}
+
+// tableWords names a table as nft does.
+func tableWords(t *nftables.Table) string {
+	family := "ip"
+	switch t.Family {
+	case nftables.TableFamilyIPv6:
+		family = "ip6"
+	case nftables.TableFamilyINet:
+		family = "inet"
+	}
+	return fmt.Sprintf("table %s %s", family, t.Name)
+}
+
+// Policy is what one network wants in one family, every fact known.
 type Policy struct {
 	// Network is the name of the CNI network.
 	Network string
+	// IPv6 is the family. SNAT, and what it alone needs, is IPv4's.
+	IPv6 bool
 	// Backend is netconf.NFTables, which the empty string is too, or netconf.IPTables.
 	Backend string
 	// SNAT gives new connections of containers to beyond the VPC the primary ENI and its address. NodePort makes the
@@ -41,8 +67,17 @@ type Policy struct {
 	Closed bool
 }
 
-// names are those of a network's objects in the table.
+// String names the policy for people.
+func (p Policy) String() string {
+	if p.IPv6 {
+		return "IPv6 of network " + p.Network
+	}
+	return "SNAT of network " + p.Network
+}
+
+// names are those of a network's objects in the table of a family.
 type names struct {
+	ipv6                      bool
 	containers, include, keep string // sets
 	mark, snat                string // chains
 }
@@ -52,9 +87,10 @@ const readable = 64
 
 // namesOf returns the names of the network's objects. nft takes letters, digits, '_', '-' and '.' in a name, as CNI does
 // in that of a network, but the name must begin with a letter: hence the object's part comes first.
-func namesOf(network string) names {
+func namesOf(network string, ipv6 bool) names {
 	network = shorten(network, readable)
 	return names{
+		ipv6:       ipv6,
 		containers: "containers-" + network,
 		include:    "include-" + network,
 		keep:       "keep-" + network,
@@ -62,6 +98,9 @@ func namesOf(network string) names {
 		snat:       "snat-" + network,
 	}
 }
+
+// table returns the words for the table.
+func (n names) table() string { return tableWords(tableOf(n.ipv6)) }
 
 // off returns the policy with both switches off.
 func (p Policy) off() Policy {

@@ -23,27 +23,42 @@ func (p *Policy) detect(ctx context.Context, h *netstate.Handle, c *netconf.SNAT
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		return err
 	}
-	return p.take(h, c, method, known.others)
+	return p.take(h, c, known.others, method)
 }
 
-// take makes the interface that the method finds the primary one.
-func (p *Policy) take(h *netstate.Handle, c *netconf.SNAT, method primary.Method, others []string) error {
-	dev, ip, err := find(h, method, others)
-	if err == nil {
-		err = c.CheckContainers(dev.Name)
+// defaultRoutes returns the methods for where nothing says which interface it is. A host has one for both families: where
+// it has no default route of IPv6, that of IPv4 tells it.
+func defaultRoutes(ipv6 bool) []primary.Method {
+	of4 := primary.ByRouteTo(layout.Elsewhere(netip.IPv4Unspecified()))
+	if !ipv6 {
+		return []primary.Method{of4}
 	}
-	if err != nil {
-		return fmt.Errorf("find the primary interface: %w: %w", err, ErrUnknown)
+	return []primary.Method{primary.ByRouteTo(layout.Elsewhere(netip.IPv6Unspecified())), of4}
+}
+
+// take makes the interface that the first of the methods finds, or else the next, the primary one.
+func (p *Policy) take(h *netstate.Handle, c *netconf.SNAT, others []string, methods ...primary.Method) error {
+	var failed []error
+	for _, m := range methods {
+		dev, ip, err := p.find(h, m, others)
+		if err == nil {
+			err = c.CheckContainers(dev.Name)
+		}
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		p.Primary = dev.Name
+		if p.SNAT && !p.PrimaryIP.IsValid() {
+			p.PrimaryIP = ip
+		}
+		return nil
 	}
-	p.Primary = dev.Name
-	if !p.PrimaryIP.IsValid() {
-		p.PrimaryIP = ip
-	}
-	return nil
+	return fmt.Errorf("find the primary interface: %w: %w", errors.Join(failed...), ErrUnknown)
 }
 
 // find looks for the primary interface in the kernel. others are the MACs, in lower case, of ENIs that are for containers.
-func find(h *netstate.Handle, m primary.Method, others []string) (layout.Device, netip.Addr, error) {
+func (p *Policy) find(h *netstate.Handle, m primary.Method, others []string) (layout.Device, netip.Addr, error) {
 	if to, asked := m.Lookup(); asked {
 		return reaching(h, m, to)
 	}
@@ -61,8 +76,24 @@ func find(h *netstate.Handle, m primary.Method, others []string) (layout.Device,
 		ours = ours || slices.Contains(others, l.MAC.String())
 		all = append(all, primary.Link{Index: l.Index, Name: l.Name, Up: l.Up, Container: ours, Addresses: addresses[l.Index]})
 	}
-	chosen, ip, err := m.Choose(all, netip.Addr.Is4)
+	chosen, ip, err := p.choose(m, all)
 	return layout.Device{Index: chosen.Index, Name: chosen.Name}, ip, err
+}
+
+// choose looks by the family's addresses. Where those of IPv6 do not tell the interface, because it has none or the ranges
+// are of IPv4, those of IPv4 do: it is the same one.
+func (p *Policy) choose(m primary.Method, links []primary.Link) (primary.Link, netip.Addr, error) {
+	if !p.IPv6 {
+		return m.Choose(links, netip.Addr.Is4)
+	}
+	l, ip, err := m.Choose(links, netip.Addr.Is6)
+	if err == nil {
+		return l, ip, nil
+	}
+	if l, ip, failed := m.Choose(links, netip.Addr.Is4); failed == nil {
+		return l, ip, nil
+	}
+	return l, ip, err
 }
 
 // reaching returns the interface by which the host sends to the address, and the source address that it uses.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -48,16 +49,16 @@ func (b backend) remains(ctx context.Context, p Policy) ([]remain, error) {
 
 // remainsOfTable returns the network's part of the nftables table.
 func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
-	none := Ruleset{names: namesOf(p.Network)}
+	none := Ruleset{names: namesOf(p.Network, p.IPv6)}
 	f, err := read(ctx, none.names)
 	if err != nil {
-		return nil, fmt.Errorf("read table ip %s: %w", Table, err)
+		return nil, fmt.Errorf("read %s: %w", none.names.table(), err)
 	}
 	objects := none.leftover(f)
 	if len(objects) == 0 {
 		return nil, nil
 	}
-	r := remain{what: objects[0] + " of table ip " + Table}
+	r := remain{what: objects[0] + " of " + none.names.table()}
 	for _, s := range f.sets[none.names.containers].spans {
 		r.containers = append(r.containers, s.pattern())
 	}
@@ -65,27 +66,27 @@ func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
 		if _, err := applyTable(ctx, p.off()); err != nil {
 			return err
 		}
-		return removeEmptyTable()
+		return removeEmptyTable(tableOf(p.IPv6))
 	}
 	return []remain{r}, nil
 }
 
-// removeEmptyTable removes the nftables table where nothing is in it. The kernel looks itself (NLM_F_NONREC), so that what
+// removeEmptyTable removes an nftables table where nothing is in it. The kernel looks itself (NLM_F_NONREC), so that what
 // another network puts there meanwhile is safe; the library always asks for all to go.
-func removeEmptyTable() error {
+func removeEmptyTable(t *nftables.Table) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("reach nftables: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(Table), 0)}})
+	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(t.Name), 0)}})
 	if err != nil {
 		return err
 	}
 	const table = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE
 	_, err = conn.SendMessages([]netlink.Message{
 		netfilterMessage(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil),
-		netfilterMessage(table, netlink.Acknowledge|unix.NLM_F_NONREC, unix.NFPROTO_IPV4, 0, attributes),
+		netfilterMessage(table, netlink.Acknowledge|unix.NLM_F_NONREC, byte(t.Family), 0, attributes),
 		netfilterMessage(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil),
 	})
 	if err == nil {
@@ -107,12 +108,12 @@ func netfilterMessage(kind uint16, flags netlink.HeaderFlags, family uint8, reso
 
 // remainsOfVariant returns the network's chains in a variant of iptables.
 func remainsOfVariant(ctx context.Context, h *netstate.Handle, p Policy, v xtables.Variant) ([]remain, error) {
-	names := chainNamesOf(p.Network)
-	holds, err := v.Holds("mangle", names.enter)
+	names := chainNamesOf(p.Network, p.IPv6)
+	holds, err := v.Holds(p.IPv6, "mangle", names.enter)
 	if err != nil || !holds {
 		return nil, err
 	}
-	found, err := xtables.FindVariant(ctx, v)
+	found, err := xtables.FindVariant(ctx, v, p.IPv6)
 	if errors.Is(err, xtables.ErrMissing) {
 		return nil, nil
 	}
@@ -125,7 +126,7 @@ func remainsOfVariant(ctx context.Context, h *netstate.Handle, p Policy, v xtabl
 		return nil, err
 	}
 	return []remain{{
-		what:       fmt.Sprintf("chain %s of iptables-%s", names.enter, v),
+		what:       fmt.Sprintf("chain %s of %s-%s", names.enter, names.program(), v),
 		containers: enterPatterns(f.chains[names.enter], names),
 		remove:     func(ctx context.Context) error { return text.remove(ctx, p) },
 	}}, nil

@@ -10,14 +10,14 @@ import (
 // The order among the neighbours at a hook.
 const (
 	// priorityMark comes after every DNAT, which the kernel does at -100 whatever the priority of the chain that asked
-	// for it (nf_nat_ipv4_ops, net/netfilter/nf_nat_proto.c): the destination is the real one, on every packet.
+	// for it (nf_nat_ipv4_ops, nf_nat_ipv6_ops, net/netfilter/nf_nat_proto.c): the destination is the real one, on every packet.
 	priorityMark = -90
 	// prioritySNAT comes after those who translate sources at 100, as kube-proxy does: the first to decide wins, and
 	// what is said of single connections goes before what is said of all.
 	prioritySNAT = 110
 )
 
-// Ruleset is a network's part of the table. Its String is what `nft list table ip enichain` shows of it.
+// Ruleset is a network's part of its family's table. Its String is what `nft list table ip enichain` shows of it.
 type Ruleset struct {
 	Sets   []Set
 	Chains []Chain
@@ -50,7 +50,7 @@ type Rule struct {
 
 // Ruleset returns the network's part of the table. It is empty where both switches are off.
 func (p Policy) Ruleset() Ruleset {
-	r := Ruleset{names: namesOf(p.Network)}
+	r := Ruleset{names: namesOf(p.Network, p.IPv6)}
 	if !p.SNAT && !p.NodePort {
 		return r
 	}
@@ -118,7 +118,7 @@ func (p Policy) State() layout.State {
 	if !p.SNAT && !p.NodePort {
 		return layout.State{}
 	}
-	rules := []layout.Rule{layout.MarkRule()}
+	rules := []layout.Rule{layout.MarkRule(p.IPv6)}
 	if p.SNAT && p.Backend == netconf.IPTables {
 		rules = append(rules, layout.NewRules(p.destinations())...)
 	}

@@ -16,7 +16,7 @@ func (r Ruleset) String() string {
 	for _, c := range r.Chains {
 		parts = append(parts, c.String())
 	}
-	return fmt.Sprintf("table ip %s {\n%s}\n", Table, strings.Join(parts, "\n"))
+	return fmt.Sprintf("%s {\n%s}\n", r.names.table(), strings.Join(parts, "\n"))
 }
 
 func (s Set) String() string {

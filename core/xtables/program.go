@@ -25,14 +25,23 @@ var ErrMissing = errors.New("not installed")
 // ErrBusy says that another process held the lock of the legacy variant, /run/xtables.lock, for as long as could be waited.
 var ErrBusy = errors.New("another process holds the xtables lock")
 
-// Program is one variant's set of programs for one family: iptables and iptables-restore.
+// Name returns what a family's program is called, be it of one variant or the other.
+func Name(ipv6 bool) string {
+	if ipv6 {
+		return "ip6tables"
+	}
+	return "iptables"
+}
+
+// Program is one variant's set of programs for one family: iptables and iptables-restore, or ip6tables and
+// ip6tables-restore.
 type Program struct {
 	path  string
 	ipt   *iptables.IPTables
 	waits bool // iptables-restore knows --wait, and iptables for how long
 }
 
-// Find returns the programs with the name, "iptables" or that of one variant, such as "iptables-legacy", and whose
+// Find returns the programs with the name, "iptables" or that of one variant, such as "ip6tables-legacy", and whose
 // sibling ends in "-restore". A runtime's PATH may lack the folders of the administrator's programs: these are
 // looked at as well. An error is ErrMissing, or says how the program failed. Calls wait for the lock for as long as ctx
 // lets them.
@@ -95,14 +104,15 @@ func (p *Program) Variant(ctx context.Context) (Variant, error) {
 	return Legacy, nil
 }
 
-// FindVariant returns the programs of one variant: those with its name, or those that are iptables here.
-func FindVariant(ctx context.Context, v Variant) (*Program, error) {
-	p, err := Find(ctx, "iptables-"+string(v))
+// FindVariant returns a family's programs of one variant: those with its name, or those that are iptables, or ip6tables,
+// here.
+func FindVariant(ctx context.Context, v Variant, ipv6 bool) (*Program, error) {
+	p, err := Find(ctx, Name(ipv6)+"-"+string(v))
 	if !errors.Is(err, ErrMissing) {
 		return p, err
 	}
 	missing := err
-	if p, err = Find(ctx, "iptables"); err != nil {
+	if p, err = Find(ctx, Name(ipv6)); err != nil {
 		return nil, err
 	}
 	if own, err := p.Variant(ctx); err != nil || own != v {

@@ -26,52 +26,61 @@ const (
 	NFT Variant = "nft"
 )
 
-// Holds says whether the variant's IPv4 table has the chain. It asks the kernel, without a program, and makes no table.
-func (v Variant) Holds(table, chain string) (bool, error) {
+// Holds says whether the variant's table of the family has the chain. It asks the kernel, without a program, and makes no
+// table.
+func (v Variant) Holds(ipv6 bool, table, chain string) (bool, error) {
 	if v == NFT {
-		return nftHolds(table, chain)
+		return nftHolds(ipv6, table, chain)
 	}
-	names, err := LegacyTables()
+	names, err := LegacyTables(ipv6)
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}
-	_, entries, err := legacyEntries(table)
+	_, entries, err := legacyOf(ipv6).entries(table)
 	if err != nil {
-		return false, fmt.Errorf("read legacy table %s: %w", table, err)
+		return false, fmt.Errorf("read table %s of %s-legacy: %w", table, Name(ipv6), err)
 	}
 	return bytes.Contains(entries, append([]byte(chain), 0)), nil
 }
 
-func nftHolds(table, chain string) (bool, error) {
+// nftFamily is where nf_tables has a family's tables.
+func nftFamily(ipv6 bool) nftables.TableFamily {
+	if ipv6 {
+		return nftables.TableFamilyIPv6
+	}
+	return nftables.TableFamilyIPv4
+}
+
+func nftHolds(ipv6 bool, table, chain string) (bool, error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return false, fmt.Errorf("reach nftables: %w", err)
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	t := &nftables.Table{Name: table, Family: nftables.TableFamilyIPv4}
+	t := &nftables.Table{Name: table, Family: nftFamily(ipv6)}
 	if _, err := conn.ListTableOfFamily(table, t.Family); err != nil {
 		if errors.Is(err, unix.ENOENT) {
 			return false, nil
 		}
-		return false, fmt.Errorf("read table ip %s: %w", table, err)
+		return false, fmt.Errorf("read %s's table %s: %w", Name(ipv6), table, err)
 	}
 	_, err = conn.ListChain(t, chain)
 	return err == nil, nil // the library does not say which error it was; of a chain of a table that exists, absence
 }
 
-// Used says whether the variant has an IPv4 rule of anybody's. It asks the kernel, as Holds does.
-func (v Variant) Used() (bool, error) {
+// Used says whether the variant has a rule of the family, of anybody's. It asks the kernel, as Holds does.
+func (v Variant) Used(ipv6 bool) (bool, error) {
 	if v == NFT {
-		return nftUsed()
+		return nftUsed(ipv6)
 	}
-	names, err := LegacyTables()
+	names, err := LegacyTables(ipv6)
 	if err != nil {
 		return false, err
 	}
 	for _, name := range names {
-		info, err := legacyInfo(name)
+		info, err := legacyOf(ipv6).info(name)
 		if err != nil {
-			return false, fmt.Errorf("read legacy table %s: %w", name, err)
+			return false, fmt.Errorf("read table %s of %s-legacy: %w", name, Name(ipv6), err)
 		}
 		// A new table has one entry a hook, its policy, and one that ends it.
 		if int(info.numEntries) > bits.OnesCount32(info.validHooks)+1 {
@@ -81,12 +90,12 @@ func (v Variant) Used() (bool, error) {
 	return false, nil
 }
 
-func nftUsed() (bool, error) {
+func nftUsed(ipv6 bool) (bool, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return false, fmt.Errorf("reach nftables: %w", err)
 	}
-	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	chains, err := conn.ListChainsOfTableFamily(nftFamily(ipv6))
 	if err != nil {
 		return false, fmt.Errorf("read nftables: %w", err)
 	}
@@ -96,7 +105,7 @@ func nftUsed() (bool, error) {
 		}
 		rules, err := conn.GetRules(c.Table, c)
 		if err != nil {
-			return false, fmt.Errorf("read chain %s of table ip %s: %w", c.Name, c.Table.Name, err)
+			return false, fmt.Errorf("read chain %s of %s's table %s: %w", c.Name, Name(ipv6), c.Table.Name, err)
 		}
 		if len(rules) > 0 {
 			return true, nil
@@ -105,23 +114,39 @@ func nftUsed() (bool, error) {
 	return false, nil
 }
 
-// LegacyTables returns the IPv4 tables of the legacy variant that the namespace has. Any call of one of its programs,
+// LegacyTables returns the family's tables of the legacy variant that the namespace has. Any call of one of its programs,
 // if only to list a table, makes that table.
-func LegacyTables() ([]string, error) {
-	names, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+func LegacyTables(ipv6 bool) ([]string, error) {
+	names, err := os.ReadFile("/proc/thread-self/net/" + legacyOf(ipv6).names)
 	if errors.Is(err, os.ErrNotExist) { // the kernel has no such variant
 		return nil, nil
 	}
 	return strings.Fields(string(names)), err
 }
 
-// The options of a raw socket that read a table (include/uapi/linux/netfilter_ipv4/ip_tables.h).
+// legacy is where the kernel has the legacy variant's tables of a family.
+type legacy struct {
+	names          string // of them, below /proc/net
+	domain, level  int    // of the raw socket that reads them
+	targetOffsetAt uint64 // where an entry says where its target is
+}
+
+// legacyOf returns it for IPv4, with struct ipt_entry (include/uapi/linux/netfilter_ipv4/ip_tables.h), or IPv6, with struct
+// ip6t_entry (include/uapi/linux/netfilter_ipv6/ip6_tables.h); all else of the two is alike.
+func legacyOf(ipv6 bool) legacy {
+	if ipv6 {
+		return legacy{names: "ip6_tables_names", domain: unix.AF_INET6, level: unix.IPPROTO_IPV6, targetOffsetAt: 140}
+	}
+	return legacy{names: "ip_tables_names", domain: unix.AF_INET, level: unix.IPPROTO_IP, targetOffsetAt: 88}
+}
+
+// The options of a raw socket that read a table.
 const (
 	soGetInfo    = 64
 	soGetEntries = 65
 )
 
-// tableInfo is struct ipt_getinfo.
+// tableInfo is struct ipt_getinfo, and struct ip6t_getinfo.
 type tableInfo struct {
 	name       [32]byte
 	validHooks uint32
@@ -131,40 +156,46 @@ type tableInfo struct {
 	size       uint32
 }
 
-// entriesHeader is the size of struct ipt_get_entries without its entries: a name, a size, and what aligns them.
+// entriesHeader is the size of struct ipt_get_entries, or ip6t_get_entries, without its entries: a name, a size, and what
+// aligns them.
 const entriesHeader = 40
 
-// legacyInfo returns how much a table holds.
-func legacyInfo(table string) (tableInfo, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+// open returns the socket that reads the tables, of the calling thread's namespace.
+func (l legacy) open() (fd int, err error) {
+	return unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+}
+
+// info returns how much a table holds.
+func (l legacy) info(table string) (tableInfo, error) {
+	fd, err := l.open()
 	if err != nil {
 		return tableInfo{}, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return infoBy(fd, table)
+	return l.infoBy(fd, table)
 }
 
-func infoBy(fd int, table string) (info tableInfo, err error) {
+func (l legacy) infoBy(fd int, table string) (info tableInfo, err error) {
 	copy(info.name[:], table)
-	return info, getsockopt(fd, soGetInfo, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
+	return info, l.getsockopt(fd, soGetInfo, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
 }
 
-// legacyEntries returns a table's rules as the kernel has them. A chain is in there by its name, with a zero behind.
-func legacyEntries(table string) (tableInfo, []byte, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+// entries returns a table's rules as the kernel has them. A chain is in there by its name, with a zero behind.
+func (l legacy) entries(table string) (tableInfo, []byte, error) {
+	fd, err := l.open()
 	if err != nil {
 		return tableInfo{}, nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	for {
-		info, err := infoBy(fd, table)
+		info, err := l.infoBy(fd, table)
 		if err != nil {
 			return info, nil, err
 		}
 		entries := make([]byte, entriesHeader+info.size)
 		copy(entries, table)
 		*(*uint32)(unsafe.Pointer(&entries[len(info.name)])) = info.size
-		if err = getsockopt(fd, soGetEntries, entries); err == nil {
+		if err = l.getsockopt(fd, soGetEntries, entries); err == nil {
 			return info, entries[entriesHeader:], nil
 		}
 		if !errors.Is(err, unix.EAGAIN) { // the table changed its size in between
@@ -173,42 +204,42 @@ func legacyEntries(table string) (tableInfo, []byte, error) {
 	}
 }
 
-// Where an entry says where its target is (struct ipt_entry, include/uapi/linux/netfilter_ipv4/ip_tables.h), and where that
-// has its verdict (struct xt_standard_target, include/uapi/linux/netfilter/x_tables.h); NF_DROP is written as -1.
+// Where an entry's target has its verdict (struct xt_standard_target, include/uapi/linux/netfilter/x_tables.h); NF_DROP is
+// written as -1.
 const (
-	targetOffsetAt = 88
-	verdictAt      = 32
-	verdictDrop    = -1
+	verdictAt   = 32
+	verdictDrop = -1
 )
 
-// LegacyDrops says whether the legacy variant's table, where there is one, drops what its rules for forwarded packets decide
-// nothing of. It asks the kernel, as Holds does.
-func LegacyDrops(table string) (bool, error) {
-	names, err := LegacyTables()
+// LegacyDrops says whether the legacy variant's table of the family, where there is one, drops what its rules for forwarded
+// packets decide nothing of. It asks the kernel, as Holds does.
+func LegacyDrops(ipv6 bool, table string) (bool, error) {
+	names, err := LegacyTables(ipv6)
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}
-	info, entries, err := legacyEntries(table)
+	l := legacyOf(ipv6)
+	info, entries, err := l.entries(table)
 	if err != nil {
-		return false, fmt.Errorf("read legacy table %s: %w", table, err)
+		return false, fmt.Errorf("read table %s of %s-legacy: %w", table, Name(ipv6), err)
 	}
 	if info.validHooks&(1<<unix.NF_INET_FORWARD) == 0 {
 		return false, nil
 	}
 	policy := uint64(info.underflow[unix.NF_INET_FORWARD])
-	if policy+targetOffsetAt+2 > uint64(len(entries)) {
-		return false, fmt.Errorf("read legacy table %s: it ends before its policy", table)
+	if policy+l.targetOffsetAt+2 > uint64(len(entries)) {
+		return false, fmt.Errorf("read table %s of %s-legacy: it ends before its policy", table, Name(ipv6))
 	}
-	verdict := policy + uint64(binary.NativeEndian.Uint16(entries[policy+targetOffsetAt:])) + verdictAt
+	verdict := policy + uint64(binary.NativeEndian.Uint16(entries[policy+l.targetOffsetAt:])) + verdictAt
 	if verdict+4 > uint64(len(entries)) {
-		return false, fmt.Errorf("read legacy table %s: its policy has no verdict", table)
+		return false, fmt.Errorf("read table %s of %s-legacy: its policy has no verdict", table, Name(ipv6))
 	}
 	return int32(binary.NativeEndian.Uint32(entries[verdict:])) == verdictDrop, nil
 }
 
-func getsockopt(fd, option int, value []byte) error {
+func (l legacy) getsockopt(fd, option int, value []byte) error {
 	length := uint32(len(value))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IP, uintptr(option),
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(l.level), uintptr(option),
 		uintptr(unsafe.Pointer(&value[0])), uintptr(unsafe.Pointer(&length)), 0)
 	if errno != 0 {
 		return errno

@@ -17,59 +17,81 @@ import (
 	"github.com/enichain/enichain/core/xtables/xtablestest"
 )
 
-// in runs a test in a namespace of its own, on each variant.
-func in(t *testing.T, test func(t *testing.T, v xtables.Variant, p *xtables.Program)) {
+// in runs a test in a namespace of its own, on each variant of each family.
+func in(t *testing.T, test func(t *testing.T, w words, v xtables.Variant, p *xtables.Program)) {
 	t.Helper()
-	for _, v := range xtablestest.Variants() {
-		t.Run(string(v), func(t *testing.T) {
-			t.Setenv("PATH", xtablestest.Dir(t, v))
-			nstest.New(t).Do(func() error {
-				p, err := xtables.Find(t.Context(), "iptables")
-				if err != nil {
-					return err
-				}
-				test(t, v, p)
-				return nil
+	for _, w := range []words{{false, "10.0.0.0/8"}, {true, "fd00::/8"}} {
+		for _, v := range xtablestest.Variants() {
+			t.Run(xtables.Name(w.ipv6)+"-"+string(v), func(t *testing.T) {
+				t.Setenv("PATH", xtablestest.Dir(t, v))
+				nstest.New(t).Do(func() error {
+					p, err := xtables.Find(t.Context(), xtables.Name(w.ipv6))
+					if err != nil {
+						return err
+					}
+					test(t, w, v, p)
+					return nil
+				})
 			})
-		})
+		}
 	}
 }
 
-const rules = `*mangle
+// words are those of a family.
+type words struct {
+	ipv6   bool
+	prefix string
+}
+
+// rules are some for iptables-restore.
+func (w words) rules() string {
+	return `*mangle
 :ENI-A - [0:0]
--A ENI-A -d 10.0.0.0/8 -j RETURN
+-A ENI-A -d ` + w.prefix + ` -j RETURN
 -A PREROUTING -m comment --comment "two words" -j ENI-A
 COMMIT
 *nat
 -A POSTROUTING -o eth0 -j ACCEPT
 COMMIT
 `
+}
 
-// TestPrograms shows that what is written is read back, and that the kernel says which variant has it.
+// TestPrograms shows that what is written is read back, and that the kernel says which variant of which family has it.
 func TestPrograms(t *testing.T) {
-	in(t, func(t *testing.T, v xtables.Variant, p *xtables.Program) {
+	in(t, func(t *testing.T, w words, v xtables.Variant, p *xtables.Program) {
 		other := map[xtables.Variant]xtables.Variant{xtables.NFT: xtables.Legacy, xtables.Legacy: xtables.NFT}[v]
 		if got, err := p.Variant(t.Context()); got != v || err != nil {
 			t.Errorf("variant %s: %v", got, err)
 		}
-		holds := func(v xtables.Variant, chain string, want bool) {
+		holds := func(ipv6 bool, v xtables.Variant, chain string, want bool) {
 			t.Helper()
-			if got, err := v.Holds("mangle", chain); got != want || err != nil {
-				t.Errorf("%s holds %s: %v, want %v: %v", v, chain, got, want, err)
+			if got, err := v.Holds(ipv6, "mangle", chain); got != want || err != nil {
+				t.Errorf("%s of %s holds %s: %v, want %v: %v", xtables.Name(ipv6), v, chain, got, want, err)
+			}
+			if used, err := v.Used(ipv6); want && !used || err != nil {
+				t.Errorf("%s of %s is used: %v: %v", xtables.Name(ipv6), v, used, err)
 			}
 		}
-		holds(v, "ENI-A", false)
-		if tables, err := xtables.LegacyTables(); len(tables) > 0 || err != nil {
-			t.Errorf("asking made legacy tables: %v, %v", tables, err)
+		holds(w.ipv6, v, "ENI-A", false)
+		for _, ipv6 := range []bool{false, true} {
+			if tables, err := xtables.LegacyTables(ipv6); len(tables) > 0 || err != nil {
+				t.Errorf("asking made legacy tables: %v, %v", tables, err)
+			}
+			for _, v := range xtablestest.Variants() {
+				if used, err := v.Used(ipv6); used || err != nil {
+					t.Errorf("%s of %s is used: %v: %v", xtables.Name(ipv6), v, used, err)
+				}
+			}
 		}
-		if err := p.Restore(t.Context(), rules); err != nil {
+		if err := p.Restore(t.Context(), w.rules()); err != nil {
 			t.Fatal(err)
 		}
-		holds(v, "ENI-A", true)
-		holds(v, "ENI-", false)
-		holds(other, "ENI-A", false)
+		holds(w.ipv6, v, "ENI-A", true)
+		holds(w.ipv6, v, "ENI-", false)
+		holds(w.ipv6, other, "ENI-A", false)
+		holds(!w.ipv6, v, "ENI-A", false)
 		lines, err := p.Table(t.Context(), "mangle")
-		for _, want := range []string{"-N ENI-A", "-A ENI-A -d 10.0.0.0/8 -j RETURN", `-A PREROUTING -m comment --comment "two words" -j ENI-A`} {
+		for _, want := range []string{"-N ENI-A", "-A ENI-A -d " + w.prefix + " -j RETURN", `-A PREROUTING -m comment --comment "two words" -j ENI-A`} {
 			if !slices.Contains(lines, want) || err != nil {
 				t.Errorf("no %q in %q: %v", want, lines, err)
 			}
@@ -78,7 +100,7 @@ func TestPrograms(t *testing.T) {
 			t.Errorf("listed %q: %v", listed, err)
 		}
 		for target, want := range map[string]bool{"RETURN": true, "ACCEPT": false} {
-			if has, err := p.Exists("mangle", "ENI-A", []string{"-d", "10.0.0.0/8", "-j", target}); has != want || err != nil {
+			if has, err := p.Exists("mangle", "ENI-A", []string{"-d", w.prefix, "-j", target}); has != want || err != nil {
 				t.Errorf("exists with %s: %v, %v", target, has, err)
 			}
 		}
@@ -87,14 +109,14 @@ func TestPrograms(t *testing.T) {
 
 // TestLegacyDrops shows that the kernel tells the policy of a chain, and that asking makes no table.
 func TestLegacyDrops(t *testing.T) {
-	in(t, func(t *testing.T, v xtables.Variant, p *xtables.Program) {
+	in(t, func(t *testing.T, w words, v xtables.Variant, p *xtables.Program) {
 		for _, step := range []struct {
 			text string
 			want bool
 		}{
 			{"", false},
 			{"*nat\nCOMMIT\n", false},
-			{"*filter\n-A FORWARD -j DROP\n-A INPUT -s 10.0.0.1 -m comment --comment x -j ACCEPT\nCOMMIT\n", false},
+			{"*filter\n-A FORWARD -j DROP\n-A INPUT -s " + w.prefix + " -m comment --comment x -j ACCEPT\nCOMMIT\n", false},
 			{"*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", v == xtables.Legacy},
 			{"*filter\n:FORWARD ACCEPT [0:0]\n:INPUT DROP [0:0]\nCOMMIT\n", false},
 		} {
@@ -103,11 +125,14 @@ func TestLegacyDrops(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if drops, err := xtables.LegacyDrops("filter"); drops != step.want || err != nil {
+			if drops, err := xtables.LegacyDrops(w.ipv6, "filter"); drops != step.want || err != nil {
 				t.Errorf("after %q: drops is %v, %v", step.text, drops, err)
 			}
+			if drops, err := xtables.LegacyDrops(!w.ipv6, "filter"); drops || err != nil {
+				t.Errorf("after %q: the other family drops: %v", step.text, err)
+			}
 		}
-		if tables, err := xtables.LegacyTables(); v == xtables.NFT && len(tables) > 0 || err != nil {
+		if tables, err := xtables.LegacyTables(w.ipv6); v == xtables.NFT && len(tables) > 0 || err != nil {
 			t.Errorf("asking made legacy tables: %v, %v", tables, err)
 		}
 	})
@@ -115,13 +140,13 @@ func TestLegacyDrops(t *testing.T) {
 
 // TestRestoreIsWhole shows that of a table either all is done or nothing is, and that the error says why.
 func TestRestoreIsWhole(t *testing.T) {
-	in(t, func(t *testing.T, v xtables.Variant, p *xtables.Program) {
-		err := p.Restore(t.Context(), strings.Replace(rules, "COMMIT", "-A ENI-A -j NO-SUCH-CHAIN\nCOMMIT", 1))
-		if err == nil || !strings.Contains(err.Error(), "iptables-restore --noflush --wait") || !strings.Contains(err.Error(), "NO-SUCH-CHAIN") &&
+	in(t, func(t *testing.T, w words, v xtables.Variant, p *xtables.Program) {
+		err := p.Restore(t.Context(), strings.Replace(w.rules(), "COMMIT", "-A ENI-A -j NO-SUCH-CHAIN\nCOMMIT", 1))
+		if err == nil || !strings.Contains(err.Error(), xtables.Name(w.ipv6)+"-restore --noflush --wait") || !strings.Contains(err.Error(), "NO-SUCH-CHAIN") &&
 			!strings.Contains(err.Error(), "line 5") {
 			t.Errorf("error: %v", err)
 		}
-		if holds, err := v.Holds("mangle", "ENI-A"); holds || err != nil {
+		if holds, err := v.Holds(w.ipv6, "mangle", "ENI-A"); holds || err != nil {
 			t.Errorf("half of a table was written: %v", err)
 		}
 	})
@@ -153,7 +178,7 @@ func TestLocked(t *testing.T) {
 		if _, _, err := p.Chain(ctx, "nat", "POSTROUTING"); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, xtables.ErrBusy) {
 			t.Errorf("list: %v", err)
 		}
-		if err := p.Restore(ctx, rules); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, xtables.ErrBusy) {
+		if err := p.Restore(ctx, words{prefix: "10.0.0.0/8"}.rules()); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, xtables.ErrBusy) {
 			t.Errorf("restore: %v", err)
 		}
 		return nil
@@ -173,12 +198,14 @@ func TestFind(t *testing.T) {
 		t.Errorf("missing: %v", err)
 	}
 	for _, v := range xtablestest.Variants() {
-		p, err := xtables.FindVariant(t.Context(), v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := p.Variant(t.Context()); got != v || err != nil {
-			t.Errorf("found %s for %s: %v", got, v, err)
+		for _, ipv6 := range []bool{false, true} {
+			p, err := xtables.FindVariant(t.Context(), v, ipv6)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := p.Variant(t.Context()); got != v || err != nil {
+				t.Errorf("found %s for %s: %v", got, v, err)
+			}
 		}
 	}
 }

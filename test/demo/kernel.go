@@ -178,7 +178,7 @@ func (d *demo) showTranslation(ctx context.Context, n *node) error {
 			return err
 		}
 		defer h.Close()
-		policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth})
+		policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth}, false)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (b backend) holds(t *testing.T, n *lab.Node) {
 	t.Helper()
 	err := n.Do(func() error {
 		for _, v := range xtablestest.Variants() {
-			if holds, err := v.Holds("mangle", "ENI-PRE-enichain"); err != nil || holds != (v == b.variant) {
+			if holds, err := v.Holds(false, "mangle", "ENI-PRE-enichain"); err != nil || holds != (v == b.variant) {
 				t.Errorf("iptables-%s holds eni-snat's chains: %v, %v", v, holds, err)
 			}
 		}

@@ -12,18 +12,21 @@ import (
 // Variants returns both.
 func Variants() []xtables.Variant { return []xtables.Variant{xtables.NFT, xtables.Legacy} }
 
-// Dir returns a folder whose iptables, iptables-save and iptables-restore are those of the variant, to be put before the
-// others in PATH. It is removed when the test ends.
+// Dir returns a folder whose iptables, iptables-save and iptables-restore, and those of ip6tables, are those of the variant,
+// to be put before the others in PATH. It is removed when the test ends.
 func Dir(t testing.TB, v xtables.Variant) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, suffix := range []string{"", "-save", "-restore"} {
-		real, err := xtables.Path("iptables-" + string(v) + suffix)
-		if err == nil {
-			err = os.Symlink(real, filepath.Join(dir, "iptables"+suffix))
-		}
-		if err != nil {
-			t.Fatal(err)
+	for _, ipv6 := range []bool{false, true} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			name := xtables.Name(ipv6)
+			real, err := xtables.Path(name + "-" + string(v) + suffix)
+			if err == nil {
+				err = os.Symlink(real, filepath.Join(dir, name+suffix))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	return dir

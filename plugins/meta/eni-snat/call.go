@@ -27,9 +27,9 @@ const timeout = 20 * time.Second
 const (
 	confHint   = "correct the network's conflist: docs/eni-snat.md lists the fields"
 	orderHint  = "eni-snat follows a plugin that makes an interface, such as eni-ptp, in the conflist"
-	kernelHint = "the kernel needs nf_tables with nft_ct, nft_fib_ipv4 and nft_nat, and the plugin CAP_NET_ADMIN on the host"
-	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-restore in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
-	filterHint = `iptables-legacy drops what the host forwards, and only its program can let containers' packets pass: install it, or say "forward": false and see to it yourself`
+	kernelHint = "the kernel needs nf_tables with nft_ct, nft_fib_ipv4 (of IPv6, nft_fib_ipv6) and nft_nat, and the plugin CAP_NET_ADMIN on the host"
+	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-restore (of IPv6, ip6tables with ip6tables-restore) in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
+	filterHint = `iptables-legacy, or ip6tables-legacy, drops what the host forwards, and only its program can let containers' packets pass: install it, or say "forward": false and see to it yourself`
 	lockHint   = "another program changes iptables' rules all the time, or hangs: see who holds /run/xtables.lock"
 	factsHint  = `put eni-snat into a conflist with eni-ipam and the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
 )
@@ -88,11 +88,28 @@ func previous(conf *netconf.SNAT) (*types100.Result, error) {
 	return result, cnierr.New(code, err, orderHint)
 }
 
-// concerned says whether the container has an IPv4 address on the interface: one without an index, or with that of an
-// interface of that name in a sandbox. An index may be out of range, and interfaces come in any order.
-func (c *call) concerned() bool {
+// policies returns what the network wants in each family that the container has.
+func (c *call) policies() ([]snat.Policy, error) {
+	var all []snat.Policy
+	for _, ipv6 := range []bool{false, true} {
+		if !c.concerned(ipv6) {
+			continue
+		}
+		p, err := c.policy(ipv6)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// concerned says whether the container has an address of the family on the interface: one without an index, or with that
+// of an interface of that name in a sandbox. An index may be out of range, and interfaces come in any order. A link-local
+// address of IPv6, which every interface has, is none.
+func (c *call) concerned(ipv6 bool) bool {
 	for _, ip := range c.result.IPs {
-		if ip == nil || ip.Address.IP.To4() == nil {
+		if ip == nil || (ip.Address.IP.To4() == nil) != ipv6 || ipv6 && ip.Address.IP.IsLinkLocalUnicast() {
 			continue
 		}
 		if ip.Interface == nil {
@@ -109,19 +126,19 @@ func (c *call) concerned() bool {
 	return false
 }
 
-// policy returns what the network wants.
-func (c *call) policy() (snat.Policy, error) {
+// policy returns what the network wants in one family.
+func (c *call) policy(ipv6 bool) (snat.Policy, error) {
 	var hosts []string
 	for _, i := range c.result.Interfaces {
 		if i != nil && i.Sandbox == "" {
 			hosts = append(hosts, i.Name)
 		}
 	}
-	policy, err := snat.Resolve(c.ctx, c.kernel, c.conf, hosts)
+	policy, err := snat.Resolve(c.ctx, c.kernel, c.conf, hosts, ipv6)
 	if err == nil {
 		return policy, nil
 	}
-	err = fmt.Errorf("resolve what network %s translates: %w", c.conf.Name, err)
+	err = fmt.Errorf("resolve %s: %w", policy, err)
 	switch {
 	case errors.Is(err, snat.ErrUnknown):
 		return policy, cnierr.New(cnierr.Config, err, factsHint)

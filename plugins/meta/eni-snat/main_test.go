@@ -212,8 +212,8 @@ func TestLargeInput(t *testing.T) {
 	n.ok("CHECK", conf)
 }
 
-// TestStrangeResults shows that any prevResult is passed on, and that nothing is written for a container without an IPv4
-// address on its interface.
+// TestStrangeResults shows that any prevResult is passed on, and that something is written for the families alone of which the
+// container has an address on its interface.
 func TestStrangeResults(t *testing.T) {
 	n := newNode(t)
 	ip := func(address string, index any) map[string]any {
@@ -226,15 +226,18 @@ func TestStrangeResults(t *testing.T) {
 	tests := []struct {
 		name string
 		ips  []any
-		want bool
+		want string // the families
 	}{
-		{"none", []any{}, false},
-		{"IPv6", []any{ip("fd00::1/128", 1)}, false},
-		{"index out of range", []any{ip("10.0.1.20/32", 2), ip("10.0.1.20/32", 99)}, false},
-		{"negative index", []any{ip("10.0.1.20/32", -1)}, false},
-		{"the host's interface", []any{ip("10.0.1.20/32", 0)}, false},
-		{"one of several", []any{ip("fd00::1/128", 1), ip("10.0.1.20/32", 7), ip("10.0.1.20/32", 1)}, true},
-		{"no index", []any{ip("10.0.1.20/32", nil)}, true},
+		{"none", []any{}, ""},
+		{"IPv6", []any{ip("2001:db8:1::20/128", 1)}, "ip6"},
+		{"link-local", []any{ip("fe80::20/64", 1)}, ""},
+		{"index out of range", []any{ip("10.0.1.20/32", 2), ip("10.0.1.20/32", 99), ip("2001:db8:1::20/128", 2)}, ""},
+		{"negative index", []any{ip("10.0.1.20/32", -1)}, ""},
+		{"the host's interface", []any{ip("10.0.1.20/32", 0), ip("2001:db8:1::20/128", 0)}, ""},
+		{"one of several", []any{ip("2001:db8:1::20/128", 7), ip("10.0.1.20/32", 7), ip("10.0.1.20/32", 1)}, "ip"},
+		{"both", []any{ip("2001:db8:1::20/128", 1), ip("10.0.1.20/32", 1)}, "ip ip6"},
+		{"no index", []any{ip("10.0.1.20/32", nil)}, "ip"},
+		{"no index, IPv6", []any{ip("2001:db8:1::20/128", nil)}, "ip6"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -243,9 +246,12 @@ func TestStrangeResults(t *testing.T) {
 			conf := n.conf(map[string]any{"prevResult": r})
 			n.ok("ADD", conf)
 			n.ok("CHECK", conf)
-			table := n.nft("list", "ruleset")
-			if got := table != ""; got != tt.want {
-				t.Errorf("written: %v, want %v\n%s", got, tt.want, table)
+			var got []string
+			for _, table := range strings.Split(strings.TrimSpace(n.nft("list", "tables")), "\n") {
+				got = append(got, strings.TrimSuffix(strings.TrimPrefix(table, "table "), " enichain"))
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("tables of %q, want %q", got, tt.want)
 			}
 			n.nft("flush", "ruleset")
 		})

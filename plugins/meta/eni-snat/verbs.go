@@ -18,16 +18,16 @@ func cmdAdd(args *skel.CmdArgs) error {
 		return err
 	}
 	defer c.end()
-	if c.concerned() {
-		policy, err := c.policy()
+	policies, err := c.policies()
+	if err != nil {
+		return err
+	}
+	for _, p := range policies {
+		changed, err := snat.Apply(c.ctx, c.kernel, p)
 		if err != nil {
-			return err
+			return c.refused(fmt.Errorf("set up %s: %w", p, err))
 		}
-		changed, err := snat.Apply(c.ctx, c.kernel, policy)
-		if err != nil {
-			return c.refused(fmt.Errorf("set up SNAT for network %s: %w", c.conf.Name, err))
-		}
-		c.log.Info("add", "backend", policy.Backend, "written", changed, "primary", policy.Primary, "address", policy.PrimaryIP)
+		c.log.Info("add", "ipv6", p.IPv6, "backend", p.Backend, "written", changed, "primary", p.Primary, "address", p.PrimaryIP)
 	}
 	return types.PrintResult(c.conf.PrevResult, c.conf.CNIVersion)
 }
@@ -41,20 +41,18 @@ func cmdCheck(args *skel.CmdArgs) error {
 		return err
 	}
 	defer c.end()
-	if !c.concerned() {
-		return nil
-	}
-	policy, err := c.policy()
+	policies, err := c.policies()
 	if err != nil {
 		return err
 	}
-	difference, err := snat.Check(c.ctx, c.kernel, policy)
-	if err != nil {
-		return c.refused(fmt.Errorf("check SNAT of network %s: %w", c.conf.Name, err))
-	}
-	if difference != "" {
-		return cnierr.New(cnierr.Check, fmt.Errorf("SNAT of network %s: %s", c.conf.Name, difference),
-			"the next ADD in the network puts it right")
+	for _, p := range policies {
+		difference, err := snat.Check(c.ctx, c.kernel, p)
+		if err != nil {
+			return c.refused(fmt.Errorf("check %s: %w", p, err))
+		}
+		if difference != "" {
+			return cnierr.New(cnierr.Check, fmt.Errorf("%s: %s", p, difference), "the next ADD in the network puts it right")
+		}
 	}
 	return nil
 }
