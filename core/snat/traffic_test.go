@@ -64,6 +64,7 @@ func TestTraffic(t *testing.T) {
 			{"node ports", nodePort},
 			{"foreign bits", foreignBits},
 			{"established", established},
+			{"IPv6", nodePort6},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				w := *shared

@@ -36,7 +36,8 @@ const (
 	balancerIP = "203.0.113.5"     // a load balancer's, which the fabric sends to the node's primary ENI
 )
 
-// world is a node with two ENIs and two containers, in a VPC that drops packets with a source which is not of the ENI.
+// world is a node with two ENIs and two containers, of both families, in a VPC that drops packets with a source which is not
+// of the ENI.
 type world struct {
 	t                                *testing.T
 	vpc, node, pod0, pod1            *nstest.NS
@@ -48,6 +49,9 @@ func newWorld(t *testing.T, backend string) *world {
 	w := &world{t: t, backend: backend}
 	for _, ns := range []**nstest.NS{&w.vpc, &w.node, &w.pod0, &w.pod1, &w.bridged, &w.vpcHost, &w.peer, &w.internet} {
 		*ns = nstest.New(t)
+		// Else an address could not be used for a second, not even to ask for a neighbour.
+		w.sysctl(*ns, "ipv6/conf/all/accept_dad", "0")
+		w.sysctl(*ns, "ipv6/conf/default/accept_dad", "0")
 	}
 	w.cable(w.vpc, "v0", w.node, "eth0")
 	w.cable(w.vpc, "v1", w.node, "eth1")
@@ -61,9 +65,12 @@ func newWorld(t *testing.T, backend string) *world {
 	w.host(w.internet, internetIP+"/24", nodeIP+"/32", "198.51.100.1")
 	w.route(w.internet, balancerIP+"/32", "eth0", "198.51.100.1")
 	w.host(w.bridged, bridgedIP+"/32", "0.0.0.0/0", nodeIP)
+	w.host(w.vpcHost, vpcHostIP6+"/64", "::/0", fabricIP6)
+	w.host(w.internet, internetIP6+"/64", "2001:db8::/32", fabricIP6)
+	w.host(w.bridged, bridgedIP6+"/128", "::/0", fabricIP6)
 	w.prepareNode()
-	w.attach(w.pod0, pod0IP, layout.TableMain)
-	w.attach(w.pod1, pod1IP, 2)
+	w.attach(w.pod0, layout.TableMain, pod0IP, pod0IP6)
+	w.attach(w.pod1, 2, pod1IP, pod1IP6)
 	for _, ns := range []*nstest.NS{w.vpc, w.node, w.pod0, w.pod1, w.vpcHost, w.peer, w.internet} {
 		w.serve(ns)
 	}
@@ -80,6 +87,10 @@ func (w *world) settle() {
 		{"", w.peer, "udp", pod1IP + ":80", peerIP},
 		{"", w.vpcHost, "udp", pod0IP + ":80", vpcHostIP},
 		{"", w.bridged, "udp", nodeIP + ":80", bridgedIP},
+		{"", w.internet, "udp", at(nodeIP6, 80), internetIP6},
+		{"", w.internet, "udp", at(pod1IP6, 80), internetIP6},
+		{"", w.vpcHost, "udp", at(pod0IP6, 80), vpcHostIP6},
+		{"", w.bridged, "udp", at(nodeIP6, 80), bridgedIP6},
 	} {
 		const attempts = 20
 		for i := 0; w.ask(k.from, k.network, k.to, silence) != k.want; i++ {
@@ -98,6 +109,20 @@ func (w *world) fabric() {
 	} {
 		w.address(w.vpc, dev, cidr)
 	}
+	for dev, to := range map[string][]string{
+		"v0": {nodeIP6 + "/128", pod0IP6 + "/128", bridgedIP6 + "/128", balancerIP6 + "/128"}, "v1": {eth1IP6 + "/128", pod1IP6 + "/128"},
+		"h0": {vpcHostIP6 + "/64"}, "i0": {internetIP6 + "/64"},
+	} {
+		w.address(w.vpc, dev, fabricIP6+"/64")
+		for i, dst := range to {
+			via := ""
+			if i > 0 { // one of a container is its ENI's to deliver
+				via = strings.TrimSuffix(to[0], "/128")
+			}
+			w.route(w.vpc, dst, dev, via)
+		}
+	}
+	w.sysctl(w.vpc, "ipv6/conf/all/forwarding", "1")
 	w.route(w.vpc, pod0IP+"/32", "v0", nodeIP)
 	w.route(w.vpc, bridgedIP+"/32", "v0", nodeIP)
 	w.route(w.vpc, balancerIP+"/32", "v0", nodeIP)
@@ -108,6 +133,10 @@ func (w *world) fabric() {
 			add rule ip vpc spoofed iifname v0 ip saddr != { %s, %s, %s, %s } drop;
 			add rule ip vpc spoofed iifname v1 ip saddr != { %s, %s } drop`,
 			nodeIP, pod0IP, bridgedIP, balancerIP, eth1IP, pod1IP))
+		nft(w.t, fmt.Sprintf(`add table ip6 vpc; add chain ip6 vpc spoofed { type filter hook prerouting priority -300; };
+			add rule ip6 vpc spoofed iifname v0 ip6 saddr != { fe80::/10, %s, %s, %s, %s } drop;
+			add rule ip6 vpc spoofed iifname v1 ip6 saddr != { fe80::/10, %s, %s } drop`,
+			nodeIP6, pod0IP6, bridgedIP6, balancerIP6, eth1IP6, pod1IP6))
 	})
 }
 
@@ -116,26 +145,35 @@ func (w *world) prepareNode() {
 	w.address(w.node, "eth0", nodeIP+"/24")
 	w.route(w.node, "0.0.0.0/0", "eth0", "10.0.0.1")
 	w.route(w.node, bridgedIP+"/32", "oth0", "")
+	w.address(w.node, "eth0", nodeIP6+"/128")
+	w.route(w.node, "::/0", "eth0", fabricIP6)
+	w.address(w.node, "oth0", fabricIP6+"/64")
+	w.route(w.node, bridgedIP6+"/128", "oth0", "")
 	inside(w.t, w.node, func(h *netstate.Handle) {
 		eth0, err := h.LinkByName("eth0")
 		w.must(err)
 		eth1, err := h.LinkByName("eth1")
 		w.must(err)
 		w.must(h.Apply(layout.Node(eth0.Device)))
+		w.must(h.Apply(layout.Forwarding6(eth0.Device)))
 		w.must(h.Apply(layout.ENI(store.ENI{
 			ID: "eni-1", DeviceIndex: 1, Table: 2, Subnet: netip.MustParsePrefix("10.0.1.0/24"),
 			Gateway: netip.MustParseAddr("10.0.1.1"), PrimaryIP: netip.MustParseAddr(eth1IP),
+			Gateway6: netip.MustParseAddr(fabricIP6), PrimaryIP6: netip.MustParseAddr(eth1IP6),
 		}, eth1.Device)))
 	})
 }
 
-// attach gives a container its interface and its address, as eni-ptp does.
-func (w *world) attach(ns *nstest.NS, ip string, table int) {
+// attach gives a container its interface and its addresses, as eni-ptp does.
+func (w *world) attach(ns *nstest.NS, table int, ips ...string) {
 	netns, err := sandbox.Open(ns.Path())
 	w.must(err)
 	defer func() { _ = netns.Close() }()
-	id := layout.Identify("pod", ip, "eth0")
-	a := layout.Attachment{VethMAC: id.MAC, Addresses: []layout.Address{{IP: netip.MustParseAddr(ip), Table: table}}}
+	id := layout.Identify("pod", ips[0], "eth0")
+	a := layout.Attachment{VethMAC: id.MAC}
+	for _, ip := range ips {
+		a.Addresses = append(a.Addresses, layout.Address{IP: netip.MustParseAddr(ip), Table: table})
+	}
 	inside(w.t, w.node, func(h *netstate.Handle) {
 		veth, err := h.AddVeth(netstate.Veth{Name: id.Veth, MAC: id.MAC, Peer: "eth0", PeerMAC: id.Peer, PeerIn: netns})
 		w.must(err)
@@ -148,6 +186,7 @@ func (w *world) attach(ns *nstest.NS, ip string, table int) {
 		eth0, err := h.LinkByName("eth0")
 		w.must(err)
 		a.Loopback, a.Interface = lo.Device, eth0.Device
+		w.must(h.Apply(layout.State{Sysctls: layout.SysctlsInside(a)}))
 		w.must(h.Apply(layout.Inside(a)))
 	})
 }
@@ -195,6 +234,9 @@ func (w *world) address(ns *nstest.NS, dev, cidr string) {
 		w.must(err)
 		addr, err := netlink.ParseAddr(cidr)
 		w.must(err)
+		if addr.IP.To4() == nil {
+			addr.Flags = unix.IFA_F_NODAD
+		}
 		w.must(netlink.AddrAdd(link, addr))
 	})
 }
@@ -222,9 +264,9 @@ func (w *world) sysctl(ns *nstest.NS, key, value string) {
 // serve answers TCP and UDP at port 80 with the address that the request came from.
 func (w *world) serve(ns *nstest.NS) {
 	w.in(ns, func() {
-		tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: 80})
+		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{Port: 80})
 		w.must(err)
-		udp, err := net.ListenUDP("udp4", &net.UDPAddr{Port: 80})
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{Port: 80})
 		w.must(err)
 		done := make(chan struct{}, 2)
 		w.t.Cleanup(func() { _, _ = tcp.Close(), udp.Close(); <-done; <-done })
@@ -267,7 +309,7 @@ func (w *world) ask(ns *nstest.NS, network, to string, wait time.Duration) (seen
 			return
 		}
 		d := net.Dialer{Timeout: wait}
-		c, err := d.Dial(network+"4", to)
+		c, err := d.Dial(network, to)
 		if err != nil {
 			seen = verdict(err)
 			return
@@ -359,7 +401,7 @@ func (w *world) conversation(ns *nstest.NS, to string) func() string {
 	var c net.Conn
 	w.in(ns, func() {
 		var err error
-		c, err = net.Dial("udp4", to)
+		c, err = net.Dial("udp", to)
 		w.must(err)
 	})
 	w.t.Cleanup(func() { _ = c.Close() })
@@ -391,6 +433,6 @@ func (w *world) clean() {
 	w.t.Helper()
 	w.in(w.node, func() {
 		nft(w.t, "flush ruleset")
-		command(w.t, "sh", "-c", "for t in mangle nat; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done")
+		command(w.t, "sh", "-c", "for p in iptables ip6tables; do for t in mangle nat; do $p-legacy -t $t -F; $p-legacy -t $t -X; done; done")
 	})
 }
