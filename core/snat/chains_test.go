@@ -98,7 +98,9 @@ func TestChainsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := textual(asIs)
-	for _, text := range []string{p.Chains(true).String(), strings.ReplaceAll(p.State().String(), "rule ", "")} {
+	for _, text := range []string{
+		p.Chains(true).String(), strings.ReplaceAll(p.State().String(), "rule ", ""), podnet6(netconf.IPTables).Chains(true).String(),
+	} {
 		if !strings.Contains(string(page), text) {
 			t.Errorf("docs/eni-snat.md does not show this as it is:\n%s", text)
 		}
