@@ -27,11 +27,11 @@ func textual(change func(*Policy)) Policy {
 
 func asIs(*Policy) {}
 
-// saved returns what the host's iptables-save has of eni-snat, in any order.
+// saved returns what the host's iptables-save and ip6tables-save have of eni-snat, in any order.
 func saved(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for line := range strings.Lines(command(t, "iptables-save")) {
+	for line := range strings.Lines(command(t, "iptables-save") + command(t, "ip6tables-save")) {
 		if line = strings.TrimSpace(line); strings.Contains(line, "ENI-") || strings.Contains(line, "enichain") {
 			out = append(out, line)
 		}
@@ -60,6 +60,7 @@ func expected(c Chains) []string {
 func TestChainsGolden(t *testing.T) {
 	tests := map[string]Policy{
 		"default":       textual(asIs),
+		"ipv6":          podnet6(netconf.IPTables),
 		"nodeport-only": textual(func(p *Policy) { p.SNAT = false }),
 		"snat-only":     textual(func(p *Policy) { p.NodePort = false }),
 		"include": textual(func(p *Policy) {

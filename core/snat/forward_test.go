@@ -9,22 +9,61 @@ import (
 
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/xtables"
+	"github.com/enichain/enichain/core/xtables/xtablestest"
 )
 
-// forwarders are the ways in which hosts drop what they forward: how, and how the rules are listed.
-var forwarders = map[string]struct{ drop, list, want string }{
-	"iptables-nft": {
-		"iptables-nft -P FORWARD DROP", "iptables-nft -S FORWARD",
-		"-P FORWARD DROP\n-A FORWARD -i pod+ -j ACCEPT\n-A FORWARD -o pod+ -j ACCEPT\n",
-	},
-	"iptables-legacy": {
-		"iptables-legacy -P FORWARD DROP", "iptables-legacy -S FORWARD",
-		"-P FORWARD DROP\n-A FORWARD -i pod+ -j ACCEPT\n-A FORWARD -o pod+ -j ACCEPT\n",
-	},
-	"nftables": {
-		"nft 'add table inet filter; add chain inet filter forward { type filter hook forward priority filter; policy drop; }'",
-		"nft -s list chain inet filter forward | grep -o 'pod.*'", "pod*\" counter accept\npod*\" counter accept\n",
-	},
+// forwarder is a way in which hosts drop what they forward: how, and how the rules are listed.
+type forwarder struct {
+	ipv6             bool
+	drop, list, want string
+}
+
+// forwarders returns them by name.
+func forwarders() map[string]forwarder {
+	all := map[string]forwarder{}
+	for _, ipv6 := range []bool{false, true} {
+		program, family := xtables.Name(ipv6), "ip"
+		if ipv6 {
+			family = "ip6"
+		}
+		for _, v := range xtablestest.Variants() {
+			name := program + "-" + string(v)
+			all[name] = forwarder{
+				ipv6, name + " -P FORWARD DROP", name + " -S FORWARD",
+				"-P FORWARD DROP\n-A FORWARD -i pod+ -j ACCEPT\n-A FORWARD -o pod+ -j ACCEPT\n",
+			}
+		}
+		for _, table := range []string{"inet", family} {
+			all[fmt.Sprintf("%s by nftables' %s", program, table)] = forwarder{
+				ipv6,
+				fmt.Sprintf("nft 'add table %s filter; add chain %[1]s filter forward { type filter hook forward priority filter; policy drop; }'", table),
+				fmt.Sprintf("nft -s list chain %s filter forward | grep -o 'pod.*'", table), "pod*\" counter accept\npod*\" counter accept\n",
+			}
+		}
+	}
+	return all
+}
+
+// policy is one whose containers' packets are to pass.
+func (f forwarder) policy() Policy {
+	p := policyOf(true, true)
+	if f.ipv6 {
+		p = podnet6(netconf.NFTables)
+	}
+	p.Forward = true
+	return p
+}
+
+// walks are between the container and the VPC, out and in, and another's that is no container.
+func (f forwarder) walks(w *world) (out, in, other walk) {
+	const there, back, another = "container to the VPC", "the VPC to container", "another's to the VPC"
+	if f.ipv6 {
+		return walk{there, w.pod1, "udp", at(vpcHostIP6, 80), pod1IP6}, walk{back, w.vpcHost, "udp", at(pod1IP6, 80), vpcHostIP6},
+			walk{another, w.bridged, "udp", at(vpcHostIP6, 80), "nothing"}
+	}
+	return walk{there, w.pod1, "udp", vpcHostIP + ":80", pod1IP}, walk{back, w.vpcHost, "udp", pod1IP + ":80", vpcHostIP},
+		walk{another, w.bridged, "udp", vpcHostIP + ":80", "nothing"}
 }
 
 // sh runs a command line on the node.
@@ -41,15 +80,14 @@ func (w *world) sh(line string) string {
 
 // Where the host drops what it forwards, containers are reached and reach others all the same; rules of the host's own hold.
 func TestForward(t *testing.T) {
-	for name, f := range forwarders {
+	for name, f := range forwarders() {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, netconf.NFTables)
-			p := policyOf(true, true)
+			p := f.policy()
+			p.Forward = false
 			w.policy(p)
 			w.sh(f.drop)
-			out := walk{"container to the VPC", w.pod1, "udp", vpcHostIP + ":80", pod1IP}
-			in := walk{"the VPC to container", w.vpcHost, "udp", pod1IP + ":80", vpcHostIP}
-			other := walk{"another's to the VPC", w.bridged, "udp", vpcHostIP + ":80", "nothing"}
+			out, in, other := f.walks(w)
 			blocked := func(k walk) walk { k.want = "nothing"; return k }
 			w.walks(t, blocked(out), blocked(in), other)
 			p.Forward = true
@@ -64,6 +102,7 @@ func TestForward(t *testing.T) {
 				})
 			}
 			procs.Wait()
+			inside(t, w.node, func(h *netstate.Handle) { apply(t, h, forwarder{ipv6: !f.ipv6}.policy()) }) // whose chains drop nothing, or are these
 			if got := w.sh(f.list); got != f.want {
 				t.Errorf("%s:\n%swant\n%s", f.list, got, f.want)
 			}
@@ -84,11 +123,10 @@ func TestForwardHeedsTheHostsRules(t *testing.T) {
 
 // What is missing is named, put back, and not written again; a host that drops nothing gets no rule.
 func TestForwardIsChecked(t *testing.T) {
-	for name, f := range forwarders {
+	for name, f := range forwarders() {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, netconf.NFTables)
-			p := policyOf(true, true)
-			p.Forward = true
+			p := f.policy()
 			w.policy(p)
 			if tables := w.sh("nft list tables"); strings.Contains(tables, "filter") {
 				t.Errorf("a filter was made: %s", tables)

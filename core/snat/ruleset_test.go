@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 )
@@ -37,6 +38,7 @@ func TestGolden(t *testing.T) {
 	}
 	tests := map[string]Policy{
 		"default":       podnet(),
+		"ipv6":          podnet6(netconf.NFTables),
 		"nodeport-only": with(func(p *Policy) { p.SNAT = false }),
 		"snat-only":     with(func(p *Policy) { p.NodePort = false }),
 		"include": with(func(p *Policy) {
@@ -59,7 +61,7 @@ func TestGolden(t *testing.T) {
 			ns := nstest.New(t)
 			inside(t, ns, func(h *netstate.Handle) {
 				apply(t, h, p)
-				got := list(t)
+				got := nft(t, "list", "ruleset")
 				if diff := cmp.Diff(lines(want), lines(got)); diff != "" {
 					t.Errorf("nft lists another ruleset (-want +got):\n%s", diff)
 				}
@@ -74,8 +76,10 @@ func TestDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(page), podnet().Ruleset().String()) {
-		t.Error("docs/eni-snat.md does not show the ruleset as it is")
+	for _, p := range []Policy{podnet(), podnet6(netconf.NFTables)} {
+		if !strings.Contains(string(page), p.Ruleset().String()) {
+			t.Errorf("docs/eni-snat.md does not show the ruleset of %s as it is", p)
+		}
 	}
 }
 

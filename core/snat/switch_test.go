@@ -20,30 +20,38 @@ func TestSwitch(t *testing.T) {
 	for from, use := range backends {
 		t.Run("from "+from, func(t *testing.T) {
 			w := newWorld(t, use(t))
-			w.rules(kubeProxy)
-			w.policy(policyOf(true, true))
+			w.rules(kubeProxy, kubeProxy6)
+			w.policies()
 			out, in := w.conversation(w.pod1, internetIP+":80"), w.conversation(w.internet, nodeIP+":30080")
+			in6 := w.conversation(w.internet, at(nodeIP6, 30080))
 			for to, next := range backends {
 				if to == from {
 					continue
 				}
 				for _, step := range []func(*testing.T) string{next, use} {
 					w.backend = step(t)
-					w.talkDuring(t, func() { w.policy(policyOf(true, true)) }, out, in)
+					w.talkDuring(t, w.policies, out, in, in6)
 				}
 				w.backend = next(t)
-				w.policy(policyOf(true, true))
+				w.policies()
 				w.nothingOf(t, from)
 				w.backend = use(t)
-				w.policy(policyOf(true, true))
+				w.policies()
 				w.nothingOf(t, to)
 			}
 		})
 	}
 }
 
-// talkDuring runs f while the conversations go on: out must be seen as the node, in as the internet.
-func (w *world) talkDuring(t *testing.T, f func(), out, in func() string) {
+// policies applies those of both families.
+func (w *world) policies() {
+	w.t.Helper()
+	w.policy(policyOf(true, true))
+	w.policy(podnet6(w.backend))
+}
+
+// talkDuring runs f while the conversations go on: out must be seen as the node, in and in6 as the internet.
+func (w *world) talkDuring(t *testing.T, f func(), out, in, in6 func() string) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
@@ -59,6 +67,9 @@ func (w *world) talkDuring(t *testing.T, f func(), out, in func() string) {
 		if got := in(); got != internetIP {
 			t.Errorf("the container saw %s, want %s", got, internetIP)
 		}
+		if got := in6(); got != internetIP6 {
+			t.Errorf("the container saw %s, want %s", got, internetIP6)
+		}
 	}
 }
 
@@ -72,7 +83,7 @@ func (w *world) nothingOf(t *testing.T, backend string) {
 				left = tables
 			}
 		} else {
-			for line := range strings.Lines(command(t, backend+"-save")) {
+			for line := range strings.Lines(command(t, backend+"-save") + command(t, strings.Replace(backend, "ip", "ip6", 1)+"-save")) {
 				if strings.Contains(line, "ENI-") || strings.Contains(line, "enichain") {
 					left += line
 				}
