@@ -9,6 +9,7 @@ import (
 
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/xtables"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
 )
@@ -125,7 +126,7 @@ func TestForwardHeedsTheHostsRules(t *testing.T) {
 func TestForwardIsChecked(t *testing.T) {
 	for name, f := range forwarders() {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, netconf.NFTables)
+			w := &world{t: t, node: nstest.New(t), backend: netconf.NFTables}
 			p := f.policy()
 			w.policy(p)
 			if tables := w.sh("nft list tables"); strings.Contains(tables, "filter") {
