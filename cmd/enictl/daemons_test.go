@@ -144,7 +144,7 @@ func TestForwarding(t *testing.T) {
 				return err
 			}
 			c := &checkup{t: &tool{out: &out}}
-			c.forwarding(tt.net, families(poolOf(tt.six)))
+			c.forwarding(tt.net, familiesOf(poolOf(tt.six).addresses))
 			return nil
 		})
 		if !strings.HasPrefix(out.String(), tt.want) {

@@ -64,22 +64,14 @@ func (t *tool) doctor(args []string) error {
 	if err != nil {
 		return err
 	}
-	c.forwarding(r.net, families(s))
-	c.translation(r.ctx, r.net, families(s))
+	c.forwarding(r.net, familiesOf(s.addresses))
+	c.translation(r.ctx, r.net, familiesOf(s.addresses))
 	c.networkd(*root)
 	c.networkManager(*root, links)
 	if c.sick {
 		return errFindings
 	}
 	return nil
-}
-
-// families says of each family that containers may have addresses of, IPv4 first, whether it is IPv6.
-func families(s *snapshot) []bool {
-	if slices.ContainsFunc(s.addresses, func(a store.Address) bool { return a.IP.Is6() }) {
-		return []bool{false, true}
-	}
-	return []bool{false}
 }
 
 // binaries looks for the plugins of the list.
@@ -141,7 +133,7 @@ func (c *checkup) kernel(s *snapshot) (links []eniLink, err error) {
 	defer host.Close()
 	wanted := layout.State{}
 	if slices.ContainsFunc(s.enis, s.needed) { // before, nothing has been set up
-		if wanted, err = host.Forwarding(s.ipv6()); err != nil {
+		if wanted, err = host.Forwarding(familiesOf(s.assigned())); err != nil {
 			return nil, err
 		}
 	}

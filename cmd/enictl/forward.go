@@ -5,20 +5,21 @@ import (
 
 	"github.com/google/nftables"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/snat"
 	"github.com/enichain/enichain/core/xtables"
 )
 
 // forwarding says whether the host's own filter drops what it forwards, as Docker's does, and whether eni-snat lets
 // containers' packets pass there. families are those to look at.
-func (c *checkup) forwarding(net *network, families []bool) {
+func (c *checkup) forwarding(net *network, families []family.Family) {
 	dropping, err := droppingChains(families)
 	if err != nil {
 		c.bad("the chains of nftables: %v", err)
 	}
-	for _, ipv6 := range families {
-		name := xtables.Name(ipv6) + "-legacy"
-		drops, err := xtables.LegacyDrops(ipv6, "filter")
+	for _, f := range families {
+		name := xtables.Name(f) + "-legacy"
+		drops, err := xtables.LegacyDrops(f, "filter")
 		if err != nil {
 			c.bad("the chains of %s: %v", name, err)
 		}
@@ -46,7 +47,7 @@ type dropper struct {
 
 // droppingChains returns the chains of nftables whose policy drops what of the families is forwarded; those of iptables-nft and
 // ip6tables-nft are among them.
-func droppingChains(families []bool) ([]dropper, error) {
+func droppingChains(families []family.Family) ([]dropper, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, err
@@ -58,11 +59,11 @@ func droppingChains(families []bool) ([]dropper, error) {
 	var found []dropper
 	for _, chain := range chains {
 		if chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookForward || chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop ||
-			!slices.ContainsFunc(families, func(ipv6 bool) bool { return sees(chain.Table.Family, ipv6) }) {
+			!slices.ContainsFunc(families, func(f family.Family) bool { return sees(chain.Table.Family, f) }) {
 			continue
 		}
-		known := slices.ContainsFunc(families, func(ipv6 bool) bool {
-			return slices.ContainsFunc(snat.FilterChains(ipv6), func(k *nftables.Chain) bool {
+		known := slices.ContainsFunc(families, func(f family.Family) bool {
+			return slices.ContainsFunc(snat.FilterChains(f), func(k *nftables.Chain) bool {
 				return k.Name == chain.Name && k.Table.Name == chain.Table.Name && k.Table.Family == chain.Table.Family
 			})
 		})
@@ -72,6 +73,6 @@ func droppingChains(families []bool) ([]dropper, error) {
 }
 
 // sees says whether a table gets packets of the family.
-func sees(table nftables.TableFamily, ipv6 bool) bool {
-	return table == nftables.TableFamilyINet || ipv6 && table == nftables.TableFamilyIPv6 || !ipv6 && table == nftables.TableFamilyIPv4
+func sees(table nftables.TableFamily, f family.Family) bool {
+	return table == nftables.TableFamilyINet || table == xtables.TableFamily(f)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/snat"
@@ -50,7 +51,7 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	if len(s.enis) == 0 {
 		return nil
 	}
-	forwarding, err := k.host.Forwarding(s.ipv6())
+	forwarding, err := k.host.Forwarding(familiesOf(s.assigned()))
 	errs := []error{err, k.compare("the host", forwarding, func() error { return k.host.Apply(forwarding) })}
 	for _, e := range s.enis {
 		errs = append(errs, k.healENI(e))
@@ -59,20 +60,24 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	veths := map[bool][]string{} // of the network, by whether the address is one of IPv6
+	veths := map[family.Family][]string{} // of the network, by the family of the address
 	for _, a := range s.assigned() {
 		veth, found := vethOf(*a.Owner, links, k.net)
 		switch {
 		case found:
 			errs = append(errs, k.healAttachment(s, a, veth))
 			if a.Owner.Network == k.net.name {
-				veths[a.IP.Is6()] = append(veths[a.IP.Is6()], veth.Name)
+				f := family.Of(a.IP)
+				veths[f] = append(veths[f], veth.Name)
 			}
 		case k.net.ptp != nil && a.Owner.Network == k.net.name:
 			k.warn("%s has no link on this host: %s was not attached to the end, or is gone; the runtime's GC frees the address", a.IP, ownerOf(a))
 		}
 	}
-	return errors.Join(append(errs, k.healSNAT(ctx, veths[false], false), k.healSNAT(ctx, veths[true], true))...)
+	for _, f := range family.All() {
+		errs = append(errs, k.healSNAT(ctx, veths[f], f))
+	}
+	return errors.Join(errs...)
 }
 
 // compare puts a state right that differs.
@@ -160,11 +165,11 @@ func tableOf(e store.ENI) int {
 }
 
 // healSNAT puts the network's rulesets of a family right, where a container needs them.
-func (k *healer) healSNAT(ctx context.Context, veths []string, ipv6 bool) error {
+func (k *healer) healSNAT(ctx context.Context, veths []string, f family.Family) error {
 	if k.net.snat == nil || len(veths) == 0 {
 		return nil
 	}
-	policy, err := snat.Resolve(ctx, k.host, k.net.snat, veths, ipv6)
+	policy, err := snat.Resolve(ctx, k.host, k.net.snat, veths, f)
 	if err != nil {
 		return fmt.Errorf("resolve %s: %w", policy, err)
 	}

@@ -93,9 +93,12 @@ func (s *snapshot) needed(e store.ENI) bool {
 	return e.IfIndex != 0 || slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return a.ENI == e.ID })
 }
 
-// ipv6 says whether a container has an IPv6 address.
-func (s *snapshot) ipv6() bool {
-	return slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return a.IP.Is6() })
+// familiesOf returns the families that matter to a host with the addresses: IPv4 in any case, and first.
+func familiesOf(addresses []store.Address) []family.Family {
+	if slices.ContainsFunc(addresses, func(a store.Address) bool { return family.Of(a.IP) == family.IPv6 }) {
+		return family.All()
+	}
+	return []family.Family{family.IPv4}
 }
 
 // prefixUse is a prefix of an ENI, and how many of its addresses are in which state.

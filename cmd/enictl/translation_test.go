@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
@@ -35,7 +36,7 @@ func TestTranslation(t *testing.T) {
 				return err
 			}
 			c := &checkup{t: &tool{out: &out}}
-			c.translation(t.Context(), &network{snat: &netconf.SNAT{Backend: netconf.IPTables}}, families(poolOf(tt.six)))
+			c.translation(t.Context(), &network{snat: &netconf.SNAT{Backend: netconf.IPTables}}, familiesOf(poolOf(tt.six).addresses))
 			return nil
 		})
 		if rest, found := strings.CutPrefix(out.String(), "ok    eni-snat can use iptables\n"); !found || !strings.HasPrefix(rest, tt.want) || !tt.six && strings.Contains(rest, "ip6tables") {
@@ -58,19 +59,20 @@ func TestRepairIPv6(t *testing.T) {
 		}
 		defer host.Close()
 		for _, step := range []struct {
-			ipv6 bool
-			want string
+			family family.Family
+			want   string
 		}{
-			{true, "repaired IPv6 of network net: table ip6 enichain is missing\n"},
-			{true, ""},
-			{false, "repaired SNAT of network net: table ip enichain is missing\n"},
-			{false, ""},
+			{family.IPv6, "repaired IPv6 of network net: table ip6 enichain is missing\n"},
+			{family.IPv6, ""},
+			{family.IPv4, "repaired SNAT of network net: table ip enichain is missing\n"},
+			{family.IPv4, ""},
 		} {
 			var out strings.Builder
 			k := &healer{net: &network{name: "net", snat: conf}, host: host, say: (&tool{out: &out}).say}
-			err := errors.Join(k.healSNAT(t.Context(), nil, !step.ipv6), k.healSNAT(t.Context(), []string{"pod0123456789ab"}, step.ipv6))
+			veths := map[family.Family][]string{step.family: {"pod0123456789ab"}}
+			err := errors.Join(k.healSNAT(t.Context(), veths[family.IPv4], family.IPv4), k.healSNAT(t.Context(), veths[family.IPv6], family.IPv6))
 			if err != nil || out.String() != step.want {
-				t.Errorf("IPv6 is %v: %q, %v, want %q", step.ipv6, &out, err, step.want)
+				t.Errorf("%s: %q, %v, want %q", step.family, &out, err, step.want)
 			}
 		}
 		return nil

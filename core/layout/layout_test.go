@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/store"
 )
@@ -283,7 +284,7 @@ func TestWords(t *testing.T) {
 	dev := layout.Device{Index: 3, Name: "eth0"}
 	ready := layout.Ready(store.ENI{PrimaryIP: ip, Gateway: netip.MustParseAddr("10.0.1.1"), Table: 300}, dev)
 	tests := []struct{ got, want string }{
-		{layout.MarkRule(false).String(), "1024: from all fwmark 0x80/0x80 lookup main"},
+		{layout.MarkRule(family.IPv4).String(), "1024: from all fwmark 0x80/0x80 lookup main"},
 		{layout.State{Rules: layout.NewRules(
 			[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
 		)}.String(), "rule 1280: from all to 10.0.0.0/16 fwmark 0x40/0x40 goto 1536\nrule 1409: from all fwmark 0x40/0x40 lookup main\n"},

@@ -3,6 +3,7 @@ package layout
 import (
 	"net/netip"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -96,7 +97,9 @@ func Ready(eni store.ENI, dev Device) Lookup {
 }
 
 // MarkRule returns the rule by which a family's traffic that carries our mark leaves by the primary ENI.
-func MarkRule(ipv6 bool) Rule { return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain, IPv6: ipv6} }
+func MarkRule(f family.Family) Rule {
+	return Rule{Pref: PrefMark, Mark: Mark, Table: TableMain, IPv6: f == family.IPv6}
+}
 
 // NewRules returns the rules by which the new connections that carry MarkNew are routed: those to a prefix of stays by the
 // ENI that owns their source address, others to a prefix of leaves by the primary ENI. A prefix of no bits is any

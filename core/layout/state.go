@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // Routing tables of the kernel, as in iproute2's rt_tables.
@@ -88,8 +90,13 @@ type Rule struct {
 	Goto int
 }
 
-// Is6 says whether a rule is one of IPv6's.
-func (r Rule) Is6() bool { return r.IPv6 || r.From.Addr().Is6() || r.To.Addr().Is6() }
+// Family returns that of a rule.
+func (r Rule) Family() family.Family {
+	if r.IPv6 || r.From.Addr().Is6() || r.To.Addr().Is6() {
+		return family.IPv6
+	}
+	return family.IPv4
+}
 
 // Lookup is a question to the kernel's routing, "which route takes a packet from From to To", and the answer wanted. A
 // Want.Table of 0 accepts any table. From may be the zero Addr.

@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 )
 
@@ -79,7 +80,7 @@ func (h *Handle) setAddr(a layout.Addr) error {
 
 // foreignAddrs returns the device's other addresses of the same family; of IPv6, link-local ones are the kernel's own.
 func (h *Handle) foreignAddrs(a layout.Addr) ([]netlink.Addr, error) {
-	all, err := h.addrs(a.Dev, family(a.Prefix.Addr()))
+	all, err := h.addrs(a.Dev, family.Of(a.Prefix.Addr()))
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +94,13 @@ func (h *Handle) foreignAddrs(a layout.Addr) ([]netlink.Addr, error) {
 	return foreign, nil
 }
 
-func (h *Handle) addrs(dev layout.Device, family int) ([]netlink.Addr, error) {
-	return dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(deviceLink(dev), family) })
+func (h *Handle) addrs(dev layout.Device, f family.Family) ([]netlink.Addr, error) {
+	return dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(deviceLink(dev), afOf(f)) })
 }
 
 func (h *Handle) setNeigh(n layout.Neigh) error {
 	return h.nl.NeighSet(&netlink.Neigh{
-		LinkIndex: n.Dev.Index, Family: family(n.IP), State: netlink.NUD_PERMANENT, IP: ip(n.IP), HardwareAddr: n.MAC,
+		LinkIndex: n.Dev.Index, Family: afOf(family.Of(n.IP)), State: netlink.NUD_PERMANENT, IP: ip(n.IP), HardwareAddr: n.MAC,
 	})
 }
 
@@ -133,10 +134,7 @@ func (h *Handle) EnsureRule(r layout.Rule) error {
 func kernelRule(r layout.Rule) *netlink.Rule {
 	k := netlink.NewRule()
 	k.Priority = r.Pref
-	k.Family = netlink.FAMILY_V4
-	if r.Is6() {
-		k.Family = netlink.FAMILY_V6
-	}
+	k.Family = afOf(r.Family())
 	k.Table = r.Table
 	k.Protocol = layout.Protocol
 	k.Src, k.Dst, k.OifName = ipNet(r.From), ipNet(r.To), r.Out

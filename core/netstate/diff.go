@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 )
 
@@ -58,7 +59,7 @@ func (h *Handle) diffLink(l layout.Link) (string, error) {
 }
 
 func (h *Handle) diffAddr(a layout.Addr) (string, error) {
-	all, err := h.addrs(a.Dev, family(a.Prefix.Addr()))
+	all, err := h.addrs(a.Dev, family.Of(a.Prefix.Addr()))
 	if err != nil {
 		return "", err
 	}
@@ -89,7 +90,7 @@ func diffSysctl(s layout.Sysctl) (string, error) {
 }
 
 func (h *Handle) diffNeigh(n layout.Neigh) (string, error) {
-	all, err := dump("neighbours", func() ([]netlink.Neigh, error) { return h.nl.NeighList(n.Dev.Index, family(n.IP)) })
+	all, err := dump("neighbours", func() ([]netlink.Neigh, error) { return h.nl.NeighList(n.Dev.Index, afOf(family.Of(n.IP))) })
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +107,7 @@ func (h *Handle) diffNeigh(n layout.Neigh) (string, error) {
 
 // diffRoute looks for the route in its table. One wanted without a source address may have any.
 func (h *Handle) diffRoute(want layout.Route) (string, error) {
-	routes, err := h.routes(want.Table, want.Dev, family(want.Dst.Addr()))
+	routes, err := h.routes(want.Table, want.Dev, family.Of(want.Dst.Addr()))
 	if err != nil {
 		return "", err
 	}
@@ -123,7 +124,7 @@ func (h *Handle) diffRoute(want layout.Route) (string, error) {
 }
 
 func (h *Handle) diffAbsent(unwanted layout.Route) (string, error) {
-	routes, err := h.routes(unwanted.Table, unwanted.Dev, family(unwanted.Dst.Addr()))
+	routes, err := h.routes(unwanted.Table, unwanted.Dev, family.Of(unwanted.Dst.Addr()))
 	if err != nil {
 		return "", err
 	}

@@ -3,14 +3,16 @@ package netstate
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/store"
 )
 
-// Forwarding returns what the host needs to forward for its containers, and with ipv6 for those that have IPv6 addresses: its
-// uplinks are those of its default routes.
-func (h *Handle) Forwarding(ipv6 bool) (layout.State, error) {
+// Forwarding returns what the host needs to forward for containers with addresses of the families, of which IPv4 is one in
+// any case: its uplinks are those of its default routes.
+func (h *Handle) Forwarding(families []family.Family) (layout.State, error) {
 	s := layout.Forwarding()
 	uplinks, err := h.uplinks(netip.IPv4Unspecified())
 	if err != nil {
@@ -19,7 +21,7 @@ func (h *Handle) Forwarding(ipv6 bool) (layout.State, error) {
 	for _, dev := range uplinks {
 		s.Sysctls = append(s.Sysctls, layout.Forwards(dev))
 	}
-	if !ipv6 {
+	if !slices.Contains(families, family.IPv6) {
 		return s, nil
 	}
 	uplinks, err = h.uplinks(netip.IPv6Unspecified())
@@ -28,8 +30,8 @@ func (h *Handle) Forwarding(ipv6 bool) (layout.State, error) {
 }
 
 // uplinks returns the device of the default route of an address's family, where there is one.
-func (h *Handle) uplinks(family netip.Addr) ([]layout.Device, error) {
-	route, found, err := h.RouteTo(layout.Elsewhere(family))
+func (h *Handle) uplinks(ip netip.Addr) ([]layout.Device, error) {
+	route, found, err := h.RouteTo(layout.Elsewhere(ip))
 	if err != nil || !found || route.Dev.Index == 0 {
 		return nil, err
 	}

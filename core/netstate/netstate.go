@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
 )
@@ -68,11 +69,12 @@ func gone(err error) bool {
 	return false
 }
 
-func family(ip netip.Addr) int {
-	if ip.Is4() {
-		return netlink.FAMILY_V4
+// afOf returns the kernel's number of a family.
+func afOf(f family.Family) int {
+	if f == family.IPv6 {
+		return netlink.FAMILY_V6
 	}
-	return netlink.FAMILY_V6
+	return netlink.FAMILY_V4
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

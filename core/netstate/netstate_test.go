@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
@@ -352,21 +353,21 @@ func TestRuleOfADevice(t *testing.T) {
 func TestMarkRule(t *testing.T) {
 	in(t, func(h *netstate.Handle) error {
 		for range 2 {
-			if err := h.EnsureRule(layout.MarkRule(false)); err != nil {
+			if err := h.EnsureRule(layout.MarkRule(family.IPv4)); err != nil {
 				return err
 			}
 		}
 		if diff := cmp.Diff([]string{"rule 1024: from all fwmark 0x80/0x80 lookup main"}, dump(t, "eth0")); diff != "" {
 			t.Errorf("unexpected rules (-want +got):\n%s", diff)
 		}
-		six := layout.State{Rules: []layout.Rule{layout.MarkRule(true)}}
+		six := layout.State{Rules: []layout.Rule{layout.MarkRule(family.IPv6)}}
 		if d, err := h.Diff(six); d != `IPv6 rule "1024: from all fwmark 0x80/0x80 lookup main" is missing` || err != nil {
 			t.Errorf("with the rule of IPv4 alone: %q, %v", d, err)
 		}
 		if err := h.Apply(six); err != nil {
 			return err
 		}
-		n, err := h.RemoveRules(layout.MarkRule(false))
+		n, err := h.RemoveRules(layout.MarkRule(family.IPv4))
 		if n != 1 || err != nil {
 			t.Errorf("removed %d: %v", n, err)
 		}

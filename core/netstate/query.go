@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 )
 
@@ -52,7 +53,7 @@ func plain(k netlink.Rule) bool {
 }
 
 func sameSelector(a, b layout.Rule) bool {
-	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.Out == b.Out && a.Is6() == b.Is6()
+	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.Out == b.Out && a.Family() == b.Family()
 }
 
 // RouteTo returns the route that the kernel finds for a packet of the host's own to the address, as it stands in its
@@ -63,7 +64,7 @@ func (h *Handle) RouteTo(to netip.Addr) (layout.Route, bool, error) {
 
 // RouteIn returns the table's route to exactly the destination, the first there is; false where there is none.
 func (h *Handle) RouteIn(table int, dst netip.Prefix) (layout.Route, bool, error) {
-	all, err := h.routes(table, layout.Device{}, family(dst.Addr()))
+	all, err := h.routes(table, layout.Device{}, family.Of(dst.Addr()))
 	if err != nil {
 		return layout.Route{}, false, err
 	}
@@ -97,8 +98,8 @@ func (h *Handle) BySource() (layout.State, error) {
 		devices[a.LinkIndex] = true
 		s.Rules = append(s.Rules, layout.Rule{Pref: layout.PrefFromContainer, From: from, Table: layout.TableInside + a.LinkIndex})
 	}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		main, err := h.routes(layout.TableMain, layout.Device{}, family)
+	for _, f := range family.All() {
+		main, err := h.routes(layout.TableMain, layout.Device{}, f)
 		if err != nil {
 			return s, err
 		}
@@ -164,8 +165,8 @@ func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
 // HostRoutes returns the single addresses that main routes by the device: what a host veth leads to.
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
 	var ips []netip.Addr
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := h.routes(layout.TableMain, dev, family)
+	for _, f := range family.All() {
+		routes, err := h.routes(layout.TableMain, dev, f)
 		if gone(err) { // the device has gone since it was found, and its routes with it
 			return nil, nil
 		}

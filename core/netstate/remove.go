@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 )
 
@@ -56,7 +57,7 @@ func ForAddress(ip netip.Addr) []layout.Rule { return layout.AddressRules(layout
 
 // removeRoute removes the routes of the table, to the destination, by the device, whoever added them.
 func (h *Handle) removeRoute(r layout.Route) error {
-	routes, err := h.routes(r.Table, r.Dev, family(r.Dst.Addr()))
+	routes, err := h.routes(r.Table, r.Dev, family.Of(r.Dst.Addr()))
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (h *Handle) removeRoute(r layout.Route) error {
 }
 
 // routes returns a table's routes by a device, or by all where the device is none.
-func (h *Handle) routes(table int, dev layout.Device, family int) ([]netlink.Route, error) {
+func (h *Handle) routes(table int, dev layout.Device, f family.Family) ([]netlink.Route, error) {
 	// With strict checking the kernel filters by table and device itself. It refuses the netlink package's dumps of other
 	// things then, and kernels before 4.20 do not know it.
 	if h.nl.SetStrictCheck(true) == nil {
@@ -83,7 +84,7 @@ func (h *Handle) routes(table int, dev layout.Device, family int) ([]netlink.Rou
 		mask |= netlink.RT_FILTER_OIF
 	}
 	return dump("routes", func() ([]netlink.Route, error) {
-		all, err := h.nl.RouteListFiltered(family, filter, mask)
+		all, err := h.nl.RouteListFiltered(afOf(f), filter, mask)
 		if errors.Is(err, unix.ENOENT) { // there was never a route in the table
 			return nil, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/xtables"
@@ -83,7 +84,7 @@ func Ready(ctx context.Context, backend string) error {
 	if backend != netconf.IPTables {
 		return readyTable(ctx)
 	}
-	program := xtables.Name(false)
+	program := xtables.Name(family.IPv4)
 	for _, name := range []string{program, program + "-restore"} {
 		if _, err := xtables.Path(name); err != nil {
 			return err
@@ -102,7 +103,7 @@ func backendOf(ctx context.Context, h *netstate.Handle, p Policy) (backend, erro
 	if p.Backend != netconf.IPTables {
 		return backend{nil, h}, nil
 	}
-	found, err := xtables.Find(ctx, xtables.Name(p.IPv6))
+	found, err := xtables.Find(ctx, xtables.Name(p.Family))
 	if errors.Is(err, xtables.ErrMissing) && !p.SNAT && !p.NodePort {
 		return backend{nil, h}, nil // there is nothing to write
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/xtables"
 )
@@ -43,7 +44,7 @@ type TextRule []string
 
 // chainNames are those of a network's objects in the tables of a family.
 type chainNames struct {
-	ipv6   bool
+	family family.Family
 	enter  string // every packet, before routing
 	pods   string // those of containers
 	routed string // every packet, after routing
@@ -59,18 +60,18 @@ const (
 
 // chainNamesOf returns the names of a network's objects, which may have 28 characters (XT_EXTENSION_MAXNAMELEN,
 // include/uapi/linux/netfilter/x_tables.h).
-func chainNamesOf(network string, ipv6 bool) chainNames {
+func chainNamesOf(network string, f family.Family) chainNames {
 	short := shorten(network, 28-len(judgedPrefix))
 	return chainNames{
-		ipv6:  ipv6,
-		enter: chainPrefix + "PRE-" + short, pods: chainPrefix + "POD-" + short,
+		family: f,
+		enter:  chainPrefix + "PRE-" + short, pods: chainPrefix + "POD-" + short,
 		routed: chainPrefix + "FWD-" + short, judged: judgedPrefix + short,
 		note: "enichain " + shorten(network, readable),
 	}
 }
 
 // program returns what the family's program is called.
-func (n chainNames) program() string { return xtables.Name(n.ipv6) }
+func (n chainNames) program() string { return xtables.Name(n.family) }
 
 // all returns the names of the chains, each before those that it jumps to.
 func (n chainNames) all() []string { return []string{n.enter, n.pods, n.routed, n.judged} }
@@ -78,7 +79,7 @@ func (n chainNames) all() []string { return []string{n.enter, n.pods, n.routed, 
 // Chains returns the network's part of the tables, for a program that knows of random ports or not. It is empty where both
 // switches are off.
 func (p Policy) Chains(randomFully bool) Chains {
-	c := Chains{names: chainNamesOf(p.Network, p.IPv6)}
+	c := Chains{names: chainNamesOf(p.Network, p.Family)}
 	if !p.SNAT && !p.NodePort {
 		return c
 	}
@@ -225,7 +226,7 @@ func (p Policy) patterns() []string {
 // widen returns the policy with the containers' interfaces that the chains have already, where they are to stay.
 func (p Policy) widen(enter []string) Policy {
 	if !p.Closed {
-		p.Containers = slices.Concat(p.Containers, enterPatterns(enter, chainNamesOf(p.Network, p.IPv6)))
+		p.Containers = slices.Concat(p.Containers, enterPatterns(enter, chainNamesOf(p.Network, p.Family)))
 	}
 	return p
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
@@ -112,7 +113,7 @@ func TestChainsDocumented(t *testing.T) {
 func TestChainNames(t *testing.T) {
 	seen := map[string]string{}
 	for _, network := range []string{"a", "twenty-characters-it", "twenty-one-characters", "twenty-one-characters-more", strings.Repeat("x", 300)} {
-		n := chainNamesOf(network, false)
+		n := chainNamesOf(network, family.IPv4)
 		for _, name := range n.all() {
 			if len(name) > 28 {
 				t.Errorf("network %s: chain %s has %d characters", network, name, len(name))
@@ -195,7 +196,7 @@ func TestJudgedReadsBack(t *testing.T) {
 		textual(func(p *Policy) { p.Keep = nil }),
 	} {
 		var rules []string
-		for _, r := range p.judgedChain(chainNamesOf(p.Network, p.IPv6)).Rules {
+		for _, r := range p.judgedChain(chainNamesOf(p.Network, p.Family)).Rules {
 			rules = append(rules, r.String())
 		}
 		if diff := cmp.Diff(p.State().Rules[1:], layout.NewRules(judged(rules)), cmp.Comparer(func(a, b layout.Rule) bool { return a == b })); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
@@ -17,12 +18,12 @@ var ErrUnknown = errors.New("neither the configuration nor the store says it")
 // Resolve returns the policy of a network in one family: what its configuration says, what it leaves out from the store, and
 // the rest from the host's links. hosts are the interfaces without a sandbox in the prevResult. An error is ErrUnknown, one
 // of the store's, or says what of the host does not fit the configuration.
-func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []string, ipv6 bool) (Policy, error) {
+func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []string, f family.Family) (Policy, error) {
 	p := Policy{
-		Network: c.Name, IPv6: ipv6, Backend: c.Backend, NodePort: *c.NodePort, Forward: *c.Forward,
+		Network: c.Name, Family: f, Backend: c.Backend, NodePort: *c.NodePort, Forward: *c.Forward,
 		Primary: c.Primary, Containers: c.ContainerInterfaces, Closed: len(c.ContainerInterfaces) > 0,
 	}
-	if !ipv6 { // whose addresses are public, so that nothing of it is translated
+	if f == family.IPv4 { // the addresses of IPv6 are public, so that nothing of it is translated
 		p.SNAT, p.PrimaryIP, p.Include, p.Keep = *c.SNAT, c.PrimaryIP, c.IncludeCIDRs, c.ExcludeCIDRs
 	}
 	switch {
@@ -46,7 +47,7 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 		case err == nil:
 			err = p.fill(h, known, needCIDRs)
 		case errors.Is(err, ErrUnknown) && !needCIDRs:
-			err = p.take(h, c, nil, defaultRoutes(ipv6)...)
+			err = p.take(h, c, nil, defaultRoutes(f)...)
 		}
 		if err != nil {
 			return p, err

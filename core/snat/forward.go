@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/xtables"
 )
 
@@ -24,11 +25,11 @@ const (
 
 // FilterChains returns the chains of nftables that drop what of a family is forwarded on usual hosts: that of iptables-nft, and
 // that of the example which distributions ship as /etc/nftables.conf, which is for both.
-func FilterChains(ipv6 bool) []*nftables.Chain {
-	of := func(family nftables.TableFamily, chain string) *nftables.Chain {
-		return &nftables.Chain{Name: chain, Table: &nftables.Table{Family: family, Name: filter}}
+func FilterChains(f family.Family) []*nftables.Chain {
+	of := func(tables nftables.TableFamily, chain string) *nftables.Chain {
+		return &nftables.Chain{Name: chain, Table: &nftables.Table{Family: tables, Name: filter}}
 	}
-	own := tableOf(ipv6).Family
+	own := tableOf(f).Family
 	return []*nftables.Chain{of(own, forwardLegacy), of(nftables.TableFamilyINet, "forward"), of(own, "forward")}
 }
 
@@ -67,20 +68,20 @@ func admit(ctx context.Context, p Policy) (changed bool, err error) {
 		return false, err
 	}
 	defer release()
-	for _, chain := range FilterChains(p.IPv6) {
+	for _, chain := range FilterChains(p.Family) {
 		if err := admitNFT(ctx, chain, p.Containers); err != nil {
 			return true, fmt.Errorf("accept what containers send, in %s: %w", ChainWords(chain), err)
 		}
 	}
 	if err := admitLegacy(ctx, p); err != nil {
-		return true, fmt.Errorf("accept what containers send, in %s-legacy: %w", xtables.Name(p.IPv6), err)
+		return true, fmt.Errorf("accept what containers send, in %s-legacy: %w", xtables.Name(p.Family), err)
 	}
 	return true, nil
 }
 
 // forwardDifference says, in words, which rule is missing where the host drops what it forwards; "" where none is.
 func forwardDifference(ctx context.Context, p Policy) (string, error) {
-	for _, chain := range FilterChains(p.IPv6) {
+	for _, chain := range FilterChains(p.Family) {
 		lacking, err := lackingNFT(ctx, chain, p.Containers)
 		if err != nil {
 			return "", fmt.Errorf("read %s: %w", ChainWords(chain), err)
@@ -89,7 +90,7 @@ func forwardDifference(ctx context.Context, p Policy) (string, error) {
 			return fmt.Sprintf("%s drops what is forwarded and lacks %s", ChainWords(chain), r.words()), nil
 		}
 	}
-	legacy := fmt.Sprintf("chain FORWARD of %s-legacy", xtables.Name(p.IPv6))
+	legacy := fmt.Sprintf("chain FORWARD of %s-legacy", xtables.Name(p.Family))
 	lacking, _, err := lackingLegacy(ctx, p)
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", legacy, err)
@@ -153,11 +154,11 @@ func admitNFT(ctx context.Context, chain *nftables.Chain, containers []string) e
 // lackingLegacy returns the rules, in iptables' words, that the legacy variant's chain lacks, and the program for them, which
 // is needed only where the chain drops.
 func lackingLegacy(ctx context.Context, p Policy) ([]string, *xtables.Program, error) {
-	drops, err := xtables.LegacyDrops(p.IPv6, filter)
+	drops, err := xtables.LegacyDrops(p.Family, filter)
 	if err != nil || !drops {
 		return nil, nil, err
 	}
-	program, err := xtables.FindVariant(ctx, xtables.Legacy, p.IPv6)
+	program, err := xtables.FindVariant(ctx, xtables.Legacy, p.Family)
 	if err != nil {
 		return nil, nil, err
 	}

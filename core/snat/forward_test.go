@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
@@ -16,28 +17,28 @@ import (
 
 // forwarder is a way in which hosts drop what they forward: how, and how the rules are listed.
 type forwarder struct {
-	ipv6             bool
+	family, other    family.Family
 	drop, list, want string
 }
 
 // forwarders returns them by name.
 func forwarders() map[string]forwarder {
 	all := map[string]forwarder{}
-	for _, ipv6 := range []bool{false, true} {
-		program, family := xtables.Name(ipv6), "ip"
-		if ipv6 {
-			family = "ip6"
-		}
+	for _, of := range []struct {
+		family, other family.Family
+		table         string
+	}{{family.IPv4, family.IPv6, "ip"}, {family.IPv6, family.IPv4, "ip6"}} {
+		program := xtables.Name(of.family)
 		for _, v := range xtablestest.Variants() {
 			name := program + "-" + string(v)
 			all[name] = forwarder{
-				ipv6, name + " -P FORWARD DROP", name + " -S FORWARD",
+				of.family, of.other, name + " -P FORWARD DROP", name + " -S FORWARD",
 				"-P FORWARD DROP\n-A FORWARD -i pod+ -j ACCEPT\n-A FORWARD -o pod+ -j ACCEPT\n",
 			}
 		}
-		for _, table := range []string{"inet", family} {
+		for _, table := range []string{"inet", of.table} {
 			all[fmt.Sprintf("%s by nftables' %s", program, table)] = forwarder{
-				ipv6,
+				of.family, of.other,
 				fmt.Sprintf("nft 'add table %s filter; add chain %[1]s filter forward { type filter hook forward priority filter; policy drop; }'", table),
 				fmt.Sprintf("nft -s list chain %s filter forward | grep -o 'pod.*'", table), "pod*\" counter accept\npod*\" counter accept\n",
 			}
@@ -49,7 +50,7 @@ func forwarders() map[string]forwarder {
 // policy is one whose containers' packets are to pass.
 func (f forwarder) policy() Policy {
 	p := policyOf(true, true)
-	if f.ipv6 {
+	if f.family == family.IPv6 {
 		p = podnet6(netconf.NFTables)
 	}
 	p.Forward = true
@@ -59,7 +60,7 @@ func (f forwarder) policy() Policy {
 // walks are between the container and the VPC, out and in, and another's that is no container.
 func (f forwarder) walks(w *world) (out, in, other walk) {
 	const there, back, another = "container to the VPC", "the VPC to container", "another's to the VPC"
-	if f.ipv6 {
+	if f.family == family.IPv6 {
 		return walk{there, w.pod1, "udp", at(vpcHostIP6, 80), pod1IP6}, walk{back, w.vpcHost, "udp", at(pod1IP6, 80), vpcHostIP6},
 			walk{another, w.bridged, "udp", at(vpcHostIP6, 80), "nothing"}
 	}
@@ -103,7 +104,7 @@ func TestForward(t *testing.T) {
 				})
 			}
 			procs.Wait()
-			inside(t, w.node, func(h *netstate.Handle) { apply(t, h, forwarder{ipv6: !f.ipv6}.policy()) }) // whose chains drop nothing, or are these
+			inside(t, w.node, func(h *netstate.Handle) { apply(t, h, forwarder{family: f.other}.policy()) }) // whose chains drop nothing, or are these
 			if got := w.sh(f.list); got != f.want {
 				t.Errorf("%s:\n%swant\n%s", f.list, got, f.want)
 			}

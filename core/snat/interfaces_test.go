@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 )
@@ -88,7 +89,7 @@ func TestDescribe(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	long := strings.Repeat("n", 300)
-	a, b := namesOf(long+"a", false), namesOf(long+"b", false)
+	a, b := namesOf(long+"a", family.IPv4), namesOf(long+"b", family.IPv4)
 	if a == b || len(a.containers) > 128 {
 		t.Errorf("long names of networks give %q and %q", a.containers, b.containers)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/flock"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/xtables"
@@ -21,13 +22,13 @@ type textTables struct {
 
 // read returns what there is of eni-snat, and what the policy wants, given that.
 func (t textTables) read(ctx context.Context, p Policy) (foundChains, Chains, error) {
-	n := chainNamesOf(p.Network, p.IPv6)
+	n := chainNamesOf(p.Network, p.Family)
 	mangle, err := t.program.Table(ctx, "mangle")
 	if err != nil {
 		return foundChains{}, Chains{}, fmt.Errorf("read %s' table mangle: %w", n.program(), err)
 	}
 	var postrouting []string
-	if !p.IPv6 { // of which nothing is ever translated
+	if p.Family == family.IPv4 { // of IPv6 nothing is ever translated
 		if _, postrouting, err = t.program.Chain(ctx, "nat", "POSTROUTING"); err != nil {
 			return foundChains{}, Chains{}, fmt.Errorf("read %s' table nat: %w", n.program(), err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
@@ -33,7 +34,7 @@ func at(ip string, port int) string { return net.JoinHostPort(ip, strconv.Itoa(p
 
 // podnet6 is what the network of podnet wants in IPv6, on a backend.
 func podnet6(backend string) Policy {
-	return Policy{Network: "podnet", IPv6: true, Backend: backend, NodePort: true, Primary: "eth0", Containers: []string{"pod*"}}
+	return Policy{Network: "podnet", Family: family.IPv6, Backend: backend, NodePort: true, Primary: "eth0", Containers: []string{"pod*"}}
 }
 
 // kubeProxy6 is kubeProxy for IPv6.

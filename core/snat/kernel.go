@@ -11,6 +11,8 @@ import (
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // tries bounds how often a change is tried that another process's change got in the way of.
@@ -68,8 +70,9 @@ func readyTable(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	if _, err := conn.ListTableOfFamily(Table, nftables.TableFamilyIPv4); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("ask for table ip %s: %w", Table, err)
+	t := tableOf(family.IPv4)
+	if _, err := conn.ListTableOfFamily(t.Name, t.Family); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("ask for %s: %w", tableWords(t), err)
 	}
 	return nil
 }
@@ -103,7 +106,7 @@ func read(ctx context.Context, n names) (found, error) {
 	}
 	defer func() { _ = conn.CloseLasting() }()
 	f := found{sets: map[string]foundSet{}, chains: map[string]foundChain{}}
-	table, err := conn.ListTableOfFamily(Table, tableOf(n.ipv6).Family)
+	table, err := conn.ListTableOfFamily(Table, tableOf(n.family).Family)
 	if errors.Is(err, unix.ENOENT) {
 		return f, nil
 	}

@@ -16,37 +16,37 @@ import (
 	"net/netip"
 
 	"github.com/google/nftables"
+
+	"github.com/enichain/enichain/core/family"
+	"github.com/enichain/enichain/core/xtables"
 )
 
 // Table is the name of the nftables table, of family ip, and of that of family ip6.
 const Table = "enichain"
 
 // tableOf returns the nftables table of a family.
-func tableOf(ipv6 bool) *nftables.Table {
-	if ipv6 {
-		return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv6}
-	}
-	return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv4}
+func tableOf(f family.Family) *nftables.Table {
+	return &nftables.Table{Name: Table, Family: xtables.TableFamily(f)}
 }
 
 // tableWords names a table as nft does.
 func tableWords(t *nftables.Table) string {
-	family := "ip"
+	word := "ip"
 	switch t.Family {
 	case nftables.TableFamilyIPv6:
-		family = "ip6"
+		word = "ip6"
 	case nftables.TableFamilyINet:
-		family = "inet"
+		word = "inet"
 	}
-	return fmt.Sprintf("table %s %s", family, t.Name)
+	return fmt.Sprintf("table %s %s", word, t.Name)
 }
 
 // Policy is what one network wants in one family, every fact known.
 type Policy struct {
 	// Network is the name of the CNI network.
 	Network string
-	// IPv6 is the family. SNAT, and what it alone needs, is IPv4's.
-	IPv6 bool
+	// Family is IPv4 or IPv6. SNAT, and what it alone needs, is IPv4's.
+	Family family.Family
 	// Backend is netconf.NFTables, which the empty string is too, or netconf.IPTables.
 	Backend string
 	// SNAT gives new connections of containers to beyond the VPC the primary ENI and its address. NodePort makes the
@@ -69,7 +69,7 @@ type Policy struct {
 
 // String names the policy for people.
 func (p Policy) String() string {
-	if p.IPv6 {
+	if p.Family == family.IPv6 {
 		return "IPv6 of network " + p.Network
 	}
 	return "SNAT of network " + p.Network
@@ -77,7 +77,7 @@ func (p Policy) String() string {
 
 // names are those of a network's objects in the table of a family.
 type names struct {
-	ipv6                      bool
+	family                    family.Family
 	containers, include, keep string // sets
 	mark, snat                string // chains
 }
@@ -87,10 +87,10 @@ const readable = 64
 
 // namesOf returns the names of the network's objects. nft takes letters, digits, '_', '-' and '.' in a name, as CNI does
 // in that of a network, but the name must begin with a letter: hence the object's part comes first.
-func namesOf(network string, ipv6 bool) names {
+func namesOf(network string, f family.Family) names {
 	network = shorten(network, readable)
 	return names{
-		ipv6:       ipv6,
+		family:     f,
 		containers: "containers-" + network,
 		include:    "include-" + network,
 		keep:       "keep-" + network,
@@ -100,7 +100,7 @@ func namesOf(network string, ipv6 bool) names {
 }
 
 // table returns the words for the table.
-func (n names) table() string { return tableWords(tableOf(n.ipv6)) }
+func (n names) table() string { return tableWords(tableOf(n.family)) }
 
 // off returns the policy with both switches off.
 func (p Policy) off() Policy {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
@@ -28,9 +29,9 @@ func (p *Policy) detect(ctx context.Context, h *netstate.Handle, c *netconf.SNAT
 
 // defaultRoutes returns the methods for where nothing says which interface it is. A host has one for both families: where
 // it has no default route of IPv6, that of IPv4 tells it.
-func defaultRoutes(ipv6 bool) []primary.Method {
+func defaultRoutes(f family.Family) []primary.Method {
 	of4 := primary.ByRouteTo(layout.Elsewhere(netip.IPv4Unspecified()))
-	if !ipv6 {
+	if f == family.IPv4 {
 		return []primary.Method{of4}
 	}
 	return []primary.Method{primary.ByRouteTo(layout.Elsewhere(netip.IPv6Unspecified())), of4}
@@ -83,7 +84,7 @@ func (p *Policy) find(h *netstate.Handle, m primary.Method, others []string) (la
 // choose looks by the family's addresses. Where those of IPv6 do not tell the interface, because it has none or the ranges
 // are of IPv4, those of IPv4 do: it is the same one.
 func (p *Policy) choose(m primary.Method, links []primary.Link) (primary.Link, netip.Addr, error) {
-	if !p.IPv6 {
+	if p.Family == family.IPv4 {
 		return m.Choose(links, netip.Addr.Is4)
 	}
 	l, ip, err := m.Choose(links, netip.Addr.Is6)

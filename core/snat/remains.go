@@ -49,7 +49,7 @@ func (b backend) remains(ctx context.Context, p Policy) ([]remain, error) {
 
 // remainsOfTable returns the network's part of the nftables table.
 func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
-	none := Ruleset{names: namesOf(p.Network, p.IPv6)}
+	none := Ruleset{names: namesOf(p.Network, p.Family)}
 	f, err := read(ctx, none.names)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", none.names.table(), err)
@@ -66,7 +66,7 @@ func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
 		if _, err := applyTable(ctx, p.off()); err != nil {
 			return err
 		}
-		return removeEmptyTable(tableOf(p.IPv6))
+		return removeEmptyTable(tableOf(p.Family))
 	}
 	return []remain{r}, nil
 }
@@ -108,12 +108,12 @@ func netfilterMessage(kind uint16, flags netlink.HeaderFlags, family uint8, reso
 
 // remainsOfVariant returns the network's chains in a variant of iptables.
 func remainsOfVariant(ctx context.Context, h *netstate.Handle, p Policy, v xtables.Variant) ([]remain, error) {
-	names := chainNamesOf(p.Network, p.IPv6)
-	holds, err := v.Holds(p.IPv6, "mangle", names.enter)
+	names := chainNamesOf(p.Network, p.Family)
+	holds, err := v.Holds(p.Family, "mangle", names.enter)
 	if err != nil || !holds {
 		return nil, err
 	}
-	found, err := xtables.FindVariant(ctx, v, p.IPv6)
+	found, err := xtables.FindVariant(ctx, v, p.Family)
 	if errors.Is(err, xtables.ErrMissing) {
 		return nil, nil
 	}

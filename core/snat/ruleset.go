@@ -50,7 +50,7 @@ type Rule struct {
 
 // Ruleset returns the network's part of the table. It is empty where both switches are off.
 func (p Policy) Ruleset() Ruleset {
-	r := Ruleset{names: namesOf(p.Network, p.IPv6)}
+	r := Ruleset{names: namesOf(p.Network, p.Family)}
 	if !p.SNAT && !p.NodePort {
 		return r
 	}
@@ -118,7 +118,7 @@ func (p Policy) State() layout.State {
 	if !p.SNAT && !p.NodePort {
 		return layout.State{}
 	}
-	rules := []layout.Rule{layout.MarkRule(p.IPv6)}
+	rules := []layout.Rule{layout.MarkRule(p.Family)}
 	if p.SNAT && p.Backend == netconf.IPTables {
 		rules = append(rules, layout.NewRules(p.destinations())...)
 	}

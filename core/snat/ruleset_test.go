@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
@@ -22,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files of testdata anew
 // podnet is what a network on AWS wants where its configuration says nothing.
 func podnet() Policy {
 	return Policy{
-		Network: "podnet", SNAT: true, NodePort: true,
+		Network: "podnet", Family: family.IPv4, SNAT: true, NodePort: true,
 		Primary: "eth0", PrimaryIP: netip.MustParseAddr("10.0.0.10"),
 		Keep:       []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("100.64.0.0/16")},
 		Containers: []string{"pod*"},

@@ -17,7 +17,7 @@ func write(ctx context.Context, want Ruleset, f found) error {
 		return err
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	table := conn.AddTable(tableOf(want.names.ipv6))
+	table := conn.AddTable(tableOf(want.names.family))
 	clearChains(conn, table, want, f)
 	if err := writeSets(conn, table, want, f); err != nil {
 		return err

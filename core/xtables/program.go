@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-iptables/iptables"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // ErrMissing says that the host has no such program.
@@ -26,8 +28,8 @@ var ErrMissing = errors.New("not installed")
 var ErrBusy = errors.New("another process holds the xtables lock")
 
 // Name returns what a family's program is called, be it of one variant or the other.
-func Name(ipv6 bool) string {
-	if ipv6 {
+func Name(f family.Family) string {
+	if f == family.IPv6 {
 		return "ip6tables"
 	}
 	return "iptables"
@@ -106,13 +108,13 @@ func (p *Program) Variant(ctx context.Context) (Variant, error) {
 
 // FindVariant returns a family's programs of one variant: those with its name, or those that are iptables, or ip6tables,
 // here.
-func FindVariant(ctx context.Context, v Variant, ipv6 bool) (*Program, error) {
-	p, err := Find(ctx, Name(ipv6)+"-"+string(v))
+func FindVariant(ctx context.Context, v Variant, f family.Family) (*Program, error) {
+	p, err := Find(ctx, Name(f)+"-"+string(v))
 	if !errors.Is(err, ErrMissing) {
 		return p, err
 	}
 	missing := err
-	if p, err = Find(ctx, Name(ipv6)); err != nil {
+	if p, err = Find(ctx, Name(f)); err != nil {
 		return nil, err
 	}
 	if own, err := p.Variant(ctx); err != nil || own != v {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // Variant is where iptables keeps its rules. A kernel may use both at once, one after the other at each hook.
@@ -28,59 +30,59 @@ const (
 
 // Holds says whether the variant's table of the family has the chain. It asks the kernel, without a program, and makes no
 // table.
-func (v Variant) Holds(ipv6 bool, table, chain string) (bool, error) {
+func (v Variant) Holds(f family.Family, table, chain string) (bool, error) {
 	if v == NFT {
-		return nftHolds(ipv6, table, chain)
+		return nftHolds(f, table, chain)
 	}
-	names, err := LegacyTables(ipv6)
+	names, err := LegacyTables(f)
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}
-	_, entries, err := legacyOf(ipv6).entries(table)
+	_, entries, err := legacyOf(f).entries(table)
 	if err != nil {
-		return false, fmt.Errorf("read table %s of %s-legacy: %w", table, Name(ipv6), err)
+		return false, fmt.Errorf("read table %s of %s-legacy: %w", table, Name(f), err)
 	}
 	return bytes.Contains(entries, append([]byte(chain), 0)), nil
 }
 
-// nftFamily is where nf_tables has a family's tables.
-func nftFamily(ipv6 bool) nftables.TableFamily {
-	if ipv6 {
+// TableFamily is where nf_tables has a family's tables.
+func TableFamily(f family.Family) nftables.TableFamily {
+	if f == family.IPv6 {
 		return nftables.TableFamilyIPv6
 	}
 	return nftables.TableFamilyIPv4
 }
 
-func nftHolds(ipv6 bool, table, chain string) (bool, error) {
+func nftHolds(f family.Family, table, chain string) (bool, error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return false, fmt.Errorf("reach nftables: %w", err)
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	t := &nftables.Table{Name: table, Family: nftFamily(ipv6)}
+	t := &nftables.Table{Name: table, Family: TableFamily(f)}
 	if _, err := conn.ListTableOfFamily(table, t.Family); err != nil {
 		if errors.Is(err, unix.ENOENT) {
 			return false, nil
 		}
-		return false, fmt.Errorf("read %s's table %s: %w", Name(ipv6), table, err)
+		return false, fmt.Errorf("read %s's table %s: %w", Name(f), table, err)
 	}
 	_, err = conn.ListChain(t, chain)
 	return err == nil, nil // the library does not say which error it was; of a chain of a table that exists, absence
 }
 
 // Used says whether the variant has a rule of the family, of anybody's. It asks the kernel, as Holds does.
-func (v Variant) Used(ipv6 bool) (bool, error) {
+func (v Variant) Used(f family.Family) (bool, error) {
 	if v == NFT {
-		return nftUsed(ipv6)
+		return nftUsed(f)
 	}
-	names, err := LegacyTables(ipv6)
+	names, err := LegacyTables(f)
 	if err != nil {
 		return false, err
 	}
 	for _, name := range names {
-		info, err := legacyOf(ipv6).info(name)
+		info, err := legacyOf(f).info(name)
 		if err != nil {
-			return false, fmt.Errorf("read table %s of %s-legacy: %w", name, Name(ipv6), err)
+			return false, fmt.Errorf("read table %s of %s-legacy: %w", name, Name(f), err)
 		}
 		// A new table has one entry a hook, its policy, and one that ends it.
 		if int(info.numEntries) > bits.OnesCount32(info.validHooks)+1 {
@@ -90,12 +92,12 @@ func (v Variant) Used(ipv6 bool) (bool, error) {
 	return false, nil
 }
 
-func nftUsed(ipv6 bool) (bool, error) {
+func nftUsed(f family.Family) (bool, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return false, fmt.Errorf("reach nftables: %w", err)
 	}
-	chains, err := conn.ListChainsOfTableFamily(nftFamily(ipv6))
+	chains, err := conn.ListChainsOfTableFamily(TableFamily(f))
 	if err != nil {
 		return false, fmt.Errorf("read nftables: %w", err)
 	}
@@ -105,7 +107,7 @@ func nftUsed(ipv6 bool) (bool, error) {
 		}
 		rules, err := conn.GetRules(c.Table, c)
 		if err != nil {
-			return false, fmt.Errorf("read chain %s of %s's table %s: %w", c.Name, Name(ipv6), c.Table.Name, err)
+			return false, fmt.Errorf("read chain %s of %s's table %s: %w", c.Name, Name(f), c.Table.Name, err)
 		}
 		if len(rules) > 0 {
 			return true, nil
@@ -116,8 +118,8 @@ func nftUsed(ipv6 bool) (bool, error) {
 
 // LegacyTables returns the family's tables of the legacy variant that the namespace has. Any call of one of its programs,
 // if only to list a table, makes that table.
-func LegacyTables(ipv6 bool) ([]string, error) {
-	names, err := os.ReadFile("/proc/thread-self/net/" + legacyOf(ipv6).names)
+func LegacyTables(f family.Family) ([]string, error) {
+	names, err := os.ReadFile("/proc/thread-self/net/" + legacyOf(f).names)
 	if errors.Is(err, os.ErrNotExist) { // the kernel has no such variant
 		return nil, nil
 	}
@@ -133,8 +135,8 @@ type legacy struct {
 
 // legacyOf returns it for IPv4, with struct ipt_entry (include/uapi/linux/netfilter_ipv4/ip_tables.h), or IPv6, with struct
 // ip6t_entry (include/uapi/linux/netfilter_ipv6/ip6_tables.h); all else of the two is alike.
-func legacyOf(ipv6 bool) legacy {
-	if ipv6 {
+func legacyOf(f family.Family) legacy {
+	if f == family.IPv6 {
 		return legacy{names: "ip6_tables_names", domain: unix.AF_INET6, level: unix.IPPROTO_IPV6, targetOffsetAt: 140}
 	}
 	return legacy{names: "ip_tables_names", domain: unix.AF_INET, level: unix.IPPROTO_IP, targetOffsetAt: 88}
@@ -213,26 +215,26 @@ const (
 
 // LegacyDrops says whether the legacy variant's table of the family, where there is one, drops what its rules for forwarded
 // packets decide nothing of. It asks the kernel, as Holds does.
-func LegacyDrops(ipv6 bool, table string) (bool, error) {
-	names, err := LegacyTables(ipv6)
+func LegacyDrops(f family.Family, table string) (bool, error) {
+	names, err := LegacyTables(f)
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}
-	l := legacyOf(ipv6)
+	l := legacyOf(f)
 	info, entries, err := l.entries(table)
 	if err != nil {
-		return false, fmt.Errorf("read table %s of %s-legacy: %w", table, Name(ipv6), err)
+		return false, fmt.Errorf("read table %s of %s-legacy: %w", table, Name(f), err)
 	}
 	if info.validHooks&(1<<unix.NF_INET_FORWARD) == 0 {
 		return false, nil
 	}
 	policy := uint64(info.underflow[unix.NF_INET_FORWARD])
 	if policy+l.targetOffsetAt+2 > uint64(len(entries)) {
-		return false, fmt.Errorf("read table %s of %s-legacy: it ends before its policy", table, Name(ipv6))
+		return false, fmt.Errorf("read table %s of %s-legacy: it ends before its policy", table, Name(f))
 	}
 	verdict := policy + uint64(binary.NativeEndian.Uint16(entries[policy+l.targetOffsetAt:])) + verdictAt
 	if verdict+4 > uint64(len(entries)) {
-		return false, fmt.Errorf("read table %s of %s-legacy: its policy has no verdict", table, Name(ipv6))
+		return false, fmt.Errorf("read table %s of %s-legacy: its policy has no verdict", table, Name(f))
 	}
 	return int32(binary.NativeEndian.Uint32(entries[verdict:])) == verdictDrop, nil
 }

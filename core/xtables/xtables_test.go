@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/xtables"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
@@ -20,12 +21,12 @@ import (
 // in runs a test in a namespace of its own, on each variant of each family.
 func in(t *testing.T, test func(t *testing.T, w words, v xtables.Variant, p *xtables.Program)) {
 	t.Helper()
-	for _, w := range []words{{false, "10.0.0.0/8"}, {true, "fd00::/8"}} {
+	for _, w := range []words{{family.IPv4, family.IPv6, "10.0.0.0/8"}, {family.IPv6, family.IPv4, "fd00::/8"}} {
 		for _, v := range xtablestest.Variants() {
-			t.Run(xtables.Name(w.ipv6)+"-"+string(v), func(t *testing.T) {
+			t.Run(xtables.Name(w.family)+"-"+string(v), func(t *testing.T) {
 				t.Setenv("PATH", xtablestest.Dir(t, v))
 				nstest.New(t).Do(func() error {
-					p, err := xtables.Find(t.Context(), xtables.Name(w.ipv6))
+					p, err := xtables.Find(t.Context(), xtables.Name(w.family))
 					if err != nil {
 						return err
 					}
@@ -39,8 +40,8 @@ func in(t *testing.T, test func(t *testing.T, w words, v xtables.Variant, p *xta
 
 // words are those of a family.
 type words struct {
-	ipv6   bool
-	prefix string
+	family, other family.Family
+	prefix        string
 }
 
 // rules are some for iptables-restore.
@@ -63,33 +64,33 @@ func TestPrograms(t *testing.T) {
 		if got, err := p.Variant(t.Context()); got != v || err != nil {
 			t.Errorf("variant %s: %v", got, err)
 		}
-		holds := func(ipv6 bool, v xtables.Variant, chain string, want bool) {
+		holds := func(f family.Family, v xtables.Variant, chain string, want bool) {
 			t.Helper()
-			if got, err := v.Holds(ipv6, "mangle", chain); got != want || err != nil {
-				t.Errorf("%s of %s holds %s: %v, want %v: %v", xtables.Name(ipv6), v, chain, got, want, err)
+			if got, err := v.Holds(f, "mangle", chain); got != want || err != nil {
+				t.Errorf("%s of %s holds %s: %v, want %v: %v", xtables.Name(f), v, chain, got, want, err)
 			}
-			if used, err := v.Used(ipv6); want && !used || err != nil {
-				t.Errorf("%s of %s is used: %v: %v", xtables.Name(ipv6), v, used, err)
+			if used, err := v.Used(f); want && !used || err != nil {
+				t.Errorf("%s of %s is used: %v: %v", xtables.Name(f), v, used, err)
 			}
 		}
-		holds(w.ipv6, v, "ENI-A", false)
-		for _, ipv6 := range []bool{false, true} {
-			if tables, err := xtables.LegacyTables(ipv6); len(tables) > 0 || err != nil {
+		holds(w.family, v, "ENI-A", false)
+		for _, f := range family.All() {
+			if tables, err := xtables.LegacyTables(f); len(tables) > 0 || err != nil {
 				t.Errorf("asking made legacy tables: %v, %v", tables, err)
 			}
 			for _, v := range xtablestest.Variants() {
-				if used, err := v.Used(ipv6); used || err != nil {
-					t.Errorf("%s of %s is used: %v: %v", xtables.Name(ipv6), v, used, err)
+				if used, err := v.Used(f); used || err != nil {
+					t.Errorf("%s of %s is used: %v: %v", xtables.Name(f), v, used, err)
 				}
 			}
 		}
 		if err := p.Restore(t.Context(), w.rules()); err != nil {
 			t.Fatal(err)
 		}
-		holds(w.ipv6, v, "ENI-A", true)
-		holds(w.ipv6, v, "ENI-", false)
-		holds(w.ipv6, other, "ENI-A", false)
-		holds(!w.ipv6, v, "ENI-A", false)
+		holds(w.family, v, "ENI-A", true)
+		holds(w.family, v, "ENI-", false)
+		holds(w.family, other, "ENI-A", false)
+		holds(w.other, v, "ENI-A", false)
 		lines, err := p.Table(t.Context(), "mangle")
 		for _, want := range []string{"-N ENI-A", "-A ENI-A -d " + w.prefix + " -j RETURN", `-A PREROUTING -m comment --comment "two words" -j ENI-A`} {
 			if !slices.Contains(lines, want) || err != nil {
@@ -125,14 +126,14 @@ func TestLegacyDrops(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if drops, err := xtables.LegacyDrops(w.ipv6, "filter"); drops != step.want || err != nil {
+			if drops, err := xtables.LegacyDrops(w.family, "filter"); drops != step.want || err != nil {
 				t.Errorf("after %q: drops is %v, %v", step.text, drops, err)
 			}
-			if drops, err := xtables.LegacyDrops(!w.ipv6, "filter"); drops || err != nil {
+			if drops, err := xtables.LegacyDrops(w.other, "filter"); drops || err != nil {
 				t.Errorf("after %q: the other family drops: %v", step.text, err)
 			}
 		}
-		if tables, err := xtables.LegacyTables(w.ipv6); v == xtables.NFT && len(tables) > 0 || err != nil {
+		if tables, err := xtables.LegacyTables(w.family); v == xtables.NFT && len(tables) > 0 || err != nil {
 			t.Errorf("asking made legacy tables: %v, %v", tables, err)
 		}
 	})
@@ -142,11 +143,11 @@ func TestLegacyDrops(t *testing.T) {
 func TestRestoreIsWhole(t *testing.T) {
 	in(t, func(t *testing.T, w words, v xtables.Variant, p *xtables.Program) {
 		err := p.Restore(t.Context(), strings.Replace(w.rules(), "COMMIT", "-A ENI-A -j NO-SUCH-CHAIN\nCOMMIT", 1))
-		if err == nil || !strings.Contains(err.Error(), xtables.Name(w.ipv6)+"-restore --noflush --wait") || !strings.Contains(err.Error(), "NO-SUCH-CHAIN") &&
+		if err == nil || !strings.Contains(err.Error(), xtables.Name(w.family)+"-restore --noflush --wait") || !strings.Contains(err.Error(), "NO-SUCH-CHAIN") &&
 			!strings.Contains(err.Error(), "line 5") {
 			t.Errorf("error: %v", err)
 		}
-		if holds, err := v.Holds(w.ipv6, "mangle", "ENI-A"); holds || err != nil {
+		if holds, err := v.Holds(w.family, "mangle", "ENI-A"); holds || err != nil {
 			t.Errorf("half of a table was written: %v", err)
 		}
 	})
@@ -198,8 +199,8 @@ func TestFind(t *testing.T) {
 		t.Errorf("missing: %v", err)
 	}
 	for _, v := range xtablestest.Variants() {
-		for _, ipv6 := range []bool{false, true} {
-			p, err := xtables.FindVariant(t.Context(), v, ipv6)
+		for _, f := range family.All() {
+			p, err := xtables.FindVariant(t.Context(), v, f)
 			if err != nil {
 				t.Fatal(err)
 			}

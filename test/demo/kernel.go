@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/snat"
@@ -178,7 +179,7 @@ func (d *demo) showTranslation(ctx context.Context, n *node) error {
 			return err
 		}
 		defer h.Close()
-		policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth}, false)
+		policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth}, family.IPv4)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/xtables"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
 	"github.com/enichain/enichain/test/chain"
@@ -32,7 +33,7 @@ func (b backend) holds(t *testing.T, n *lab.Node) {
 	t.Helper()
 	err := n.Do(func() error {
 		for _, v := range xtablestest.Variants() {
-			if holds, err := v.Holds(false, "mangle", "ENI-PRE-enichain"); err != nil || holds != (v == b.variant) {
+			if holds, err := v.Holds(family.IPv4, "mangle", "ENI-PRE-enichain"); err != nil || holds != (v == b.variant) {
 				t.Errorf("iptables-%s holds eni-snat's chains: %v, %v", v, holds, err)
 			}
 		}

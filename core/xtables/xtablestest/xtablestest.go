@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/xtables"
 )
 
@@ -17,9 +18,9 @@ func Variants() []xtables.Variant { return []xtables.Variant{xtables.NFT, xtable
 func Dir(t testing.TB, v xtables.Variant) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, ipv6 := range []bool{false, true} {
+	for _, f := range family.All() {
 		for _, suffix := range []string{"", "-save", "-restore"} {
-			name := xtables.Name(ipv6)
+			name := xtables.Name(f)
 			real, err := xtables.Path(name + "-" + string(v) + suffix)
 			if err == nil {
 				err = os.Symlink(real, filepath.Join(dir, name+suffix))

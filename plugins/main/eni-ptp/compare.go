@@ -82,7 +82,7 @@ func (c *call) findPair(inside *netstate.Handle, ns *sandbox.Netns) (a layout.At
 
 // compareHost compares forwarding and the ENIs.
 func (c *call) compareHost(p placement) (string, error) {
-	forwarding, err := c.host.Forwarding(p.has6())
+	forwarding, err := c.host.Forwarding(p.families())
 	if err != nil {
 		return "", err
 	}

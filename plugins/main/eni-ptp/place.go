@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
@@ -23,8 +24,14 @@ type placement struct {
 	primary store.ENI
 }
 
-// has6 says whether one of the container's addresses is of IPv6.
-func (p placement) has6() bool { return slices.ContainsFunc(p.ips(), netip.Addr.Is6) }
+// families are those of the container's addresses.
+func (p placement) families() []family.Family {
+	var all []family.Family
+	for _, ip := range p.ips() {
+		all = append(all, family.Of(ip))
+	}
+	return all
+}
 
 func (p placement) ips() []netip.Addr {
 	var ips []netip.Addr
@@ -103,7 +110,7 @@ func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
 // prepareHost lets the host forward, prepares the ENIs, or repairs them, and returns the MTU of the container's link: the
 // configured one, or the least of the ENIs that own its addresses.
 func (c *call) prepareHost(p placement, repair bool) (int, error) {
-	forwarding, err := c.host.Forwarding(p.has6())
+	forwarding, err := c.host.Forwarding(p.families())
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/logging"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
@@ -91,11 +92,11 @@ func previous(conf *netconf.SNAT) (*types100.Result, error) {
 // policies returns what the network wants in each family that the container has.
 func (c *call) policies() ([]snat.Policy, error) {
 	var all []snat.Policy
-	for _, ipv6 := range []bool{false, true} {
-		if !c.concerned(ipv6) {
+	for _, f := range family.All() {
+		if !c.concerned(f) {
 			continue
 		}
-		p, err := c.policy(ipv6)
+		p, err := c.policy(f)
 		if err != nil {
 			return nil, err
 		}
@@ -107,9 +108,13 @@ func (c *call) policies() ([]snat.Policy, error) {
 // concerned says whether the container has an address of the family on the interface: one without an index, or with that
 // of an interface of that name in a sandbox. An index may be out of range, and interfaces come in any order. A link-local
 // address of IPv6, which every interface has, is none.
-func (c *call) concerned(ipv6 bool) bool {
+func (c *call) concerned(f family.Family) bool {
 	for _, ip := range c.result.IPs {
-		if ip == nil || (ip.Address.IP.To4() == nil) != ipv6 || ipv6 && ip.Address.IP.IsLinkLocalUnicast() {
+		if ip == nil {
+			continue
+		}
+		addr := netconf.Prefix(ip.Address).Addr()
+		if family.Of(addr) != f || f == family.IPv6 && addr.IsLinkLocalUnicast() {
 			continue
 		}
 		if ip.Interface == nil {
@@ -127,14 +132,14 @@ func (c *call) concerned(ipv6 bool) bool {
 }
 
 // policy returns what the network wants in one family.
-func (c *call) policy(ipv6 bool) (snat.Policy, error) {
+func (c *call) policy(f family.Family) (snat.Policy, error) {
 	var hosts []string
 	for _, i := range c.result.Interfaces {
 		if i != nil && i.Sandbox == "" {
 			hosts = append(hosts, i.Name)
 		}
 	}
-	policy, err := snat.Resolve(c.ctx, c.kernel, c.conf, hosts, ipv6)
+	policy, err := snat.Resolve(c.ctx, c.kernel, c.conf, hosts, f)
 	if err == nil {
 		return policy, nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/xtables"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
 )
@@ -111,13 +112,13 @@ func TestIPv6(t *testing.T) {
 
 // TestFamilyAlone shows that a container costs nothing in a family that it has not: no rule, no table, and no program.
 func TestFamilyAlone(t *testing.T) {
-	for _, ipv6 := range []bool{false, true} {
-		t.Run(xtables.Name(ipv6), func(t *testing.T) {
+	for f, absent := range map[family.Family]family.Family{family.IPv4: family.IPv6, family.IPv6: family.IPv4} {
+		t.Run(xtables.Name(f), func(t *testing.T) {
 			n := newNode(t)
 			n.sh("iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP")
 			dir, called := xtablestest.Dir(t, xtables.NFT), filepath.Join(t.TempDir(), "called")
 			for _, suffix := range []string{"", "-restore", "-legacy", "-legacy-restore"} { // the other family's
-				script := filepath.Join(dir, xtables.Name(!ipv6)+suffix)
+				script := filepath.Join(dir, xtables.Name(absent)+suffix)
 				err := os.Remove(script)
 				if errors.Is(err, os.ErrNotExist) {
 					err = nil
@@ -127,7 +128,7 @@ func TestFamilyAlone(t *testing.T) {
 				}
 			}
 			of, other, rules := container4, "ip6", "ip -6 rule"
-			if ipv6 {
+			if f == family.IPv6 {
 				of, other, rules = container6, "ip", "ip -4 rule"
 			}
 			for _, backend := range []string{"nftables", "iptables", "nftables"} {

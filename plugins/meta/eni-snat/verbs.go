@@ -8,6 +8,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/snat"
 )
@@ -27,7 +28,7 @@ func cmdAdd(args *skel.CmdArgs) error {
 		if err != nil {
 			return c.refused(fmt.Errorf("set up %s: %w", p, err))
 		}
-		c.log.Info("add", "ipv6", p.IPv6, "backend", p.Backend, "written", changed, "primary", p.Primary, "address", p.PrimaryIP)
+		c.log.Info("add", "ipv6", p.Family == family.IPv6, "backend", p.Backend, "written", changed, "primary", p.Primary, "address", p.PrimaryIP)
 	}
 	return types.PrintResult(c.conf.PrevResult, c.conf.CNIVersion)
 }
