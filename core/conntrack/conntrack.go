@@ -16,7 +16,7 @@ import (
 // Flush forgets all connections of the calling thread's network namespace that one of the addresses takes part in: that it
 // began, or answers, whatever they are translated to. A kernel without conntrack has none.
 //
-// The kernel looks for IPv4's itself, with no list of a busy node's connections handed to us (Linux 6.8; before, it is).
+// The kernel looks for IPv4's itself, with no list of a busy node's connections handed to us (Linux 6.12; before, it is).
 func Flush(ips ...netip.Addr) error {
 	for _, ip := range ips {
 		if err := flush(ip); err != nil {
@@ -32,13 +32,17 @@ func flush(ip netip.Addr) error {
 		// ipv6_addr_cmp's 0 for a difference (net/netfilter/nf_conntrack_netlink.c, Linux 6.18).
 		return flushListed(ip)
 	}
+	return flushBy(ip, sources)
+}
+
+// flushBy has the kernel look, by a request for each direction. Before Linux 6.12 it reads the request as one for a single
+// connection, of which most is missing, and answers EINVAL, as one without conntrack does.
+func flushBy(ip netip.Addr, request func(direction int, ip netip.Addr) *nl.NetlinkRequest) error {
 	for _, direction := range []int{original, reply} {
-		_, err := sources(direction, ip).Execute(unix.NETLINK_NETFILTER, 0)
+		_, err := request(direction, ip).Execute(unix.NETLINK_NETFILTER, 0)
 		switch {
-		case errors.Is(err, unix.EOPNOTSUPP):
-			return flushListed(ip)
 		case absent(err):
-			return nil
+			return flushListed(ip)
 		case err != nil:
 			return err
 		}
@@ -67,11 +71,7 @@ const (
 // sources is the request to forget the connections whose packets of a direction come from the address, of IPv4. It deletes all that pass
 // the filter (ctnetlink_flush_conntrack, net/netfilter/nf_conntrack_netlink.c).
 func sources(direction int, ip netip.Addr) *nl.NetlinkRequest {
-	request := nl.NewNetlinkRequest(deleteMessage, unix.NLM_F_ACK)
-	request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
-	tuple := nl.NewRtAttr(unix.NLA_F_NESTED|direction, nil)
-	tuple.AddRtAttr(unix.NLA_F_NESTED|tupleIP, nil).AddRtAttr(ipV4Src, ip.AsSlice())
-	request.AddData(tuple)
+	request := unfiltered(direction, ip)
 	flags := nl.NewRtAttr(unix.NLA_F_NESTED|filter, nil)
 	for _, of := range []int{original, reply} { // CTA_FILTER_ORIG_FLAGS and CTA_FILTER_REPLY_FLAGS have the same numbers
 		value := uint32(0)
@@ -81,6 +81,16 @@ func sources(direction int, ip netip.Addr) *nl.NetlinkRequest {
 		flags.AddRtAttr(of, nl.Uint32Attr(value))
 	}
 	request.AddData(flags)
+	return request
+}
+
+// unfiltered is sources as a kernel reads it that knows no filter here.
+func unfiltered(direction int, ip netip.Addr) *nl.NetlinkRequest {
+	request := nl.NewNetlinkRequest(deleteMessage, unix.NLM_F_ACK)
+	request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	tuple := nl.NewRtAttr(unix.NLA_F_NESTED|direction, nil)
+	tuple.AddRtAttr(unix.NLA_F_NESTED|tupleIP, nil).AddRtAttr(ipV4Src, ip.AsSlice())
+	request.AddData(tuple)
 	return request
 }
 
