@@ -56,8 +56,12 @@ func (tx *Tx) add(eni string, prefix netip.Prefix, ip netip.Addr) error {
 
 // Move records that an address which the store has is the ENI's, by the prefix or by itself where that is zero.
 func (tx *Tx) Move(ip netip.Addr, eni string, prefix netip.Prefix) error {
-	if _, known, err := tx.Address(ip); err != nil || !known {
+	a, known, err := tx.Address(ip)
+	switch {
+	case err != nil || !known:
 		return err
+	case prefix.IsValid() && !listable(prefix):
+		return tx.moveIntoRange(a, eni, prefix)
 	}
 	return tx.add(eni, prefix, ip)
 }

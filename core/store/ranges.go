@@ -151,6 +151,33 @@ func (tx *Tx) MoveRange(r Range, eni string) error {
 			return fmt.Errorf("move %s to %s: %w", a.IP, eni, err)
 		}
 	}
+	return tx.releaseRange(r.Prefix, r.Releasing) // the call that gives it back may yet be carried out
+}
+
+// moveIntoRange is Move of an address that is of a range, which may be new. What is of a range that overlaps that one stays there
+// as long as it is in use, and what is on its way back to the cloud is left to its own end.
+func (tx *Tx) moveIntoRange(a Address, eni string, p netip.Prefix) error {
+	r, known, err := tx.rangeWith(p.Addr())
+	if err != nil || known && r.Prefix != p || a.State == Releasing {
+		return err
+	}
+	if err := tx.addRange(eni, p); err != nil {
+		return err
+	}
+	old, err := tx.unindex(a.IP)
+	if err == nil {
+		err = tx.count(old, Address{}) // the range counts it already, as free
+	}
+	if err != nil {
+		return err
+	}
+	if err := tx.b.Bucket(bucketAddresses).Delete(a.IP.AsSlice()); err != nil {
+		return err
+	}
+	a.ENI, a.Prefix = eni, p
+	if err := tx.put(a); err != nil {
+		return fmt.Errorf("move %s to %s: %w", a.IP, p, err)
+	}
 	return nil
 }
 
@@ -297,11 +324,11 @@ func (tx *Tx) goOn(ip netip.Addr) error {
 	if err != nil || !known {
 		return err
 	}
-	n := binary.BigEndian.Uint16(ip.AsSlice()[14:])
-	if numbered(r.Prefix, int(n)) != ip {
+	n := int(binary.BigEndian.Uint16(ip.AsSlice()[14:])) & capacity(r.Prefix)
+	if numbered(r.Prefix, n) != ip {
 		return nil // somebody asked for it
 	}
-	r.Next = n + 1
+	r.Next = uint16(n + 1)
 	return tx.setRange(r)
 }
 

@@ -212,6 +212,54 @@ func TestARangeMovesWithItsContainers(t *testing.T) {
 	counts6(t, s, "b")
 }
 
+// A range that is on its way back to the cloud is so wherever it is: the call may yet be carried out.
+func TestARangeThatGoesBackMoves(t *testing.T) {
+	s, _ := prefixed(t, block(slash80), nil)
+	update(t, s, func(tx *Tx) error {
+		_, err := tx.MarkReleasingPrefixes("a", family.IPv6, 1)
+		return errors.Join(err, tx.PutENI(ENI{ID: "b", DeviceIndex: 1}), tx.AddPrefixes("b", block(slash80)))
+	})
+	if n := counts6(t, s, "b"); n.Releasing != RangeSize || n.Free != 0 {
+		t.Errorf("it is %+v", n)
+	}
+}
+
+// An address that was in use comes back last in short ranges, too, of which all have bits of the number in common.
+func TestAShortRangeGoesOn(t *testing.T) {
+	s, clock := prefixed(t, block("2001:db8::5:8200/119"), nil)
+	take6(t, s, owner(1))
+	update(t, s, func(tx *Tx) error { _, err := tx.Release(owner(1), time.Second); return err })
+	*clock += time.Minute
+	if a := take6(t, s, owner(2)); a.IP.String() != "2001:db8::5:8202" {
+		t.Errorf("given %s", a.IP)
+	}
+}
+
+// Addresses that were the ENI's by themselves, in each state, are of a range by now, which counts them once.
+func TestAddressesMoveIntoARange(t *testing.T) {
+	singles := ips("2001:db8:0:1:5::1", 4)
+	s, clock := prefixed(t, nil, singles)
+	p := block(slash80)
+	update(t, s, func(tx *Tx) error {
+		_, first := tx.TakeThis(singles[0], owner(1), Sandbox{})
+		_, second := tx.TakeThis(singles[1], owner(2), Sandbox{})
+		_, released := tx.Release(owner(2), time.Second)
+		err := errors.Join(first, second, released)
+		for _, ip := range singles {
+			err = errors.Join(err, tx.Move(ip, "a", p[0]))
+		}
+		return errors.Join(err, tx.AddSeenPrefixes("a", p, time.Minute))
+	})
+	if n := counts6(t, s, "a"); n.Assigned != 1 || n.Cooling != 1 || n.Total() != RangeSize || n.Places() != 1 {
+		t.Errorf("it is %+v", n)
+	}
+	*clock += time.Minute
+	update(t, s, func(tx *Tx) error { _, err := tx.Release(owner(1), 0); return errors.Join(err, tx.Thaw()) })
+	if n := counts6(t, s, "a"); n.FreePrefixes != 1 || n.Total() != RangeSize {
+		t.Errorf("when nobody has one it is %+v", n)
+	}
+}
+
 // The second address of a container is of the ENI of the first, where that has one, though another is fuller.
 func TestBothAddressesOfOneENI(t *testing.T) {
 	s, _ := prefixed(t, block(slash80), ips("10.0.0.5", 3))
