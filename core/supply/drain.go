@@ -77,14 +77,15 @@ func (s *Supply) EndDrain(ctx context.Context, eni string) error {
 	})
 }
 
-// settleBefore asks the cloud where the store does not know the ENI, or an intent is open, which may be about it.
+// settleBefore asks the cloud where the store does not know the ENI, an intent is open, which may be about it, or addresses of it
+// are kept back though none is: those of a range that is lost.
 func (s *Supply) settleBefore(ctx context.Context, eni string) error {
 	k, err := s.know(ctx)
 	if err != nil {
 		return err
 	}
 	for _, e := range k.enis {
-		if e.ID == eni && len(k.intents) == 0 {
+		if e.ID == eni && len(k.intents) == 0 && k.counts[family.IPv6][eni].Releasing == 0 {
 			return nil
 		}
 	}
