@@ -22,8 +22,11 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 	if err != nil {
 		return s.heed(ctx, restENIs, fmt.Errorf("find a subnet for another ENI of %s: %w", k.node.InstanceID, err))
 	}
+	if step.family == family.IPv6 && !slices.ContainsFunc(subnets, func(n cloud.Subnet) bool { return n.CIDR6.IsValid() }) {
+		return s.heed(ctx, restOfENIs(step.family), &cloud.Error{Class: cloud.Unsupported, Message: "no subnet for another ENI has a range of IPv6"})
+	}
 	slices.SortFunc(subnets, func(a, b cloud.Subnet) int { return cmp.Compare(b.Free, a.Free) })
-	what, rest, restOf := "address", restENIs, restOfSubnet
+	what, rest, restOf := "address", restOfENIs(step.family), restOfSubnet
 	if step.Prefixes {
 		what, rest, restOf = "prefix", restOfPrefixes(step.family, ""), restOfPrefixes
 	}
@@ -40,7 +43,11 @@ func (s *Supply) createENI(ctx context.Context, driver cloud.Driver, k *knowledg
 			continue
 		}
 		err := s.createSome(ctx, driver, k, subnet, part)
-		if class := cloud.ClassOf(err); class != cloud.SubnetFull && (!step.Prefixes || !noPrefixes(class)) {
+		switch class := cloud.ClassOf(err); {
+		case class == cloud.SubnetFull, step.Prefixes && noPrefixes(class):
+		case class == cloud.Unsupported:
+			return s.heed(ctx, restOfENIs(step.family), err)
+		default:
 			return s.heed(ctx, restENIs, err)
 		}
 		_ = s.heed(ctx, restOf(step.family, subnet.ID), err) // the next subnet may have some

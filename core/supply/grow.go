@@ -68,17 +68,20 @@ func (s *Supply) grow(ctx context.Context, k *knowledge) error {
 	if err != nil {
 		return err
 	}
+	var full error
 	for i, f := range s.conf.Families {
 		if i > 0 { // what was made for one may have what another lacks
 			if k, err = s.know(ctx); err != nil {
 				return err
 			}
 		}
-		if err := s.growBy(ctx, driver, k, f); err != nil {
+		err := s.growBy(ctx, driver, k, f)
+		if class := cloud.ClassOf(err); err != nil && !noRoom(class) && class != cloud.Unsupported {
 			return s.heed(ctx, restAPI, err)
 		}
+		full = errors.Join(full, err) // of another there may be more, and of this one enough for those who wait
 	}
-	return s.heed(ctx, restAPI, nil)
+	return s.heed(ctx, restAPI, full)
 }
 
 // growBy is grow of a family with whom to ask. It learns what is there where nothing is known yet, where an intent is open,
@@ -87,9 +90,9 @@ func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge, 
 	refused, learnt := map[string]error{}, false
 	for {
 		st := s.state(k, f)
-		steps := pool.Grow(s.policy(f), st)
+		steps, enough := pool.Grow(s.policy(f), st), pool.Enough(s.policy(f), st)
 		switch {
-		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0 || len(refused) > 0):
+		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0 && !enough || len(refused) > 0):
 			learnt = true
 			if err := s.learn(ctx, driver); err != nil {
 				if len(refused) > 0 {
@@ -97,7 +100,7 @@ func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge, 
 				}
 				return err
 			}
-		case pool.Enough(s.policy(f), st):
+		case enough:
 			return nil
 		case len(steps) == 0:
 			return s.full(k, f, refused)
@@ -293,7 +296,7 @@ func addressesOf(f family.Family) string {
 func (s *Supply) whyNoMore(k *knowledge, f family.Family, refused error) (string, cloud.Class) {
 	st := s.state(k, f)
 	n := len(st.ENIs) + st.Others
-	rest, rests := k.rests[restENIs]
+	rest, rests := k.rest(restENIs, restOfENIs(f))
 	switch {
 	case refused != nil:
 		return refused.Error(), cloud.ClassOf(refused)

@@ -88,7 +88,11 @@ func restOf(what string, f family.Family, id string) string {
 	return what + "/" + id
 }
 
-func restOfENI(f family.Family, id string) string    { return restOf("eni", f, id) }
+func restOfENI(f family.Family, id string) string { return restOf("eni", f, id) }
+
+// restOfENIs is of new ENIs that a family alone cannot have.
+func restOfENIs(f family.Family) string { return restOf(restENIs, f, "") }
+
 func restOfSubnet(f family.Family, id string) string { return restOf("subnet", f, id) }
 
 // restOfPrefixes is of the prefixes of a subnet, of an ENI whose subnet is not known, or of new ENIs where that is empty.
@@ -111,7 +115,7 @@ func (k *knowledge) rest(of ...string) (store.Rest, bool) {
 
 // state is the pool of a family in the arithmetic's words.
 func (s *Supply) state(k *knowledge, f family.Family) pool.State {
-	_, resting := k.rests[restENIs]
+	_, resting := k.rest(restENIs, restOfENIs(f))
 	_, prefixesRest := k.rests[restOfPrefixes(f, "")]
 	st := pool.State{
 		NoPrefixes: k.node.NoPrefixes || prefixesRest,

@@ -35,13 +35,19 @@ type world struct {
 // newWorld is an instance of the type with an ENI in each of the first subnets.
 func newWorld(t *testing.T, instanceType string, enis int, subnets ...string) *world {
 	t.Helper()
-	config := vpcsim.Config{
-		Region: "eu-test-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, IPv6: netip.MustParsePrefix("2001:db8::/56"),
-	}
+	return newWorldIn(t, vpcsim.Config{IPv6: netip.MustParsePrefix("2001:db8::/56")}, instanceType, enis, subnets...)
+}
+
+// newWorldIn is newWorld in a VPC with IPv6, or without it.
+func newWorldIn(t *testing.T, config vpcsim.Config, instanceType string, enis int, subnets ...string) *world {
+	t.Helper()
+	config.Region, config.CIDRs = "eu-test-1", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}
 	for i, cidr := range subnets {
-		config.Subnets = append(config.Subnets, vpcsim.Subnet{
-			ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr), IPv6: netip.MustParsePrefix(fmt.Sprintf("2001:db8:0:%d::/64", i)),
-		})
+		subnet := vpcsim.Subnet{ID: fmt.Sprintf("subnet-%d", i), CIDR: netip.MustParsePrefix(cidr)}
+		if config.IPv6.IsValid() {
+			subnet.IPv6 = netip.MustParsePrefix(fmt.Sprintf("2001:db8:0:%d::/64", i))
+		}
+		config.Subnets = append(config.Subnets, subnet)
 	}
 	w := &world{VPC: vpcsim.New(config), t: t}
 	t.Cleanup(w.Close)
