@@ -44,7 +44,7 @@ type StaticENI struct {
 func (s *Static) check() error {
 	primaries, seen := 0, map[string]string{}
 	for _, e := range s.ENIs {
-		seen[e.Gateway.String()] = "a gateway"
+		seen[e.Gateway.String()], seen[e.Gateway6.String()] = "a gateway", "a gateway"
 	}
 	for i, e := range s.ENIs {
 		if e.Primary {
@@ -79,8 +79,8 @@ func (s *Static) checkOverlaps(at int) error {
 			return err
 		}
 		for n, p := range own {
-			if slices.ContainsFunc(append(ips, e.PrimaryIP6), p.Contains) {
-				return fmt.Errorf("prefix %s holds an address that is listed", p)
+			if slices.ContainsFunc(append(ips, e.PrimaryIP6, e.Gateway6), p.Contains) {
+				return fmt.Errorf("prefix %s holds an address that is listed, or a gateway", p)
 			}
 			for m, other := range others {
 				if (i != at || n != m) && p.Overlaps(other) {
@@ -127,7 +127,7 @@ func (e StaticENI) check(seen map[string]string) error {
 			continue
 		}
 		if e.reserved(ip) {
-			return fmt.Errorf("%s is the first or the last address of the subnet %s, which no host can have", ip, e.Subnet)
+			return fmt.Errorf("%s is the first or the last address of the subnet %s, which no host can have", ip, e.subnetOf(ip))
 		}
 		own = append(own, ip.String())
 	}
@@ -157,10 +157,14 @@ func (e StaticENI) check6() error {
 	return nil
 }
 
-// reserved says whether an address is its subnet's own, or the subnet's broadcast address: RFC 1122, section 3.2.1.3, and
-// RFC 3021 for two addresses or one.
+// reserved says whether an address is its subnet's own, which of IPv6 is that of all its routers, or the subnet's broadcast
+// address: RFC 1122, section 3.2.1.3, and RFC 4291, section 2.6.1; RFC 3021 and RFC 6164 for two addresses or one.
 func (e StaticENI) reserved(ip netip.Addr) bool {
-	return ip.Is4() && e.Subnet.Bits() < 31 && (ip == e.Subnet.Masked().Addr() || !e.Subnet.Contains(ip.Next()))
+	subnet := e.subnetOf(ip)
+	if ip.BitLen()-subnet.Bits() < 2 {
+		return false
+	}
+	return ip == subnet.Masked().Addr() || ip.Is4() && !subnet.Contains(ip.Next())
 }
 
 // Prefixes returns the interface's prefixes of IPv6.
