@@ -213,18 +213,23 @@ func (s *Supply) takeThis(tx *store.Tx, r Request, ip netip.Addr) error {
 	return err
 }
 
-// wait counts the owner among those for whom the pool grows, until ctx ends. Another address than the one that is wanted
-// would be no use.
+// wait counts the owner among those for whom the pool grows, until ctx ends: by what it does not have. Another address than the
+// one that is wanted would be no use.
 func (s *Supply) wait(ctx context.Context, r Request) func(*store.Tx) error {
-	families := slices.DeleteFunc(slices.Clone(s.conf.Families), func(f family.Family) bool { return r.wants(f).IsValid() })
-	if len(families) == 0 {
-		return func(*store.Tx) error { return nil }
-	}
 	until := s.began + time.Duration(s.conf.Timeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		until = s.store.Now() + time.Until(deadline)
 	}
-	return func(tx *store.Tx) error { return tx.Wait(r.Owner, families, until) }
+	return func(tx *store.Tx) error {
+		held, err := tx.AddressesOf(r.Owner)
+		lacking := slices.DeleteFunc(slices.Clone(s.conf.Families), func(f family.Family) bool {
+			return r.wants(f).IsValid() || slices.ContainsFunc(held, func(a store.Address) bool { return family.Of(a.IP) == f })
+		})
+		if err != nil || len(lacking) == 0 {
+			return err
+		}
+		return tx.Wait(r.Owner, lacking, until)
+	}
 }
 
 // free counts the addresses that a container could have now, of the family that has the fewest.

@@ -91,3 +91,15 @@ func TestIPv6ThatNoSubnetHasIsNoReasonToMakeNoENI(t *testing.T) {
 		w.add(fmt.Sprint("c", i), map[string]any{"prefixes": false})
 	}
 }
+
+// An owner that has an address of one family already waits for the other alone: no more is asked for of what it has.
+func TestWhoHasOneFamilyWaitsForTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	w.add("c1", map[string]any{"prefixes": false, "batch": 1})
+	calls := w.Calls("AssignPrivateIpAddresses")
+	w.add("c1", giveBoth(map[string]any{"batch": 1}))
+	if n := w.Calls("AssignPrivateIpAddresses") - calls; n > 0 {
+		t.Errorf("%d calls for an address of IPv4 that nobody wants", n)
+	}
+}
