@@ -65,3 +65,21 @@ func TestAStaticPoolListsTheSameByAPrefix(t *testing.T) {
 		})
 	}
 }
+
+// What is taken out of a static pool is forgotten when it is next looked at, but for what a container has.
+func TestAStaticPoolForgetsWhatIsTakenOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	g, err := w.static("2001:db8::10-2001:db8::13").Allocate(t.Context(), supply.Request{Owner: owner("c1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ahead += 2 * time.Minute
+	if err := w.static("2001:db8::20").Learn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at := w.places()
+	if _, kept := at[g.Addresses[0].IP]; len(at) != 2 || !kept {
+		t.Errorf("left: %v", at)
+	}
+}
