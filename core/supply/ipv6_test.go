@@ -165,3 +165,29 @@ func TestOpenChangesOfIPv6(t *testing.T) {
 		})
 	}
 }
+
+// What a process assigned that died is found by the next of any network, for nobody else may come.
+func TestAnAssignmentOfIPv6IsSettledByANetworkOfIPv4(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	w.add("c1", nil)
+	eni := w.ENIs(w.instance.ID)[0].ID
+	err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Begin(store.Intent{Op: store.OpAssign, ENI: eni, CountPrefixes6: 1})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, prefixes, err := w.AddIPv6(eni, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.learn()
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) != 1 || ranges[0].Prefix != prefixes[0] {
+		t.Errorf("of %v the store has %+v", prefixes, ranges)
+	}
+	if open := read(w, (*store.Tx).Intents); len(open) > 0 {
+		t.Errorf("left open: %+v", open)
+	}
+}

@@ -72,7 +72,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 			}
 		}
 		for _, e := range slices.Concat(managed, omitted(node.ENIs, listed, k)) {
-			if err := s.shareOf(e).addSeen(tx, e.ID, staleness); err != nil {
+			if err := shareOf(e, s.conf.Families...).addSeen(tx, e.ID, staleness); err != nil {
 				return err
 			}
 		}

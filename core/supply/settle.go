@@ -30,8 +30,8 @@ func (s *Supply) settle(ctx context.Context, driver cloud.Driver, instance strin
 
 func (s *Supply) settleOne(ctx context.Context, driver cloud.Driver, instance string, i store.Intent, listed []cloud.ENI) error {
 	switch i.Op {
-	case store.OpAssign: // learn added what is there
-		return s.store.Update(ctx, func(tx *store.Tx) error { return tx.Settle(i.Number) })
+	case store.OpAssign:
+		return s.settleAssign(ctx, i, listed)
 	case store.OpUnassign:
 		return s.settleUnassign(ctx, driver, i, listed)
 	case store.OpCreateENI:
@@ -40,6 +40,26 @@ func (s *Supply) settleOne(ctx context.Context, driver cloud.Driver, instance st
 		return s.settleDeletion(ctx, driver, instance, i)
 	}
 	return fmt.Errorf("%w: an intent to %s", store.ErrCorrupt, i.Op)
+}
+
+// settleAssign adds what the ENI has of the family that was asked for, which this network need not give: whoever gave it and
+// died is of another network, or of before a change of "families".
+func (s *Supply) settleAssign(ctx context.Context, i store.Intent, listed []cloud.ENI) error {
+	f := family.IPv4
+	if i.Count6+i.CountPrefixes6 > 0 {
+		f = family.IPv6
+	}
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		for _, e := range listed {
+			if e.ID != i.ENI {
+				continue
+			}
+			if err := shareOf(e, f).addSeen(tx, e.ID, settled); err != nil {
+				return err
+			}
+		}
+		return tx.Settle(i.Number)
+	})
 }
 
 // open says whether an intent is.
@@ -163,7 +183,7 @@ func (s *Supply) completeENI(ctx context.Context, driver cloud.Driver, instance 
 		if err := tx.PutENI(record); err != nil {
 			return err
 		}
-		return errors.Join(s.shareOf(*eni).add(tx, eni.ID), tx.Settle(i.Number))
+		return errors.Join(shareOf(*eni, s.conf.Families...).add(tx, eni.ID), tx.Settle(i.Number))
 	})
 }
 

@@ -30,17 +30,17 @@ func (s share) String() string {
 
 func (s share) empty() bool { return len(s.addresses)+len(s.prefixes) == 0 }
 
-// shareOf is what of an ENI containers may have.
-func (s *Supply) shareOf(e cloud.ENI) share {
+// shareOf is what of an ENI containers may have that get addresses of the families.
+func shareOf(e cloud.ENI, families ...family.Family) share {
 	var of share
-	if s.gives(family.IPv4) {
+	if slices.Contains(families, family.IPv4) {
 		of.addresses = append(of.addresses, e.Addresses...)
 	}
-	if s.gives(family.IPv6) {
+	if slices.Contains(families, family.IPv6) {
 		of.addresses = append(of.addresses, e.IPv6...)
 	}
 	for _, p := range e.Prefixes {
-		if s.gives(family.Of(p.Addr())) {
+		if slices.Contains(families, family.Of(p.Addr())) {
 			of.prefixes = append(of.prefixes, p)
 		}
 	}
