@@ -60,7 +60,7 @@ func TestLimitsWithPrefixes(t *testing.T) {
 			t.Errorf("%d CPUs: %d pods, want %d", cpus, got, want)
 		}
 	}
-	old := byPrefixes(t, clouds.Size{Type: "t2.medium", ENIs: 3, Each: 5})
+	old := byPrefixes(t, clouds.AWS().Old)
 	has(t, old.ctl(0, "limits"), "the instance type takes no prefixes", "containers: 15 at the most\n")
 	has(t, old.ctl(1, "doctor"), `"prefixes" is true, and t2.medium takes none`)
 }

@@ -160,9 +160,18 @@ func (r *Runtime) Status(ctx context.Context) error {
 
 // IP is the one address of a result.
 func IP(result *types100.Result) netip.Addr {
-	if len(result.IPs) != 1 {
-		return netip.Addr{}
+	if all := IPs(result); len(all) == 1 {
+		return all[0]
 	}
-	ip, _ := netip.AddrFromSlice(result.IPs[0].Address.IP)
-	return ip.Unmap()
+	return netip.Addr{}
+}
+
+// IPs returns the addresses of a result, in their order.
+func IPs(result *types100.Result) []netip.Addr {
+	var all []netip.Addr
+	for _, c := range result.IPs {
+		ip, _ := netip.AddrFromSlice(c.Address.IP)
+		all = append(all, ip.Unmap())
+	}
+	return all
 }

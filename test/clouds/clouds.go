@@ -17,6 +17,8 @@ type Cloud struct {
 	Name string // as in a conflist
 	// Tiny to Large are instance types whose ENIs hold 1, 5, 9 and 29 secondary addresses.
 	Tiny, Small, Medium, Large Size
+	// Old is an instance type whose ENIs hold as many as Small's, and no prefixes, as none of the cloud does where it is zero.
+	Old Size
 	// Endpoints are the fields of the "driver" section that say where the cloud answers.
 	Endpoints  func(api, metadata string) map[string]any
 	Kept       int    // addresses of a subnet that nobody gets
@@ -71,10 +73,12 @@ func AWS() Cloud {
 	return Cloud{
 		Name: vpcsim.AWS,
 		Tiny: Size{"t3.micro", 2, 1}, Small: Size{"t3.medium", 3, 5}, Medium: Size{"m5.large", 3, 9}, Large: Size{"c5.4xlarge", 8, 29},
+		Old:  Size{"t2.medium", 3, 5},
 		Kept: 5, Binds: true, MetadataAt: "169.254.169.254",
 		KeyNames: [3]string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"},
 		actions: map[Call][]string{
 			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
+			Assign6: {"AssignIpv6Addresses"}, Unassign6: {"UnassignIpv6Addresses"},
 			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeInstanceTypes"},
 			CreateENI: {"CreateNetworkInterface", "AttachNetworkInterface", "ModifyNetworkInterfaceAttribute"},
 			DeleteENI: {"DetachNetworkInterface", "DeleteNetworkInterface"},
@@ -107,6 +111,7 @@ func Tencent() Cloud {
 		KeyNames: [3]string{"TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY", "TENCENTCLOUD_TOKEN"},
 		actions: map[Call][]string{
 			Assign: {"AssignPrivateIpAddresses"}, Unassign: {"UnassignPrivateIpAddresses"},
+			Assign6: {"AssignIpv6Addresses"}, Unassign6: {"UnassignIpv6Addresses"},
 			List: {"DescribeNetworkInterfaces"}, Subnets: {"DescribeSubnets"}, Limits: {"DescribeNetworkInterfaceLimit"},
 			CreateENI: {"CreateAndAttachNetworkInterface"}, DeleteENI: {"DetachNetworkInterface", "DeleteNetworkInterface"},
 			Metadata: {vpcsim.IMDS},

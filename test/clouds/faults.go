@@ -10,6 +10,8 @@ const (
 	AnyCall   Call = ""
 	Assign    Call = "assign addresses"
 	Unassign  Call = "unassign addresses"
+	Assign6   Call = "assign addresses of IPv6"
+	Unassign6 Call = "unassign addresses of IPv6"
 	List      Call = "list ENIs"
 	Subnets   Call = "list subnets"
 	Limits    Call = "look up limits"

@@ -34,10 +34,9 @@ type source struct {
 
 // sources are both clouds, and of AWS an instance type without prefixes.
 func sources() map[string]source {
-	xen := clouds.Size{Type: "t2.medium", ENIs: 3, Each: 5}
 	return map[string]source{
 		"aws, prefixes":  {clouds.AWS(), clouds.AWS().Medium, true},
-		"aws, addresses": {clouds.AWS(), xen, false},
+		"aws, addresses": {clouds.AWS(), clouds.AWS().Old, false},
 		"tencent":        {clouds.Tencent(), clouds.Tencent().Medium, false},
 	}
 }
