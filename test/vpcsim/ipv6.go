@@ -96,7 +96,8 @@ func (s *subnet) choose6(r request) (grant, error) {
 	if r.slots() > 0 && !s.six.cidr.IsValid() {
 		return grant{}, errorf("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block.", s.ID)
 	}
-	return s.six.give(r.count, r.prefixes), nil
+	g := s.six.give(r.count, r.prefixes)
+	return grant{append(g.addresses, r.listed...), append(g.prefixes, r.listedPrefixes...)}, nil
 }
 
 func (e *ENI) add6(g grant, own bool) {
@@ -209,6 +210,15 @@ func (v *VPC) RemoveIPv6(eni string, ips ...netip.Addr) error {
 // RemoveIPv6Prefix takes a prefix of IPv6 from an ENI.
 func (v *VPC) RemoveIPv6Prefix(eni string, p netip.Prefix) error {
 	return v.unassign6(eni, grant{prefixes: []netip.Prefix{p}})
+}
+
+// MoveIPv6 takes addresses and prefixes of IPv6 from an ENI, and gives them to another of the same subnet, if that has room.
+func (v *VPC) MoveIPv6(from, to string, addresses []netip.Addr, prefixes []netip.Prefix) error {
+	if err := v.unassign6(from, grant{addresses, prefixes}); err != nil {
+		return err
+	}
+	_, err := v.assign6(to, request{listed: addresses, listedPrefixes: prefixes}, false)
+	return err
 }
 
 // check6 panics where a configuration's ranges of IPv6 make no sense.
