@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
@@ -27,9 +29,13 @@ type account struct {
 	update     func(context.Context, func(*store.Tx) error) error // of the instance's store
 	instanceID string
 	subnets    []string
-	before     []vpcsim.ENI    // all of them, before anything was done
+	before     []vpcsim.ENI // all of them, before anything was done
+	conf       *netconf.IPAM
 	away       map[string]bool // ENIs that were taken away behind everybody's back
-	looked     bool            // whether all of them are known to be away
+	// gave is what a pool that gives no IPv6 need not know of it: what others gave behind everybody's back, and what the
+	// ENIs had when the store went with a boot.
+	gave   addresses
+	looked bool // whether all of them are known to be away
 }
 
 // attached says whether the instance has the ENI. Whoever completes what a dead process began attaches it again.
@@ -99,22 +105,26 @@ func (a *account) calm() {
 }
 
 // behind is what others do to the account behind our back.
-func (a *account) behind(t *testing.T, conf *netconf.IPAM) {
+func (a *account) behind(t *testing.T) {
 	t.Helper()
 	e := pick(a.r, a.ENIs(a.instanceID)...)
-	primary, ours := e.DeviceIndex == 0, e.Tags[supply.TagInstance] != ""
-	switch a.r.IntN(4) {
+	switch a.r.IntN(5) {
 	case 0, 1:
 		a.loses(e)
 	case 2:
-		if primary && conf.FirstDeviceIndex == 0 || ours {
+		if a.used(e) {
 			a.gets(e)
 		}
 	case 3:
-		if primary || !ours || e.State != vpcsim.Attached {
+		if to := pick(a.r, a.ENIs(a.instanceID)...); to.ID != e.ID && to.SubnetID == e.SubnetID && a.used(to) {
+			a.moves(e, to)
+		}
+	case 4:
+		if e.DeviceIndex == 0 || e.Tags[supply.TagInstance] == "" || e.State != vpcsim.Attached {
 			return
 		}
 		a.excuse(e.Secondary, e.Prefixes)
+		a.excuse(e.IPv6, e.Prefixes6)
 		a.away[e.ID], a.looked = true, false
 		away := pick(a.r, a.DetachENI, a.DeleteENI)
 		err := away(e.ID)
@@ -122,10 +132,33 @@ func (a *account) behind(t *testing.T, conf *netconf.IPAM) {
 	}
 }
 
+// gaveAll notes what the ENIs have of IPv6.
+func (a *account) gaveAll() {
+	for _, e := range a.ENIs(a.instanceID) {
+		a.gave.add(e.IPv6...)
+		a.gave.addPrefixes(e.Prefixes6...)
+	}
+}
+
+// used says whether the pool uses an ENI.
+func (a *account) used(e vpcsim.ENI) bool {
+	return e.DeviceIndex == 0 && a.conf.FirstDeviceIndex == 0 || e.Tags[supply.TagInstance] != ""
+}
+
 // loses takes an address or a prefix from an ENI.
 func (a *account) loses(e vpcsim.ENI) {
 	var err error
 	switch {
+	case len(e.Prefixes6) > 0 && a.r.IntN(3) == 0:
+		p := pick(a.r, e.Prefixes6...)
+		a.excuse(nil, []netip.Prefix{p})
+		err = a.RemoveIPv6Prefix(e.ID, p)
+		a.did("behind: %s loses %s: %v", e.ID, p, err)
+	case len(e.IPv6) > 0 && a.r.IntN(3) == 0:
+		ip := pick(a.r, e.IPv6...)
+		a.excuse([]netip.Addr{ip}, nil)
+		err = a.RemoveIPv6(e.ID, ip)
+		a.did("behind: %s loses %s: %v", e.ID, ip, err)
 	case len(e.Prefixes) > 0 && a.r.IntN(2) == 0:
 		p := pick(a.r, e.Prefixes...)
 		a.excuse(nil, []netip.Prefix{p})
@@ -141,6 +174,17 @@ func (a *account) loses(e vpcsim.ENI) {
 
 // gets gives an ENI addresses or a prefix.
 func (a *account) gets(e vpcsim.ENI) {
+	if a.r.IntN(3) == 0 {
+		most := 1
+		if a.Name == vpcsim.AWS {
+			most = 2
+		}
+		addresses, prefixes, err := a.AddIPv6(e.ID, a.r.IntN(3), a.r.IntN(most))
+		a.gave.add(addresses...)
+		a.gave.addPrefixes(prefixes...)
+		a.did("behind: %s gets %v and %v: %v", e.ID, addresses, prefixes, err)
+		return
+	}
 	if a.Name == vpcsim.AWS && a.r.IntN(3) == 0 {
 		added, err := a.AddPrefixes(e.ID, 1)
 		a.did("behind: %s gets %v: %v", e.ID, added, err)
@@ -150,16 +194,70 @@ func (a *account) gets(e vpcsim.ENI) {
 	a.did("behind: %s gets %v: %v", e.ID, added, err)
 }
 
-// excuse notes addresses that are being taken away.
-func (a *account) excuse(addresses []netip.Addr, prefixes []netip.Prefix) {
-	for _, ip := range addresses {
-		a.excused[ip] = true
+// moves takes addresses or a prefix of IPv6 from an ENI, and gives them to another: what is given back of IPv4 the cloud
+// gives others by itself.
+func (a *account) moves(e, to vpcsim.ENI) {
+	moved := vpcsim.ENI{IPv6: e.IPv6}
+	if len(e.Prefixes6) > 0 {
+		moved = vpcsim.ENI{Prefixes6: []netip.Prefix{pick(a.r, e.Prefixes6...)}}
 	}
-	for _, p := range prefixes {
-		for ip := range store.AddressesIn(p) {
-			a.excused[ip] = true
+	a.excuse(moved.IPv6, moved.Prefixes6)
+	err := a.MoveIPv6(e.ID, to.ID, moved.IPv6, moved.Prefixes6)
+	a.did("behind: %v and %v move from %s to %s: %v", moved.IPv6, moved.Prefixes6, e.ID, to.ID, err)
+}
+
+// takeBack takes what others gave of IPv6 away again, where the pool has not taken it: the network gives none.
+func (a *account) takeBack(t *testing.T) {
+	t.Helper()
+	if slices.Contains(a.conf.Families, family.IPv6) {
+		return
+	}
+	s := a.snapshot(t)
+	for _, e := range a.ENIs(a.instanceID) {
+		for _, ip := range e.IPv6 {
+			if !s.knows(ip) && a.gave.has(ip) {
+				a.did("%s is taken back: %v", ip, a.RemoveIPv6(e.ID, ip))
+			}
+		}
+		for _, p := range e.Prefixes6 {
+			if !s.knows(p.Addr()) && a.gave[p] {
+				a.did("%s is taken back: %v", p, a.RemoveIPv6Prefix(e.ID, p))
+			}
 		}
 	}
+}
+
+// excuse notes addresses that are being taken away.
+func (a *account) excuse(ips []netip.Addr, prefixes []netip.Prefix) {
+	a.excused.add(ips...)
+	a.excused.addPrefixes(prefixes...)
+}
+
+// someAddress is one that an ENI has, or that nobody has, of a family that the network gives.
+func (a *account) someAddress() netip.Addr {
+	var all []netip.Addr
+	for _, e := range a.ENIs(a.instanceID) {
+		all = append(all, slices.Concat(e.Secondary, e.IPv6, []netip.Addr{a.within(e.Subnet, 64)})...)
+		for _, p := range e.Prefixes {
+			all = append(all, a.within(p, 16))
+		}
+		for _, p := range e.Prefixes6 {
+			all = append(all, a.within(p, 256), a.within(p, 1<<20))
+		}
+		if e.Subnet6.IsValid() {
+			all = append(all, a.within(e.Subnet6, 256))
+		}
+	}
+	return pick(a.r, slices.DeleteFunc(all, func(ip netip.Addr) bool { return !slices.Contains(a.conf.Families, family.Of(ip)) })...)
+}
+
+// within is one of the first addresses of a prefix, the very first aside.
+func (a *account) within(p netip.Prefix, first int) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	last := b[len(b)-4:]
+	binary.BigEndian.PutUint32(last, binary.BigEndian.Uint32(last)+1+uint32(a.r.IntN(first-1)))
+	ip, _ := netip.AddrFromSlice(b)
+	return ip
 }
 
 // asBefore compares the account with what it was before anything was done.

@@ -104,7 +104,7 @@ func TestTheWallClockDoesNotMatter(t *testing.T) {
 		}
 		for i, wall := range walls() {
 			id := fmt.Sprint("c", i+1)
-			rested := n.live[id]
+			rested := n.live[id][0]
 			if out, err := call("DEL", id, wall); err != nil {
 				t.Fatalf("DEL: %v: %s", err, out)
 			}
@@ -119,7 +119,7 @@ func TestTheWallClockDoesNotMatter(t *testing.T) {
 			if err != nil || !strings.Contains(out, rested.String()) {
 				t.Fatalf("released at %v, and free at %v: %v: %s", wall, -wall, err, out)
 			}
-			n.granted(t, id+"-again", netip.MustParseAddr(rested.String()), 30*time.Second)
+			n.granted(t, id+"-again", []netip.Addr{rested}, n.conf)
 		}
 		n.check(t)
 	})

@@ -15,12 +15,12 @@ import (
 func (n *node) end(t *testing.T) {
 	t.Helper()
 	n.calm()
-	n.settle(t, n.conf)
+	n.settle(t)
 	n.agree(t)
 	for _, id := range n.known() {
 		n.del(t, id)
 	}
-	n.settle(t, n.conf)
+	n.settle(t)
 	for range 2 {
 		if err := n.add(t, n.newID(), netip.Addr{}); err != nil {
 			t.Errorf("with nothing wrong any more: %v", err)
@@ -31,10 +31,12 @@ func (n *node) end(t *testing.T) {
 	}
 	still := *n.conf
 	still.Warm = netconf.Warm{}
-	n.settle(t, &still)
+	n.conf = &still
+	n.settle(t)
 	n.agree(t)
+	n.takeBack(t)
 	for _, e := range n.snapshot(t).enis {
-		d, err := n.supply(&still).Drain(t.Context(), e.ID)
+		d, err := n.supply(n.conf).Drain(t.Context(), e.ID)
 		n.did("drain %s: %+v %v", e.ID, d, err)
 		if err != nil || len(d.InUse) > 0 || d.Left > 0 || d.Deleted != d.ENI.Ours {
 			t.Errorf("drain %s: %+v, %v", e.ID, d, err)
@@ -45,13 +47,13 @@ func (n *node) end(t *testing.T) {
 }
 
 // settle lets time pass and processes learn and refill until nothing happens any more.
-func (n *node) settle(t *testing.T, conf *netconf.IPAM) {
+func (n *node) settle(t *testing.T) {
 	t.Helper()
 	quiet := 0
 	for range 16 {
 		n.pass(11 * time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		s := n.supply(conf)
+		s := n.supply(n.conf)
 		err := s.Learn(ctx)
 		changes := n.Calls("")
 		if err == nil {

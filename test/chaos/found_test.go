@@ -60,7 +60,7 @@ func TestAnENIThatIsGoneIsNotAssignedTo(t *testing.T) {
 				if err := n.DetachENI(gone.ID); err != nil {
 					t.Fatal(err)
 				}
-				n.excused[gone.Secondary[0]] = true
+				n.excuse(gone.Secondary, nil)
 				n.mustLearn(t)
 				n.StaleMetadata(false) // else a new one would never show up
 				n.addAll(t, 3)         // EC2 would assign them to an ENI that is attached to nothing
@@ -93,10 +93,10 @@ func TestWhatWasReleasedDoesNotComeBackByMetadata(t *testing.T) {
 		for _, id := range ids(n.live) {
 			n.del(t, id)
 		}
-		drained := *n.conf
-		drained.Warm.Max = 1
+		n.conf.Warm.Max = 1
 		n.pass(time.Minute)
-		n.refill(t, &drained)
+		n.refill(t)
+		n.conf.Warm.Max = 0
 		n.pass(time.Hour)
 		n.Inject(vpcsim.Fault{Action: "DescribeNetworkInterfaces", Code: "UnauthorizedOperation", Status: 403, Times: -1})
 		n.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", Code: "PrivateIpAddressLimitExceeded", Times: -1})
@@ -112,7 +112,7 @@ func TestAnAddressThatMovesToAnotherENI(t *testing.T) {
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		n := worldWith(t, c, 6)
 		second := n.second(t)
-		moved := n.live["c6"]
+		moved := n.live["c6"][0]
 		n.del(t, "c6")
 		if err := n.RemoveAddress(moved); err != nil {
 			t.Fatal(err)
@@ -160,9 +160,8 @@ func TestWhatHasCooledDownGoesBackWithoutAnADD(t *testing.T) {
 		for _, id := range ids(n.live) {
 			n.del(t, id)
 		}
-		drained := *n.conf
-		drained.Warm.Max = 1
-		n.settle(t, &drained)
+		n.conf.Warm.Max = 1
+		n.settle(t)
 		n.agree(t)
 		if all := n.AllENIs(); len(all) != 1 {
 			t.Errorf("%d ENIs are left, want the primary alone", len(all))
@@ -178,15 +177,14 @@ func TestAReleaseIsNotTakenBack(t *testing.T) {
 			n.del(t, id)
 		}
 		n.pass(time.Minute)
-		drained := *n.conf
-		drained.Warm.Max = 1
+		n.conf.Warm.Max = 1
 		n.Inject(vpcsim.Fault{Action: "UnassignPrivateIpAddresses", Status: 503, Code: "Unavailable"})
-		n.refill(t, &drained)
+		n.refill(t)
 		if s := n.snapshot(t); len(s.intents) != 1 {
 			t.Fatalf("open: %+v, want the release", s.intents)
 		}
 		n.mustLearn(t)
-		if s := n.snapshot(t); len(s.intents) > 0 || len(s.addresses) > 0 || len(s.cloud) > 0 {
+		if s := n.snapshot(t); len(s.intents) > 0 || len(s.addresses) > 0 || len(s.cloud.Listed) > 0 {
 			t.Errorf("open %+v, in the store %v, in the cloud %v, want none", s.intents, s.addresses, s.cloud)
 		}
 	})
@@ -239,7 +237,7 @@ func TestADeletionHeedsWhatWasAddedMeanwhile(t *testing.T) {
 					t.Fatal(err)
 				}
 				if used {
-					n.live["quick"] = added[0]
+					n.live["quick"] = added[:1]
 				}
 				n.mustLearn(t)
 				n.check(t)

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/store"
 )
@@ -29,27 +30,54 @@ func route(about netip.Addr, to netip.Prefix, via netip.Addr, link string, table
 	return object{about, fmt.Sprintf("route %s via %v by %s in table %d", to, via, link, table)}
 }
 
-// routes are all of ours, in all tables.
+// routes are all of ours, in all tables, of both families.
 func (m *machine) routes(t *testing.T) []netlink.Route {
 	t.Helper()
 	filter := &netlink.Route{Protocol: layout.Protocol, Table: unix.RT_TABLE_UNSPEC}
-	all, err := m.links.RouteListFiltered(netlink.FAMILY_V4, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
-	if err != nil {
-		t.Fatal(err)
+	var all []netlink.Route
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		some, err := m.links.RouteListFiltered(f, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, some...)
 	}
 	return all
 }
 
-// kernel is all that is ours in it, but for the rule of eni-snat, which is the node's.
+// rules are all of ours, of both families.
+func (m *machine) rules(t *testing.T) []netlink.Rule {
+	t.Helper()
+	var all []netlink.Rule
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		some, err := m.links.RuleList(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, some...)
+	}
+	return slices.DeleteFunc(all, func(r netlink.Rule) bool { return r.Protocol != layout.Protocol })
+}
+
+// destination is where a route leads to.
+func destination(r netlink.Route) netip.Prefix {
+	if r.Dst != nil {
+		ip, _ := netip.AddrFromSlice(r.Dst.IP)
+		ones, _ := r.Dst.Mask.Size()
+		return netip.PrefixFrom(ip.Unmap(), ones)
+	}
+	if r.Family == netlink.FAMILY_V6 {
+		return layout.Default(netip.IPv6Unspecified())
+	}
+	return layout.Default(netip.IPv4Unspecified())
+}
+
+// kernel is all that is ours in it, but for the rules of eni-snat, which go by marks and are the node's.
 func (m *machine) kernel(t *testing.T, tables map[int]netip.Addr) map[object]bool {
 	t.Helper()
 	got := map[object]bool{}
-	rules, err := m.links.RuleList(netlink.FAMILY_V4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range rules {
-		if r.Protocol != layout.Protocol || r.Priority == layout.PrefMark {
+	for _, r := range m.rules(t) {
+		if r.Mark != 0 {
 			continue
 		}
 		ip, _ := netip.AddrFromSlice(cmp.Or(r.Src, r.Dst).IP)
@@ -61,12 +89,7 @@ func (m *machine) kernel(t *testing.T, tables map[int]netip.Addr) map[object]boo
 	}
 	names := m.names(t)
 	for _, r := range m.routes(t) {
-		to := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if r.Dst != nil {
-			ip, _ := netip.AddrFromSlice(r.Dst.IP)
-			ones, _ := r.Dst.Mask.Size()
-			to = netip.PrefixFrom(ip.Unmap(), ones)
-		}
+		to := destination(r)
 		via, _ := netip.AddrFromSlice(r.Gw)
 		about := to.Addr()
 		if r.Table != layout.TableMain {
@@ -91,8 +114,8 @@ func (m *machine) names(t *testing.T) map[int]string {
 	return names
 }
 
-// ofENI is what the kernel has for an ENI that is prepared, and whose link is there.
-func (m *machine) ofENI(t *testing.T, e store.ENI) []object {
+// ofENI is what the kernel has of some families for an ENI that is prepared, and whose link is there.
+func (m *machine) ofENI(t *testing.T, e store.ENI, families ...family.Family) []object {
 	t.Helper()
 	links, err := m.links.LinkList()
 	if err != nil {
@@ -103,13 +126,17 @@ func (m *machine) ofENI(t *testing.T, e store.ENI) []object {
 		return nil
 	}
 	link, none := links[at].Attrs().Name, netip.Addr{}
-	return []object{
+	all := []object{
 		rule(layout.PrefToContainer, e.PrimaryIP, layout.TableMain),
 		rule(layout.PrefFromContainer, e.PrimaryIP, e.Table),
 		route(e.PrimaryIP, layout.Host(e.PrimaryIP), none, link, layout.TableMain),
 		route(e.PrimaryIP, layout.Host(e.Gateway), none, link, e.Table),
 		route(e.PrimaryIP, layout.Default(e.Gateway), e.Gateway, link, e.Table),
 	}
+	if e.Gateway6.IsValid() && slices.Contains(families, family.IPv6) {
+		all = append(all, route(e.PrimaryIP, layout.Default(e.Gateway6), e.Gateway6, link, e.Table))
+	}
+	return all
 }
 
 // ofContainer is what the kernel has for a container.
@@ -127,7 +154,7 @@ func (m *machine) ofContainer(id string, ip netip.Addr, e store.ENI) []object {
 
 // wanted is what the kernel must have, and about whom it may have more or less: containers that one is not sure of, addresses
 // that went astray, ENIs that no container uses, and, until a reconcile, those that are no more.
-func (m *machine) wanted(t *testing.T, s snapshot, reconciled bool) (must map[object]bool, may map[netip.Addr]bool) {
+func (m *machine) wanted(t *testing.T, s snapshot, reconciled bool) (must map[object]bool, may addresses) {
 	t.Helper()
 	must, may = map[object]bool{}, maps.Clone(m.astray)
 	enis := map[string]store.ENI{}
@@ -138,10 +165,10 @@ func (m *machine) wanted(t *testing.T, s snapshot, reconciled bool) (must map[ob
 	}
 	for _, e := range s.enis {
 		enis[e.ID] = e
-		if objects := m.ofENI(t, e); reconciled && len(objects) > 0 {
+		if objects := m.ofENI(t, e, family.All()...); reconciled && len(objects) > 0 {
 			need(objects)
 		} else {
-			may[e.PrimaryIP] = true
+			may.add(e.PrimaryIP)
 		}
 	}
 	for _, x := range s.addresses {
@@ -149,12 +176,12 @@ func (m *machine) wanted(t *testing.T, s snapshot, reconciled bool) (must map[ob
 			continue
 		}
 		id := x.Owner.ContainerID
-		if m.live[id] != x.IP || m.astray[x.IP] {
-			may[x.IP] = true
+		if !slices.Contains(m.live[id], x.IP) || m.astray.has(x.IP) {
+			may.add(x.IP)
 			continue
 		}
 		need(m.ofContainer(id, x.IP, enis[x.ENI]))
-		need(m.ofENI(t, enis[x.ENI]))
+		need(m.ofENI(t, enis[x.ENI], family.Of(x.IP)))
 	}
 	return must, may
 }
@@ -169,12 +196,12 @@ func (m *machine) checkKernel(t *testing.T, s snapshot, reconciled bool) {
 	}
 	got := m.kernel(t, tables)
 	for o := range must {
-		if !got[o] && !m.astray[o.about] {
+		if !got[o] && !m.astray.has(o.about) {
 			t.Errorf("lacking in the kernel: %s", o.words)
 		}
 	}
 	for o := range got {
-		if !must[o] && !may[o.about] && (reconciled || !m.wasENI(o.about)) {
+		if !must[o] && !may.has(o.about) && (reconciled || !m.wasENI(o.about)) {
 			t.Errorf("left in the kernel: %s", o.words)
 		}
 	}

@@ -136,7 +136,7 @@ func (r refillOf) killed(t *testing.T, c clouds.Cloud, call string, at int) bool
 	}
 	dead := n.killAt(t, call, at, with(still, r.conf))
 	n.conf = n.configuration(t, with(still, r.conf))
-	n.settle(t, n.conf)
+	n.settle(t)
 	n.agree(t)
 	free := -len(n.live)
 	for _, e := range n.AllENIs() {
@@ -228,27 +228,23 @@ func (n *node) callAndKill(t *testing.T, conf map[string]any) {
 	n.did("%s %s: %v %s", verb, id, err, stdout)
 	switch {
 	case verb == "ADD" && err == nil:
-		n.answered(t, id, stdout.Bytes(), conf)
+		n.answered(t, id, stdout.Bytes())
 	case verb == "ADD":
 		n.failed(id)
 	case verb == "DEL" && err == nil:
 		n.gone(id, began)
 	case verb == "DEL":
+		n.ended(id, began)
 		n.unsure[id] = true
-		delete(n.live, id)
 	}
 }
 
 // answered notes an ADD's answer.
-func (n *node) answered(t *testing.T, id string, stdout []byte, conf map[string]any) {
+func (n *node) answered(t *testing.T, id string, stdout []byte) {
 	t.Helper()
 	result := &types100.Result{}
-	if err := json.Unmarshal(stdout, result); err != nil || len(result.IPs) != 1 {
+	if err := json.Unmarshal(stdout, result); err != nil {
 		t.Fatalf("ADD of %s printed %s: %v", id, stdout, err)
 	}
-	cooldown, err := time.ParseDuration(conf["cooldown"].(string))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.granted(t, id, chain.IP(result), cooldown)
+	n.granted(t, id, chain.IPs(result), n.conf)
 }

@@ -8,19 +8,55 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/enichain/enichain/core/family"
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
 )
+
+// addresses is a set of them, of which those with a common prefix that are too many to list are one. It has the prefixes.
+type addresses map[netip.Prefix]bool
+
+func (a addresses) add(ips ...netip.Addr) {
+	for _, ip := range ips {
+		a[layout.Host(ip)] = true
+	}
+}
+
+func (a addresses) addPrefixes(all ...netip.Prefix) {
+	for _, p := range all {
+		listed := slices.Collect(store.AddressesIn(p))
+		a.add(listed...)
+		if len(listed) == 0 {
+			a[p] = true
+		}
+	}
+}
+
+func (a addresses) has(ip netip.Addr) bool {
+	for p := range a {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasSome says whether one of them is in the set.
+func (a addresses) hasSome(ips []netip.Addr) bool { return slices.ContainsFunc(ips, a.has) }
 
 // ledger is what a runtime knows of its containers, which is what a pool is held to. Its methods may be used concurrently.
 type ledger struct {
 	now func() time.Duration // since boot
 
 	mu   sync.Mutex
-	live map[string]netip.Addr // what ADD answered
+	live map[string][]netip.Addr // what ADD answered
 	// unsure are the containers whose last call died or failed: a runtime asks for their DEL.
 	unsure   map[string]bool
 	released map[netip.Addr]release
 	// excused are addresses that were taken away behind everybody's back.
-	excused map[netip.Addr]bool
+	excused addresses
 	named   int // containers so far
 	trail   []string
 }
@@ -32,8 +68,8 @@ type release struct {
 
 func newLedger(now func() time.Duration) *ledger {
 	return &ledger{
-		now: now, live: map[string]netip.Addr{}, unsure: map[string]bool{}, released: map[netip.Addr]release{},
-		excused: map[netip.Addr]bool{},
+		now: now, live: map[string][]netip.Addr{}, unsure: map[string]bool{}, released: map[netip.Addr]release{},
+		excused: addresses{},
 	}
 }
 
@@ -74,36 +110,66 @@ func (l *ledger) failed(id string) {
 	}
 }
 
-// granted notes what an ADD answered, unless another has it, or had it just now.
-func (l *ledger) granted(t *testing.T, id string, ip netip.Addr, cooldown time.Duration) {
+// granted notes what an ADD answered, unless another has it, or had it just now. It is an address of each family that the
+// configuration gives, and of others what the container had before.
+func (l *ledger) granted(t *testing.T, id string, ips []netip.Addr, conf *netconf.IPAM) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for other, its := range l.live {
-		if other != id && its == ip {
-			t.Errorf("%s was given %s, which %s has", id, ip, other)
+	l.checkFamilies(t, id, ips, conf.Families)
+	for _, ip := range l.live[id] {
+		if !slices.Contains(ips, ip) {
+			t.Errorf("%s has %s, and was given %v by another ADD", id, ip, ips)
 		}
 	}
-	if before, was := l.live[id]; was && before != ip {
-		t.Errorf("%s has %s, and was given %s by another ADD", id, before, ip)
+	for _, ip := range ips {
+		l.checkFree(t, id, ip, time.Duration(*conf.Cooldown))
+		delete(l.released, ip)
+	}
+	l.live[id] = ips
+	delete(l.unsure, id)
+}
+
+// checkFamilies says whether the addresses are one of each of the families, and of others only what there was before.
+func (l *ledger) checkFamilies(t *testing.T, id string, ips []netip.Addr, families []family.Family) {
+	t.Helper()
+	for _, f := range family.All() {
+		of := func(ip netip.Addr) bool { return family.Of(ip) == f }
+		n := len(slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return !of(ip) }))
+		given := slices.Contains(families, f)
+		if n > 1 || n < 1 && given || n > 0 && !given && !l.unsure[id] && !slices.ContainsFunc(l.live[id], of) {
+			t.Errorf("%s was given %v, where the network gives %v", id, ips, families)
+		}
+	}
+}
+
+// checkFree says whether nobody else has an address, or had it just now.
+func (l *ledger) checkFree(t *testing.T, id string, ip netip.Addr, cooldown time.Duration) {
+	t.Helper()
+	for other, its := range l.live {
+		if other != id && slices.Contains(its, ip) {
+			t.Errorf("%s was given %s, which %s has", id, ip, other)
+		}
 	}
 	if last, rested := l.released[ip]; rested && last.by != id && l.now()-last.at < cooldown {
 		t.Errorf("%s was given %s, which %s had released %v before", id, ip, last.by, l.now()-last.at)
 	}
-	l.live[id] = ip
-	delete(l.unsure, id)
-	delete(l.released, ip)
 }
 
 // gone forgets a container whose DEL began at a time.
 func (l *ledger) gone(id string, began time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ip, ok := l.live[id]; ok {
+	l.ended(id, began)
+	delete(l.unsure, id)
+}
+
+// ended is gone where the DEL came to nothing, or may have.
+func (l *ledger) ended(id string, began time.Duration) {
+	for _, ip := range l.live[id] {
 		l.released[ip] = release{id, began}
 	}
 	delete(l.live, id)
-	delete(l.unsure, id)
 }
 
 // rebooted forgets everybody.

@@ -40,7 +40,6 @@ type machine struct {
 	node    *lab.Node
 	peer    *lab.Node // another, which knows nothing of the first
 	runtime *chain.Runtime
-	conf    *netconf.IPAM
 	links   *netlink.Handle
 	ahead   atomic.Int64 // of the kernel's clock, in seconds
 	inTime  []string     // the command line by which a program is at the machine's time
@@ -49,18 +48,18 @@ type machine struct {
 	dead    []string        // containers of before the last boot, whose DEL is still to come
 	// astray are addresses that were taken away behind everybody's back since the last reconcile: the kernel may have them
 	// where the cloud does not.
-	astray    map[netip.Addr]bool
+	astray    addresses
 	primaries map[netip.Addr]bool // of all ENIs that there ever were
 }
 
 // newMachine is an instance of a size with its primary ENI alone, with a pool so configured.
 func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, pool map[string]any) *machine {
 	t.Helper()
-	l := labtest.Up(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: size.Type})
-	m := &machine{node: l.Nodes[0], peer: l.Nodes[1], netns: map[string]bool{}, astray: map[netip.Addr]bool{}, primaries: map[netip.Addr]bool{}}
+	l := labtest.Up(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: size.Type, IPv6: true})
+	m := &machine{node: l.Nodes[0], peer: l.Nodes[1], netns: map[string]bool{}, astray: addresses{}, primaries: map[netip.Addr]bool{}}
 	m.account = account{
 		VPC: l.VPC, Cloud: c, ledger: newLedger(m.now), r: r, instanceID: m.node.InstanceID, before: l.VPC.AllENIs(),
-		subnets: []string{"subnet-a", "subnet-b"}, away: map[string]bool{},
+		subnets: []string{"subnet-a", "subnet-b"}, away: map[string]bool{}, gave: addresses{},
 		update: func(ctx context.Context, fn func(*store.Tx) error) error {
 			return m.node.Do(func() error { return store.WithClock(machineDir, m.now).Update(ctx, fn) })
 		},
@@ -177,8 +176,8 @@ func (m *machine) add(t *testing.T, id string, options ...chain.Option) {
 		m.failed(id)
 		return
 	}
-	m.did("ADD %s: %v", id, chain.IP(result))
-	m.granted(t, id, chain.IP(result), time.Duration(*m.conf.Cooldown))
+	m.did("ADD %s: %v", id, chain.IPs(result))
+	m.granted(t, id, chain.IPs(result), m.conf)
 }
 
 // del is a DEL, and the end of the container's network namespace, which may come before it. mayFail says that a process may
@@ -197,10 +196,7 @@ func (m *machine) del(t *testing.T, id string, namespaceFirst, mayFail bool) {
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if ip, was := m.live[id]; was {
-			m.released[ip] = release{id, began}
-		}
-		delete(m.live, id)
+		m.ended(id, began)
 		m.unsure[id] = true
 		return
 	}
@@ -225,15 +221,9 @@ func (m *machine) end(t *testing.T, id string) {
 // flush does to the kernel what systemd-networkd does to rules and routes that it did not make.
 func (m *machine) flush(t *testing.T) {
 	t.Helper()
-	rules, err := m.links.RuleList(netlink.FAMILY_V4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range rules {
-		if r.Protocol == layout.Protocol {
-			if err := m.links.RuleDel(&r); err != nil {
-				t.Fatal(err)
-			}
+	for _, r := range m.rules(t) {
+		if err := m.links.RuleDel(&r); err != nil {
+			t.Fatal(err)
 		}
 	}
 	for _, r := range m.routes(t) {
@@ -271,7 +261,8 @@ func (m *machine) reboot(t *testing.T) {
 			return fmt.Errorf("nft: %w: %s", err, out)
 		}
 		if kept {
-			return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0o644)
+			return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0o644),
+				os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("0"), 0o644))
 		}
 		return os.RemoveAll(machineDir)
 	}))
@@ -280,31 +271,34 @@ func (m *machine) reboot(t *testing.T) {
 	}
 	m.boot(t)
 	m.rebooted()
+	m.gaveAll()
 	m.looked = false
 	m.did("reboot, dataDir kept %v", kept)
 }
 
 // bare takes a link's addresses away.
 func (m *machine) bare(l netlink.Link) error {
-	all, err := m.links.AddrList(l, netlink.FAMILY_V4)
+	all, err := m.links.AddrList(l, netlink.FAMILY_ALL)
 	for _, a := range all {
 		err = errors.Join(err, m.links.AddrDel(l, &a))
 	}
 	return err
 }
 
-// ping has another node reach a container.
+// ping has another node reach a container by each of its addresses.
 func (m *machine) ping(t *testing.T, id string) {
 	t.Helper()
 	const patience = 20 * time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	err := m.peer.Do(func() error {
-		_, err := probe.Ping(ctx, m.live[id], probe.From{})
-		return err
-	})
-	if err != nil {
-		t.Errorf("%s is not reached: %v", id, err)
+	for _, ip := range m.live[id] {
+		err := m.peer.Do(func() error {
+			_, err := probe.Ping(ctx, ip, probe.From{})
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s is not reached: %v", id, err)
+		}
 	}
 }
 

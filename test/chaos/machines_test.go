@@ -3,16 +3,14 @@ package chaos
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"net/netip"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
-	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -42,15 +40,17 @@ func runMachine(t *testing.T, c clouds.Cloud, seed uint64) {
 	pool := map[string]any{
 		"prefixes": c.Name == vpcsim.AWS && r.IntN(2) == 0,
 		"batch":    1 + r.IntN(4), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "timeout": "5s",
-		"warm": pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 1, "target": 2, "max": 4}),
+		"warm":     pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 1, "target": 2, "max": 4}),
+		"families": pick(r, families()...),
 	}
-	m := newMachine(t, c, pick(r, c.Small, c.Medium), r, pool)
+	size := pick(r, sizes(c)...)
+	m := newMachine(t, c, size, r, pool)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, line := range m.lastOf(60) {
 				t.Log(line)
 			}
-			t.Logf("pool %v; again: -run TestMachines/%s -seed %d", pool, c.Name, seed)
+			t.Logf("pool %v, %s; again: -run TestMachines/%s -seed %d", pool, size.Type, c.Name, seed)
 		}
 	})
 	for i := range *deeds {
@@ -86,10 +86,8 @@ func (m *machine) step(t *testing.T) {
 	case dice < 88:
 		m.trouble(t)
 	case dice < 92:
-		m.behind(t, m.conf)
-		for ip := range m.excused {
-			m.astray[ip] = true
-		}
+		m.behind(t)
+		maps.Copy(m.astray, m.excused)
 	case dice < 96:
 		m.networkd(t)
 	default:
@@ -128,19 +126,6 @@ func (m *machine) addSome(t *testing.T) {
 	stop, _ := m.maybeKill(t)
 	m.add(t, id, options...)
 	stop()
-}
-
-// someAddress is one that an ENI has, or that nobody has.
-func (m *machine) someAddress() netip.Addr {
-	for _, e := range m.ENIs(m.instanceID) {
-		switch {
-		case len(e.Secondary) > 0 && m.r.IntN(2) == 0:
-			return pick(m.r, e.Secondary...)
-		case len(e.Prefixes) > 0 && m.r.IntN(2) == 0:
-			return pick(m.r, slices.Collect(store.AddressesIn(pick(m.r, e.Prefixes...)))...)
-		}
-	}
-	return netip.AddrFrom4([4]byte{10, 19, 0, byte(10 + m.r.IntN(40))})
 }
 
 // delSome is a DEL of a container that lives, or whose ADD failed, that was before the last boot, or that never was.
@@ -221,7 +206,7 @@ func (m *machine) checkSome(t *testing.T) {
 func (m *machine) well() []string {
 	var all []string
 	for _, id := range ids(m.live) {
-		if !m.astray[m.live[id]] && !m.excused[m.live[id]] {
+		if !m.astray.hasSome(m.live[id]) && !m.excused.hasSome(m.live[id]) {
 			all = append(all, id)
 		}
 	}
@@ -250,14 +235,10 @@ func (m *machine) reconcile(t *testing.T) {
 		m.ctl(t, "reconcile")
 	}
 	clear(m.astray)
-	for ip := range m.excused {
-		m.astray[ip] = true
-	}
+	maps.Copy(m.astray, m.excused)
 	s := m.check(t)
 	m.agree(t)
-	for ip := range m.excused {
-		m.astray[ip] = true
-	}
+	maps.Copy(m.astray, m.excused)
 	m.checkKernel(t, s, true)
 }
 
@@ -297,6 +278,7 @@ func (m *machine) finish(t *testing.T) {
 	}
 	m.quiet(t)
 	m.reconcile(t)
+	m.takeBack(t)
 	for _, e := range m.snapshot(t).enis {
 		if status, out := m.ctl(t, "drain", e.ID); status != 0 {
 			t.Errorf("drain %s: %s", e.ID, out)

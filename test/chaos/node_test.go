@@ -2,9 +2,11 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +38,7 @@ func (n *node) add(t *testing.T, id string, want netip.Addr) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
+	before := n.holds(t, id)
 	var got supply.Grant
 	var err error
 	dead := mayDie(func() {
@@ -43,15 +46,37 @@ func (n *node) add(t *testing.T, id string, want netip.Addr) error {
 	})
 	n.did("ADD %s %v: %v %v died %v", id, want, got.Addresses, err, dead)
 	if dead || err != nil {
+		if after := n.holds(t, id); !slices.Equal(before, after) && (!dead || len(after) < len(n.conf.Families)) {
+			t.Errorf("%s held %v before an ADD that failed, and holds %v", id, before, after)
+		}
 		n.failed(id)
 		return fmt.Errorf("died %v: %w", dead, err)
 	}
-	a := got.Addresses[0]
-	if n.away[a.ENI] && n.looked && !n.isLive(id) && !n.attached(a.ENI) {
-		t.Errorf("%s was given %s of %s, which is known to be gone", id, a.IP, a.ENI)
+	var ips []netip.Addr
+	for _, a := range got.Addresses {
+		if n.away[a.ENI] && n.looked && !slices.Contains(before, a.IP) && !n.attached(a.ENI) {
+			t.Errorf("%s was given %s of %s, which is known to be gone", id, a.IP, a.ENI)
+		}
+		ips = append(ips, a.IP)
 	}
-	n.granted(t, id, a.IP, time.Duration(*n.conf.Cooldown))
+	n.granted(t, id, ips, n.conf)
 	return nil
+}
+
+// holds returns what the store has a container hold.
+func (n *node) holds(t *testing.T, id string) (ips []netip.Addr) {
+	t.Helper()
+	err := n.store.View(t.Context(), func(tx *store.Tx) error {
+		held, err := tx.AddressesOf(owner(id))
+		for _, a := range held {
+			ips = append(ips, a.IP)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrNoStore) {
+		t.Error(err)
+	}
+	return ips
 }
 
 // asked is the addresses that a request names, where it names one.
@@ -97,7 +122,13 @@ func (n *node) gc(t *testing.T) {
 // checkIndexes compares the store's indexes with its addresses.
 func (n *node) checkIndexes(t *testing.T, s snapshot) {
 	t.Helper()
-	want := map[string]int{}
+	want, owners := map[string]int{"ranges": len(s.ranges)}, map[store.Owner]bool{}
+	for _, c := range s.prefixes() {
+		want["prefixes"]++
+		if c.Free > 0 {
+			want["packing"]++
+		}
+	}
 	for _, a := range s.addresses {
 		switch a.State {
 		case store.Free:
@@ -109,16 +140,17 @@ func (n *node) checkIndexes(t *testing.T, s snapshot) {
 		case store.Cooling:
 			want["cooling"]++
 		case store.Assigned:
-			want["owners"]++
+			owners[*a.Owner] = true
 		}
 	}
+	want["owners"] = len(owners)
 	db, err := bbolt.Open(n.store.Path(), 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
 	err = db.View(func(tx *bbolt.Tx) error {
-		for _, bucket := range []string{"free", "freeOf", "cooling", "owners"} {
+		for _, bucket := range []string{"free", "freeOf", "cooling", "owners", "prefixes", "packing", "ranges"} {
 			if got := tx.Bucket([]byte(bucket)).Inspect().KeyN; got != want[bucket] {
 				t.Errorf("the index %q has %d entries, want %d", bucket, got, want[bucket])
 			}

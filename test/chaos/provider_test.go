@@ -14,7 +14,9 @@ import (
 // changes are the actions by which a driver changes something.
 func changes(c clouds.Cloud) []string {
 	var all []string
-	for _, call := range []clouds.Call{clouds.Assign, clouds.Unassign, clouds.CreateENI, clouds.DeleteENI} {
+	for _, call := range []clouds.Call{
+		clouds.Assign, clouds.Unassign, clouds.Assign6, clouds.Unassign6, clouds.CreateENI, clouds.DeleteENI,
+	} {
 		all = append(all, c.Actions(call)...)
 	}
 	return all

@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/enichain/enichain/core/netconf"
-
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -47,13 +46,27 @@ func seeds(n int) []uint64 {
 	return all
 }
 
+// families are those of which a container may get an address each.
+func families() [][]family.Family {
+	return [][]family.Family{{family.IPv4}, {family.IPv4, family.IPv6}, {family.IPv4, family.IPv6}, {family.IPv6}}
+}
+
+// sizes are instance types, of which those without prefixes have single addresses of IPv6.
+func sizes(c clouds.Cloud) []clouds.Size {
+	all := []clouds.Size{c.Small, c.Medium}
+	if c.Old.Type != "" {
+		all = append(all, c.Old)
+	}
+	return all
+}
+
 // pools are configurations that behave differently.
 func pools(c clouds.Cloud, r *rand.Rand) map[string]any {
 	conf := map[string]any{
 		"prefixes": c.Name == vpcsim.AWS && r.IntN(2) == 0,
 		"batch":    1 + r.IntN(8), "eniIdle": pick(r, "0s", "5m"), "firstDeviceIndex": r.IntN(2), "subnets": []string{"subnet-0", "subnet-1"},
-		"maxIPs": pick(r, 0, 0, 24),
-		"warm":   pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 2, "target": 4, "max": 6}),
+		"maxIPs": pick(r, 0, 0, 24), "families": pick(r, families()...),
+		"warm": pick(r, map[string]int{}, map[string]int{"max": 3}, map[string]int{"min": 2, "target": 4, "max": 6}),
 	}
 	if r.IntN(3) == 0 {
 		conf["manage"] = "all"
@@ -64,7 +77,7 @@ func pools(c clouds.Cloud, r *rand.Rand) map[string]any {
 func runSchedule(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
-	conf, size := pools(c, r), pick(r, c.Small, c.Medium)
+	conf, size := pools(c, r), pick(r, sizes(c)...)
 	foreign := conf["manage"] == nil && r.IntN(2) == 0
 	if foreign {
 		size = c.Medium // the small ones have no place for a third ENI everywhere
@@ -81,7 +94,7 @@ func runSchedule(t *testing.T, c clouds.Cloud, seed uint64) {
 			for _, line := range n.lastOf(80) {
 				t.Log(line)
 			}
-			t.Logf("pool %v, foreign %v; again: -run TestSchedules/%s -seed %d", conf, foreign, c.Name, seed)
+			t.Logf("pool %v, %s, foreign %v; again: -run TestSchedules/%s -seed %d", conf, size.Type, foreign, c.Name, seed)
 		}
 	})
 	for i := range *steps {
@@ -109,15 +122,10 @@ func (n *node) step(t *testing.T) {
 		n.burst(t)
 	case dice < 59:
 		n.gc(t)
-	case dice < 60: // an operator changes his mind
-		if n.Name == vpcsim.AWS {
-			conf := *n.conf
-			conf.Prefixes = !conf.Prefixes
-			n.conf = &conf
-			n.did("prefixes %v", conf.Prefixes)
-		}
+	case dice < 60:
+		n.changeMind()
 	case dice < 72:
-		n.refill(t, n.conf)
+		n.refill(t)
 	case dice < 76:
 		n.learn(t)
 	case dice < 84:
@@ -127,9 +135,21 @@ func (n *node) step(t *testing.T) {
 	case dice < 94:
 		n.trouble(t)
 	default:
-		n.behind(t, n.conf)
+		n.behind(t)
 	}
 	n.dieAfter(0)
+}
+
+// changeMind is an operator who changes the configuration.
+func (n *node) changeMind() {
+	conf := *n.conf
+	if n.Name == vpcsim.AWS && n.r.IntN(2) == 0 {
+		conf.Prefixes = !conf.Prefixes
+	} else {
+		conf.Families = pick(n.r, families()...)
+	}
+	n.conf = &conf
+	n.did("prefixes %v, families %v", conf.Prefixes, conf.Families)
 }
 
 // perhapsDie lets a process die in the coming call, now and then.
@@ -154,7 +174,7 @@ func (n *node) addSome(t *testing.T) {
 			id = pick(n.r, all...)
 		}
 	case 2:
-		want = netip.AddrFrom4([4]byte{10, 0, byte(n.r.IntN(2)), byte(4 + n.r.IntN(30))})
+		want = n.someAddress()
 	}
 	_ = n.add(t, id, want) // it may well fail
 }
@@ -184,17 +204,17 @@ func (n *node) burst(t *testing.T) {
 		all.Go(func() { _ = n.add(t, id, netip.Addr{}) })
 	}
 	if n.r.IntN(2) == 0 {
-		all.Go(func() { n.refill(t, n.conf) })
+		all.Go(func() { n.refill(t) })
 	}
 	all.Wait()
 }
 
-func (n *node) refill(t *testing.T, conf *netconf.IPAM) {
+func (n *node) refill(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	var err error
-	dead := mayDie(func() { err = n.supply(conf).Refill(ctx) })
+	dead := mayDie(func() { err = n.supply(n.conf).Refill(ctx) })
 	n.did("refill: %v died %v", err, dead)
 }
 
@@ -218,6 +238,7 @@ func (n *node) reboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.rebooted()
+	n.gaveAll()
 	n.looked = false
 	n.did("reboot")
 }

@@ -35,7 +35,6 @@ type world struct {
 	account
 	endpoints map[string]any
 	dataDir   string
-	conf      *netconf.IPAM
 	cloud     cloud.Driver
 	store     *store.Store
 	ahead     atomic.Int64 // of the kernel's clock, in nanoseconds
@@ -60,14 +59,17 @@ func newWorld(t *testing.T, c clouds.Cloud, size clouds.Size, conf map[string]an
 	t.Helper()
 	config := vpcsim.Config{
 		Cloud: c.Name, Region: clouds.Region, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
+		IPv6:      netip.MustParsePrefix("2001:db8:19::/56"),
 		TaskDelay: time.Microsecond, // slow ones are made where they are wanted
 	}
 	var ids []string
 	for i, cidr := range subnets {
 		ids = append(ids, fmt.Sprintf("subnet-%d", i))
-		config.Subnets = append(config.Subnets, vpcsim.Subnet{ID: ids[i], CIDR: netip.MustParsePrefix(cidr)})
+		config.Subnets = append(config.Subnets, vpcsim.Subnet{
+			ID: ids[i], CIDR: netip.MustParsePrefix(cidr), IPv6: netip.MustParsePrefix(fmt.Sprintf("2001:db8:19:%x::/64", i+1)),
+		})
 	}
-	w := &world{account: account{VPC: vpcsim.New(config), Cloud: c, subnets: ids, away: map[string]bool{}}, log: slog.New(slog.DiscardHandler)}
+	w := &world{account: account{VPC: vpcsim.New(config), Cloud: c, subnets: ids, away: map[string]bool{}, gave: addresses{}}, log: slog.New(slog.DiscardHandler)}
 	t.Cleanup(w.Close)
 	w.ledger = newLedger(w.now)
 	instance, err := w.AddInstance(size.Type)
@@ -75,7 +77,11 @@ func newWorld(t *testing.T, c clouds.Cloud, size clouds.Size, conf map[string]an
 		t.Fatal(err)
 	}
 	w.instanceID = instance.ID
-	if _, err := w.AddENI(w.instanceID, "subnet-0", 0, netip.Addr{}); err != nil {
+	primary, err := w.AddENI(w.instanceID, "subnet-0", 0, netip.Addr{})
+	if err == nil {
+		_, err = w.AddOwnIPv6(primary.ID)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	answers, tells := c.Serve(w.VPC, w.instanceID)
@@ -167,6 +173,18 @@ func (m mortal) Assign(ctx context.Context, eni string, count int) ([]netip.Addr
 	m.moment()
 	defer m.moment()
 	return m.Driver.Assign(ctx, eni, count)
+}
+
+func (m mortal) AssignIPv6(ctx context.Context, eni string, count int) ([]netip.Addr, error) {
+	m.moment()
+	defer m.moment()
+	return m.Driver.AssignIPv6(ctx, eni, count)
+}
+
+func (m mortal) AssignIPv6Prefixes(ctx context.Context, eni string, count int) ([]netip.Prefix, error) {
+	m.moment()
+	defer m.moment()
+	return m.Driver.AssignIPv6Prefixes(ctx, eni, count)
 }
 
 func (m mortal) Unassign(ctx context.Context, eni string, addresses []netip.Addr) error {
