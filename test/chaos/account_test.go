@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -32,8 +33,8 @@ type account struct {
 	before     []vpcsim.ENI // all of them, before anything was done
 	conf       *netconf.IPAM
 	away       map[string]bool // ENIs that were taken away behind everybody's back
-	// gave is what a pool that gives no IPv6 need not know of it: what others gave behind everybody's back, and what the
-	// ENIs had when the store went with a boot.
+	// gave is what a pool that does not give its family need not know of: what others gave behind everybody's back, and what
+	// the ENIs had when the store went with a boot.
 	gave   addresses
 	looked bool // whether all of them are known to be away
 }
@@ -132,11 +133,11 @@ func (a *account) behind(t *testing.T) {
 	}
 }
 
-// gaveAll notes what the ENIs have of IPv6.
+// gaveAll notes what the ENIs have.
 func (a *account) gaveAll() {
 	for _, e := range a.ENIs(a.instanceID) {
-		a.gave.add(e.IPv6...)
-		a.gave.addPrefixes(e.Prefixes6...)
+		a.gave.add(slices.Concat(e.Secondary, e.IPv6)...)
+		a.gave.addPrefixes(slices.Concat(e.Prefixes, e.Prefixes6)...)
 	}
 }
 
@@ -187,10 +188,12 @@ func (a *account) gets(e vpcsim.ENI) {
 	}
 	if a.Name == vpcsim.AWS && a.r.IntN(3) == 0 {
 		added, err := a.AddPrefixes(e.ID, 1)
+		a.gave.addPrefixes(added...)
 		a.did("behind: %s gets %v: %v", e.ID, added, err)
 		return
 	}
 	added, err := a.AddAddresses(e.ID, 1+a.r.IntN(2))
+	a.gave.add(added...)
 	a.did("behind: %s gets %v: %v", e.ID, added, err)
 }
 
@@ -206,24 +209,36 @@ func (a *account) moves(e, to vpcsim.ENI) {
 	a.did("behind: %v and %v move from %s to %s: %v", moved.IPv6, moved.Prefixes6, e.ID, to.ID, err)
 }
 
-// takeBack takes what others gave of IPv6 away again, where the pool has not taken it: the network gives none.
+// takeBack takes what others gave away again, where the pool has not taken it: the network does not give its family.
 func (a *account) takeBack(t *testing.T) {
 	t.Helper()
-	if slices.Contains(a.conf.Families, family.IPv6) {
-		return
-	}
 	s := a.snapshot(t)
+	theirs := func(ip netip.Addr) bool {
+		return !slices.Contains(a.conf.Families, family.Of(ip)) && a.gave.has(ip) && !s.knows(ip)
+	}
+	var errs []error
 	for _, e := range a.ENIs(a.instanceID) {
-		for _, ip := range e.IPv6 {
-			if !s.knows(ip) && a.gave.has(ip) {
-				a.did("%s is taken back: %v", ip, a.RemoveIPv6(e.ID, ip))
+		for _, ip := range slices.Concat(e.Secondary, e.IPv6) {
+			switch {
+			case !theirs(ip):
+			case ip.Is4():
+				errs = append(errs, a.RemoveAddress(ip))
+			default:
+				errs = append(errs, a.RemoveIPv6(e.ID, ip))
 			}
 		}
-		for _, p := range e.Prefixes6 {
-			if !s.knows(p.Addr()) && a.gave[p] {
-				a.did("%s is taken back: %v", p, a.RemoveIPv6Prefix(e.ID, p))
+		for _, p := range slices.Concat(e.Prefixes, e.Prefixes6) {
+			switch {
+			case !theirs(p.Addr()):
+			case p.Addr().Is4():
+				errs = append(errs, a.RemovePrefix(e.ID, p))
+			default:
+				errs = append(errs, a.RemoveIPv6Prefix(e.ID, p))
 			}
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Errorf("take back: %v", err)
 	}
 }
 

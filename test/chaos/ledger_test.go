@@ -94,13 +94,6 @@ func (l *ledger) newID() string {
 	return fmt.Sprint("c", l.named)
 }
 
-func (l *ledger) isLive(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, live := l.live[id]
-	return live
-}
-
 // failed notes that a container's ADD died or failed.
 func (l *ledger) failed(id string) {
 	l.mu.Lock()
