@@ -47,6 +47,9 @@ func (tx *Tx) add(eni string, prefix netip.Prefix, ip netip.Addr) error {
 	case a.ENI == eni && a.Prefix == prefix:
 		return nil
 	}
+	if a.State == Releasing && a.ENI != eni {
+		a.State, a.Since = Free, tx.now // what was to take it took it from the other ENI
+	}
 	a.ENI, a.Prefix = eni, prefix
 	if err := tx.put(a); err != nil {
 		return fmt.Errorf("add address %s: %w", ip, err)

@@ -128,7 +128,7 @@ func (tx *Tx) addSeenRange(eni string, p netip.Prefix, staleness time.Duration) 
 	return tx.addRange(eni, p)
 }
 
-// MoveRange records that a range is another ENI's: its addresses are, whoever has them.
+// MoveRange records that a range is another ENI's: its addresses are, whoever has them. Nothing takes it back from that one.
 func (tx *Tx) MoveRange(r Range, eni string) error {
 	inUse, err := tx.recordedIn(r.Prefix)
 	if err != nil {

@@ -1,12 +1,14 @@
 package supply_test
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/supply"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -189,5 +191,60 @@ func TestAnAssignmentOfIPv6IsSettledByANetworkOfIPv4(t *testing.T) {
 	}
 	if open := read(w, (*store.Tx).Intents); len(open) > 0 {
 		t.Errorf("left open: %+v", open)
+	}
+}
+
+// What others gave another ENI while it was on its way back is in use there: whoever settles the release lets it be.
+func TestAReleaseOfWhatMovedToAnotherENI(t *testing.T) {
+	t.Parallel()
+	for name, op := range map[string]string{"release": store.OpUnassign, "deletion of the ENI": store.OpDeleteENI} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+			first := w.ENIs(w.instance.ID)[0].ID
+			if _, err := w.AddOwnIPv6(first); err != nil {
+				t.Fatal(err)
+			}
+			second, err := w.AddENI(w.instance.ID, "subnet-0", 1, netip.Addr{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Tag(second.ID, map[string]string{supply.TagOwner: "enichain", supply.TagInstance: w.instance.ID}); err != nil {
+				t.Fatal(err)
+			}
+			ips, prefixes, err := w.AddIPv6(second.ID, 1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.learn6()
+			for _, i := range []store.Intent{{Prefixes: prefixes}, {Addresses: ips}} {
+				i.Op, i.ENI = op, second.ID
+				err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+					_, err := tx.Begin(i)
+					return errors.Join(err, tx.MarkReleasingAll(second.ID))
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.MoveIPv6(second.ID, first, ips, prefixes); err != nil {
+				t.Fatal(err)
+			}
+			w.learn6()
+			err = w.store.View(t.Context(), func(tx *store.Tx) error {
+				for _, ip := range []netip.Addr{ips[0], prefixes[0].Addr().Next()} {
+					if a, _, err := tx.Address(ip); err != nil || a.ENI != first || a.State != store.Free {
+						t.Errorf("%s is %s on %q, %v", ip, a.State, a.ENI, err)
+					}
+				}
+				intents, err := tx.Intents()
+				if len(intents) > 0 {
+					t.Errorf("left open: %+v", intents)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -115,7 +115,11 @@ func (s *Supply) unassigned(ctx context.Context, i store.Intent, some share, err
 			}
 			gone = share{without(gone.addresses, some.addresses), without(gone.prefixes, some.prefixes)}
 		}
-		return errors.Join(tx.Remove(gone.addresses), tx.RemovePrefixes(gone.prefixes), tx.Settle(i.Number))
+		here, unread := gone.on(tx, i.ENI)
+		if unread != nil {
+			return unread
+		}
+		return errors.Join(tx.Remove(here.addresses), tx.RemovePrefixes(here.prefixes), tx.Settle(i.Number))
 	})
 }
 

@@ -57,6 +57,30 @@ func (s share) addSeen(tx *store.Tx, eni string, staleness time.Duration) error 
 	return errors.Join(tx.AddSeen(eni, s.addresses, staleness), tx.AddSeenPrefixes(eni, s.prefixes, staleness))
 }
 
+// on is what of it the store has on the ENI: others may have moved the rest to another, where it is in use by now.
+func (s share) on(tx *store.Tx, eni string) (share, error) {
+	var here share
+	for _, ip := range s.addresses {
+		a, _, err := tx.Address(ip)
+		if err != nil {
+			return share{}, err
+		}
+		if a.ENI == eni {
+			here.addresses = append(here.addresses, ip)
+		}
+	}
+	for _, p := range s.prefixes {
+		a, _, err := tx.Address(p.Addr())
+		if err != nil {
+			return share{}, err
+		}
+		if a.ENI == eni {
+			here.prefixes = append(here.prefixes, p)
+		}
+	}
+	return here, nil
+}
+
 // common is what is in both lists.
 func common[T comparable](list, other []T) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(v T) bool { return !slices.Contains(other, v) })
