@@ -125,7 +125,8 @@ func TestKilledRefill(t *testing.T) {
 // whether the refill, or its driver, died.
 func (r refillOf) killed(t *testing.T, c clouds.Cloud, call string, at int) bool {
 	t.Helper()
-	n := newNode(newWorld(t, c, c.Small, still, "10.0.0.0/24"), nil)
+	conf := with(still, map[string]any{"families": families()[rand.IntN(2)]})
+	n := newNode(newWorld(t, c, c.Small, conf, "10.0.0.0/24"), nil)
 	for i := range r.adds {
 		if err := n.add(t, fmt.Sprint("c", i), netip.Addr{}); err != nil {
 			t.Fatal(err)
@@ -134,19 +135,20 @@ func (r refillOf) killed(t *testing.T, c clouds.Cloud, call string, at int) bool
 	for i := 0; i < r.adds && !r.stay; i++ {
 		n.del(t, fmt.Sprint("c", i))
 	}
-	dead := n.killAt(t, call, at, with(still, r.conf))
-	n.conf = n.configuration(t, with(still, r.conf))
+	dead := n.killAt(t, call, at, with(conf, r.conf))
+	n.conf = n.configuration(t, with(conf, r.conf))
 	n.settle(t)
 	n.agree(t)
-	free := -len(n.live)
+	free, free6 := -len(n.live), -len(n.live)
 	for _, e := range n.AllENIs() {
 		free += len(e.Secondary)
+		free6 += len(e.IPv6) // AWS has them in prefixes
 	}
-	if enis := n.AllENIs(); len(enis) != r.enis || free > r.max {
-		t.Errorf("%d ENIs with %d free addresses, want %d with %d at the most", len(enis), free, r.enis, r.max)
+	if enis := n.AllENIs(); len(enis) != r.enis || free > r.max || free6 > r.max {
+		t.Errorf("%d ENIs with %d and %d free addresses, want %d with %d at the most", len(enis), free, free6, r.enis, r.max)
 	}
 	if t.Failed() {
-		t.Fatalf("after a kill at %s %d; then:\n%s", call, at, strings.Join(n.trail, "\n"))
+		t.Fatalf("families %v, after a kill at %s %d; then:\n%s", n.conf.Families, call, at, strings.Join(n.trail, "\n"))
 	}
 	return dead
 }
@@ -172,8 +174,9 @@ func TestKilledAtAnyTime(t *testing.T) {
 
 func killedAtAnyTime(t *testing.T, c clouds.Cloud, seed uint64) {
 	t.Helper()
-	conf := map[string]any{"batch": 2, "cooldown": "30s", "eniIdle": "0s", "timeout": "10s"}
-	n := newNode(newWorld(t, c, c.Small, conf, "10.0.0.0/24"), rand.New(rand.NewPCG(seed, 1)))
+	r := rand.New(rand.NewPCG(seed, 1))
+	conf := map[string]any{"batch": 2, "cooldown": "30s", "eniIdle": "0s", "timeout": "10s", "families": pick(r, families()...)}
+	n := newNode(newWorld(t, c, pick(r, sizes(c)...), conf, "10.0.0.0/24"), r)
 	for range *kills {
 		n.callAndKill(t, conf)
 		if n.r.IntN(4) == 0 {
@@ -183,7 +186,7 @@ func killedAtAnyTime(t *testing.T, c clouds.Cloud, seed uint64) {
 			n.reboot(t)
 		}
 		if n.r.IntN(15) == 0 {
-			n.Inject(vpcsim.Fault{Action: pick(n.r, "AssignPrivateIpAddresses", n.Action(clouds.CreateENI), "DeleteNetworkInterface"), AfterEffect: true})
+			n.Inject(vpcsim.Fault{Action: pick(n.r, changes(n.Cloud)...), AfterEffect: true})
 		}
 		n.checkIndexes(t, n.check(t))
 		if t.Failed() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/test/clouds"
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 var here = flag.Bool("here", false, "run TestWear in this process")
@@ -37,7 +38,11 @@ func TestWear(t *testing.T) {
 func wear(t *testing.T, c clouds.Cloud) {
 	t.Helper()
 	const containers, pairs = 110, 10_000
-	n := newNode(newWorld(t, c, c.Large, map[string]any{"batch": 29}, "10.0.0.0/22"), nil)
+	conf := map[string]any{"batch": 29, "families": families()[0]}
+	if c.Name == vpcsim.AWS { // whose prefixes have addresses that were never used for very long
+		conf["families"] = families()[1]
+	}
+	n := newNode(newWorld(t, c, c.Large, conf, "10.0.0.0/22"), nil)
 	names := make([]string, containers)
 	next := func(i int) {
 		names[i] = n.newID()
