@@ -236,13 +236,13 @@ func TestIPv6OfNetworks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			marks := map[bool]int{}
+			marks := map[family.Family]int{}
 			for _, r := range rules {
 				if r.Pref == layout.PrefMark {
-					marks[r.IPv6]++
+					marks[r.Family()]++
 				}
 			}
-			if marks[false] != 1 || marks[true] != 1 {
+			if marks[family.IPv4] != 1 || marks[family.IPv6] != 1 {
 				t.Errorf("rules of preference %d: %v, want one a family", layout.PrefMark, marks)
 			}
 			apply(t, h, podnet6(backend).off())
