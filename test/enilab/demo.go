@@ -27,7 +27,7 @@ func runDemo(args []string, stdout io.Writer) error {
 	if err := noOperands(set, args); err != nil {
 		return err
 	}
-	chooseConflist(set, *cloud, conflist)
+	chooseConflist(set, *cloud, false, conflist)
 	if *bin == "" || *conflist == "" {
 		return errors.New("the plugins are not beside this program: run make demo, or give -bin and -conflist")
 	}

@@ -262,6 +262,20 @@ func (tt tool) ping(t *testing.T, from, to string) {
 	}
 }
 
+func TestIPv6(t *testing.T) {
+	tt := newTool(t)
+	out := strings.Join(strings.Fields(tt.must(t, "up", "-ipv6", "-conflist", "", "-bin", "")), " ")
+	for _, want := range []string{" 2001:db8:19:a::11 2001:db8:19:a::/64 ", " - 2001:db8:19:b::/64 ", " 2001:db8:100::10 2001:db8:100::/64 "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in %s", want, out)
+		}
+	}
+	v := tt.view(t)
+	tt.ping(t, "node1", v.Hosts[1].ENIs[0].Primary6.String())
+	tt.ping(t, "internet", v.Hosts[1].ENIs[0].Primary6.String())
+	tt.fails(t, "no secondary address", "meddle", "remove", v.Hosts[0].ENIs[0].Primary6.String())
+}
+
 func TestPcap(t *testing.T) {
 	tt := newTool(t)
 	tt.must(t, "up")

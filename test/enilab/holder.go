@@ -17,11 +17,10 @@ import (
 
 // holder is the process that has a lab. Other processes reach it by HTTP over a Unix socket that only root may open.
 type holder struct {
-	state state
-	lock  *os.File
-	cloud string
-	delay time.Duration // of the network, as the lab was asked for
-	lab   *lab.Lab
+	state   state
+	lock    *os.File
+	options lab.Options // as the lab was asked for
+	lab     *lab.Lab
 
 	server  *http.Server
 	once    sync.Once
@@ -124,7 +123,7 @@ func (h *holder) inject(r *http.Request) (any, error) {
 func (h *holder) endTrouble(*http.Request) (any, error) {
 	v := h.lab.VPC
 	v.ClearFaults()
-	v.SetDelays(vpcsim.Delays{Fabric: h.delay})
+	v.SetDelays(vpcsim.Delays{Fabric: h.options.Delay})
 	v.LagMetadata(0)
 	v.StaleMetadata(false)
 	v.SetENIQuota(0)
@@ -150,7 +149,7 @@ func (h *holder) view(*http.Request) (any, error) {
 		return nil, err
 	}
 	v := labView{
-		Name: h.state.name, Cloud: h.cloud, PID: os.Getpid(), Calls: h.lab.VPC.Calls(""),
+		Name: h.state.name, Cloud: h.options.Cloud, IPv6: h.options.IPv6, PID: os.Getpid(), Calls: h.lab.VPC.Calls(""),
 		Spoofed: spoofed, NoPublic: noPublic, Spoofers: spoofers,
 	}
 	for _, e := range h.lab.VPC.AllENIs() {
@@ -174,6 +173,7 @@ func (h *holder) eni(e vpcsim.ENI) eniView {
 	return eniView{
 		ID: e.ID, Link: h.lab.Link(e.ID), State: string(e.State), MAC: e.MAC.String(), Subnet: e.Subnet,
 		Primary: e.PrimaryIP, Secondary: e.Secondary, Prefixes: e.Prefixes,
+		Subnet6: e.Subnet6, Primary6: e.PrimaryIP6, Secondary6: e.IPv6, Prefixes6: e.Prefixes6,
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 const usage = `enilab: a VPC in network namespaces
 
-  enilab up [-cloud aws|tencent] [-nodes 2] [-enis 3] [-type m5.large] [-delay 0s] [-bin DIR] [-conflist FILE]
+  enilab up [-cloud aws|tencent] [-nodes 2] [-enis 3] [-type m5.large] [-ipv6] [-delay 0s] [-bin DIR] [-conflist FILE]
   enilab show                                 what is there: ENIs, addresses, drops
   enilab exec HOST [--] COMMAND...            run a command in a node, in a container of it (node1/c1), in internet or vpc
   enilab env NODE                             print what exec sets there, as shell exports
@@ -26,7 +26,7 @@ const usage = `enilab: a VPC in network namespaces
                                               what others do to the account
   enilab list                                 the labs that are up
   enilab down
-  enilab demo [-v]                            containers on every ENI, each walk of a packet proven by captures
+  enilab demo [-v] [-ipv6]                    containers on every ENI, each walk of a packet proven by captures
 
 Several labs may be up: each command but list and demo takes -name NAME, which is "default" where none is given.
 `

@@ -3,12 +3,16 @@ package main
 import (
 	"flag"
 	"io"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/enichain/enichain/test/vpcsim"
 )
 
 func TestOperandsMayStandAnywhere(t *testing.T) {
@@ -27,7 +31,7 @@ func TestOperandsMayStandAnywhere(t *testing.T) {
 
 func TestAPlanReachesTheHolder(t *testing.T) {
 	set, asked := planFlags("up")
-	if err := set.Parse(strings.Fields("-name x -nodes 4 -enis 2 -type t3.micro -delay 1.5s -rp-filter -1 -bin /b -conflist /c")); err != nil {
+	if err := set.Parse(strings.Fields("-name x -nodes 4 -enis 2 -type t3.micro -delay 1.5s -rp-filter -1 -ipv6 -bin /b -conflist /c")); err != nil {
 		t.Fatal(err)
 	}
 	holders, told := planFlags(holdCommand)
@@ -39,6 +43,21 @@ func TestAPlanReachesTheHolder(t *testing.T) {
 	}
 	if told.Delay != 1500*time.Millisecond || told.Nodes != 4 {
 		t.Errorf("%+v", told)
+	}
+}
+
+func TestTheConflistFitsTheLab(t *testing.T) {
+	for name, families := range map[string]string{
+		shippedConflist(vpcsim.AWS, false): "", shippedConflist(vpcsim.AWS, true): `"families": ["ipv4", "ipv6"]`,
+		shippedConflist(vpcsim.TencentCloud, false): "", shippedConflist(vpcsim.TencentCloud, true): `"families": ["ipv4", "ipv6"]`,
+	} {
+		text, err := os.ReadFile("../../conflist/" + name)
+		if err != nil {
+			t.Error(err)
+		}
+		if got := regexp.MustCompile(`"families":.*`).FindString(string(text)); got != families {
+			t.Errorf("%s has %q, want %q", name, got, families)
+		}
 	}
 }
 

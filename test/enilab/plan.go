@@ -29,8 +29,9 @@ func planFlags(command string) (*flag.FlagSet, *plan) {
 	set.DurationVar(&p.Delay, "delay", 0, "how long the network lags behind the API")
 	set.StringVar(&p.Hotplug, "hotplug", "eth%d", "what links are called that come later; ens%d is what udev makes of them")
 	set.IntVar(&p.RPFilter, "rp-filter", 1, "the nodes' rp_filter: 1 is strict, 2 loose, -1 off")
+	set.BoolVar(&p.IPv6, "ipv6", false, "the VPC has IPv6 too")
 	set.StringVar(&p.bin, "bin", builtFolder(), "the `folder` that the nodes have as /opt/cni/bin")
-	set.StringVar(&p.conflist, "conflist", "", "the nodes' network configuration, a `file`; the cloud's where the flag is not given")
+	set.StringVar(&p.conflist, "conflist", "", "the nodes' network configuration, a `file`; the cloud's, with both families where the lab has them, where the flag is not given")
 	return set, p
 }
 
@@ -43,19 +44,27 @@ func builtFolder() string {
 	return folder
 }
 
-// chooseConflist takes the cloud's conflist where no flag names one.
-func chooseConflist(set *flag.FlagSet, cloud string, conflist *string) {
+// chooseConflist takes the cloud's conflist, or the one with IPv6 beside IPv4, where no flag names one.
+func chooseConflist(set *flag.FlagSet, cloud string, ipv6 bool, conflist *string) {
 	given := false
 	set.Visit(func(f *flag.Flag) { given = given || f.Name == "conflist" })
 	if !given {
-		*conflist = builtConflist(cloud)
+		*conflist = builtConflist(shippedConflist(cloud, ipv6))
 	}
 }
 
-// builtConflist is the repository's for a cloud, where this program is in its bin/.
-func builtConflist(cloud string) string {
+// shippedConflist is what the repository calls a cloud's conflist.
+func shippedConflist(cloud string, ipv6 bool) string {
+	if ipv6 {
+		return "10-enichain-" + cloud + "-dual.conflist"
+	}
+	return "10-enichain-" + cloud + ".conflist"
+}
+
+// builtConflist is the path of a conflist of the repository, where this program is in its bin/.
+func builtConflist(name string) string {
 	folder, err := ownFolder()
-	file := filepath.Join(folder, "../conflist/10-enichain-"+cloud+".conflist")
+	file := filepath.Join(folder, "../conflist", name)
 	if err != nil || !exists(file) {
 		return ""
 	}

@@ -37,7 +37,7 @@ func up(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	chooseConflist(set, p.Cloud, &p.conflist)
+	chooseConflist(set, p.Cloud, p.IPv6, &p.conflist)
 	for _, path := range []*string{&p.bin, &p.conflist} { // the holder's working folder is another
 		if *path == "" {
 			continue
@@ -147,7 +147,7 @@ func (h *holder) start(ctx context.Context, p *plan) error {
 	if h.lab, err = lab.Up(ctx, p.Options); err != nil {
 		return err
 	}
-	h.cloud, h.delay = p.Cloud, p.Delay
+	h.options = p.Options
 	if err := p.install(h.lab); err != nil {
 		return err
 	}

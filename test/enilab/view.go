@@ -19,6 +19,7 @@ import (
 type labView struct {
 	Name     string        `json:"name"`
 	Cloud    string        `json:"cloud"`
+	IPv6     bool          `json:"ipv6,omitempty"`
 	PID      int           `json:"pid"`
 	Hosts    []hostView    `json:"hosts"`
 	Loose    []eniView     `json:"loose,omitempty"` // ENIs that are attached to nothing
@@ -48,6 +49,12 @@ type eniView struct {
 	Secondary []netip.Addr `json:"secondary,omitempty"`
 
 	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
+
+	// Of IPv6, in a lab that has it.
+	Subnet6    netip.Prefix   `json:"subnet6,omitzero"`
+	Primary6   netip.Addr     `json:"primary6,omitzero"`
+	Secondary6 []netip.Addr   `json:"secondary6,omitempty"`
+	Prefixes6  []netip.Prefix `json:"prefixes6,omitempty"`
 }
 
 // call asks the lab's holder for something: in and out are its JSON, where they are not nil.
@@ -155,10 +162,16 @@ func (v labView) print(w io.Writer) error {
 			if link == "" {
 				link = "(" + e.State + ")"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, link, e.Primary, e.Subnet, e.MAC, e.ID, e.words())
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, link, e.Primary, e.Subnet, e.MAC, e.ID, words(e.Prefixes, e.Secondary))
+			if e.Subnet6.IsValid() {
+				fmt.Fprintf(table, "\t\t%s\t%s\t\t\t%s\n", known(e.Primary6), e.Subnet6, words(e.Prefixes6, e.Secondary6))
+			}
 		}
 	}
 	fmt.Fprintln(table, "internet\teth0\t198.51.100.10\t198.51.100.0/24")
+	if v.IPv6 {
+		fmt.Fprintln(table, "\t\t2001:db8:100::10\t2001:db8:100::/64")
+	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -171,14 +184,22 @@ func (v labView) print(w io.Writer) error {
 	return err
 }
 
-// words joins the addresses and prefixes, as many as a table has room for.
-func (e eniView) words() string {
+// known is an address that need not be there.
+func known(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return "-"
+	}
+	return ip.String()
+}
+
+// words joins prefixes and addresses, as many as a table has room for.
+func words(prefixes []netip.Prefix, ips []netip.Addr) string {
 	const room = 4
 	var s []string
-	for _, p := range e.Prefixes {
+	for _, p := range prefixes {
 		s = append(s, p.String())
 	}
-	for _, ip := range e.Secondary {
+	for _, ip := range ips {
 		s = append(s, ip.String())
 	}
 	if len(s) > room {

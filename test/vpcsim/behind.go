@@ -10,16 +10,19 @@ import (
 // What happens behind the back of those who use the API: other people's work, and the cloud's own. None of it counts as
 // a call, and none of it takes time.
 
-// RemoveAddress takes a secondary address from its ENI, whichever that is.
+// RemoveAddress takes a secondary address, of either family, from its ENI, whichever that is.
 func (v *VPC) RemoveAddress(ip netip.Addr) error {
 	v.mu.Lock()
-	n := slices.IndexFunc(v.enis, func(e *ENI) bool { return slices.Contains(e.Secondary, ip) })
+	n := slices.IndexFunc(v.enis, func(e *ENI) bool { return slices.Contains(e.Secondary, ip) || slices.Contains(e.IPv6, ip) })
 	if n < 0 {
 		v.mu.Unlock()
 		return fmt.Errorf("%s is no secondary address of an ENI", ip)
 	}
 	id := v.enis[n].ID
 	v.mu.Unlock()
+	if ip.Is6() {
+		return v.RemoveIPv6(id, ip)
+	}
 	return v.unassign(id, grant{addresses: []netip.Addr{ip}})
 }
 

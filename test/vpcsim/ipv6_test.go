@@ -61,9 +61,16 @@ func TestIPv6(t *testing.T) {
 	if left.PrimaryIP6 != own || !slices.Equal(left.IPv6, []netip.Addr{netip.MustParseAddr("2001:db8:0:1::12")}) || len(left.Prefixes6) > 0 {
 		t.Errorf("left: %+v", left)
 	}
+	if err := v.RemoveAddress(own); err == nil {
+		t.Errorf("%s, the ENI's own, was removed behind its back", own)
+	}
+	if err := v.RemoveAddress(left.IPv6[0]); err != nil {
+		t.Error(err)
+	}
 	want := []string{
 		"attach 10.0.1.4", "assign 10.0.1.4", "assign 2001:db8:0:1::10", "assign 2001:db8:0:1::11", "assign 2001:db8:0:1::12",
 		"assign 2001:db8:0:1:1::/80", "unassign 2001:db8:0:1::11", "unassign 2001:db8:0:1:1::/80",
+		"unassign 2001:db8:0:1::12",
 	}
 	if d := cmp.Diff(want, r.log); d != "" {
 		t.Errorf("the fabric's work (-want +got):\n%s", d)
