@@ -16,10 +16,10 @@ build: ## build the plugins, the drivers and the lab into bin/
 	$(GOBUILD) -o bin/ $(PLUGINS) ./test/enilab
 	CGO_ENABLED=0 go -C test/outside build -trimpath -buildvcs=false -o ../../bin/ github.com/containernetworking/cni/cnitool
 
-demo: ## bring the lab up, prove every walk of a packet, clean up
+demo: ## bring the lab up, prove every walk of a packet, clean up; IPV6=1 for those of IPv6 too
 	@test/setup demo
 	@$(MAKE) --no-print-directory build
-	bin/enilab demo -cloud $(CLOUD)
+	bin/enilab demo -cloud $(CLOUD) $(if $(IPV6),-ipv6)
 
 test: setup lint ## run all tests, as root, in namespaces of their own
 	go test -race -count=1 -timeout 15m ./...
@@ -36,8 +36,8 @@ bench: setup ## run the benchmarks
 lint: ## gofumpt, go vet, staticcheck, tidy modules
 	test/lint
 
-install: build ## install the binaries and the conflist of CLOUD (aws, tencent, static) below DESTDIR
-	@test -e conflist/10-enichain-$(CLOUD).conflist || { echo "CLOUD is $(CLOUD): aws, tencent or static is wanted" >&2; exit 1; }
+install: build ## install the binaries and the conflist of CLOUD (aws, aws-dual, tencent, tencent-dual, static) below DESTDIR
+	@test -e conflist/10-enichain-$(CLOUD).conflist || { echo "CLOUD is $(CLOUD): aws, aws-dual, tencent, tencent-dual or static is wanted" >&2; exit 1; }
 	install -d $(DESTDIR)/opt/cni/bin $(DESTDIR)/etc/cni/net.d
 	install -m 0755 bin/eni-ipam bin/eni-ptp bin/eni-snat bin/eni-cloud-* $(DESTDIR)/opt/cni/bin/
 	install -d $(DESTDIR)/usr/local/bin

@@ -24,7 +24,7 @@ import (
 // node is a node of the lab and what is on it.
 type node struct {
 	*lab.Node
-	primary    netip.Addr
+	primary    []netip.Addr
 	links      []string // of its ENIs: eth0, eth1...
 	containers []*container
 	before     state
@@ -35,8 +35,8 @@ type container struct {
 	id   string
 	node *node
 	host *lab.Host
-	ip   netip.Addr
-	link string // of the ENI whose address it has
+	ips  []netip.Addr
+	link string // of the ENI whose addresses it has
 	veth string // the host's end
 }
 
@@ -84,21 +84,47 @@ func (d *demo) add(ctx context.Context, n *node, network, id string) (*container
 	if err := json.Unmarshal(out, &result); err != nil {
 		return nil, fmt.Errorf("read the result of %s/%s: %w", n.Name, id, err)
 	}
-	c := &container{id: id, node: n, host: n.Container(id), ip: chain.IP(&result)}
+	c := &container{id: id, node: n, host: n.Container(id), ips: chain.IPs(&result)}
 	for _, i := range result.Interfaces {
 		if i.Sandbox == "" {
 			c.veth = i.Name
 		}
 	}
-	for _, e := range d.lab.VPC.ENIs(n.InstanceID) {
-		if slices.Contains(e.Secondary, c.ip) {
-			c.link = linkName(e.DeviceIndex)
+	for _, ip := range c.ips {
+		link := d.linkOf(n, ip)
+		if link == "" || c.link != "" && c.link != link {
+			return nil, fmt.Errorf("%s/%s got %s, which are no secondary addresses of one ENI of the node", n.Name, id, c.ips)
 		}
-	}
-	if c.link == "" {
-		return nil, fmt.Errorf("%s/%s got %s, which is no secondary address of an ENI of the node", n.Name, id, c.ip)
+		c.link = link
 	}
 	return c, nil
+}
+
+// linkOf is the link of the ENI of a node that has the address for containers.
+func (d *demo) linkOf(n *node, ip netip.Addr) string {
+	for _, e := range d.lab.VPC.ENIs(n.InstanceID) {
+		within := func(p netip.Prefix) bool { return p.Contains(ip) }
+		if slices.Contains(slices.Concat(e.Secondary, e.IPv6), ip) || slices.ContainsFunc(slices.Concat(e.Prefixes, e.Prefixes6), within) {
+			return linkName(e.DeviceIndex)
+		}
+	}
+	return ""
+}
+
+// giveIPv6 gives each ENI IPv6 for its containers, as who owns the VPC may: a prefix where the cloud has such, else addresses. A
+// container gets its addresses of one ENI where it can, and the first ENI's prefix would do for all containers of a node.
+func (d *demo) giveIPv6(context.Context) error {
+	if !d.IPv6 {
+		return nil
+	}
+	for _, n := range d.nodes {
+		for _, e := range d.lab.VPC.ENIs(n.InstanceID) {
+			if _, _, err := d.lab.VPC.AddIPv6(e.ID, d.addresses6, d.prefixes6); err != nil {
+				return fmt.Errorf("give %s IPv6: %w", e.ID, err)
+			}
+		}
+	}
+	return nil
 }
 
 // addContainers adds containers to both nodes, until each ENI has some.
@@ -134,19 +160,22 @@ func (d *demo) addContainers(ctx context.Context) error {
 		}
 	}
 	d.printf("\n  %d containers in %.1f s; %s was asked for addresses %d times\n",
-		len(d.nodes)*d.perNode, took.Seconds(), d.api, d.lab.VPC.Calls("AssignPrivateIpAddresses"))
+		len(d.nodes)*d.perNode, took.Seconds(), d.api, d.lab.VPC.Calls("AssignPrivateIpAddresses")+d.lab.VPC.Calls("AssignIpv6Addresses"))
 	return nil
 }
 
 func (d *demo) showENI(n *node, link string) error {
-	var words []string
-	for _, c := range n.on(link) {
-		words = append(words, fmt.Sprintf("%s %s", c.id, c.ip))
-	}
-	if len(words) == 0 {
+	on := n.on(link)
+	if len(on) == 0 {
 		return fmt.Errorf("%d containers did not reach %s of %s", d.perNode, link, n.Name)
 	}
-	d.printf("  %s %s  %s\n", n.Name, link, strings.Join(words, "  "))
+	for _, f := range d.walked() {
+		var words []string
+		for _, c := range on {
+			words = append(words, fmt.Sprintf("%s %s", c.id, f.of(c.ips)))
+		}
+		d.printf("  %s %s  %s\n", n.Name, link, strings.Join(words, "  "))
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +24,7 @@ type Options struct {
 	Cloud    string // "aws", also where empty, or "tencent"
 	Bin      string // the folder of the plugins and of cnitool
 	Conflist []byte // the nodes' network configuration, with eni-ipam in its first plugin
+	IPv6     bool   // the lab has IPv6 too, and what has an address of it is walked to by it
 	Verbose  bool   // print the packets that were captured
 	// Tamper is run after the containers are there and before the walks, to see the demo notice what it broke.
 	Tamper func(*lab.Lab) error
@@ -54,7 +56,7 @@ func Run(ctx context.Context, o Options, out io.Writer) (ok bool, err error) {
 	if err := d.read(); err != nil {
 		return false, err
 	}
-	if d.lab, err = lab.Up(ctx, lab.Options{Name: "demo", Cloud: o.Cloud, InstanceType: d.instanceType}); err != nil {
+	if d.lab, err = lab.Up(ctx, lab.Options{Name: "demo", Cloud: o.Cloud, IPv6: o.IPv6, InstanceType: d.instanceType}); err != nil {
 		return false, err
 	}
 	err = d.play(ctx)
@@ -99,7 +101,7 @@ func (d *demo) read() error {
 // play is the demo with the lab up.
 func (d *demo) play(ctx context.Context) error {
 	acts := []func(context.Context) error{
-		d.introduce, d.withoutSNAT, d.addContainers, d.tamper, d.walkAll, d.showKernel, d.checkContainers, d.deleteContainers,
+		d.introduce, d.giveIPv6, d.withoutSNAT, d.addContainers, d.tamper, d.walkAll, d.showKernel, d.checkContainers, d.deleteContainers,
 	}
 	for _, act := range acts {
 		if err := act(ctx); err != nil {
@@ -124,12 +126,17 @@ func (d *demo) introduce(context.Context) error {
 		for _, e := range d.lab.VPC.ENIs(n.InstanceID) {
 			entry.links = append(entry.links, linkName(e.DeviceIndex))
 			if e.DeviceIndex == 0 {
-				entry.primary = e.PrimaryIP
+				entry.primary = []netip.Addr{e.PrimaryIP, e.PrimaryIP6}
 			}
 			d.printf("  %-9s %s  %-12s of %s\n", n.Name, linkName(e.DeviceIndex), e.PrimaryIP, e.Subnet)
+			if e.PrimaryIP6.IsValid() {
+				d.printf("  %-15s %-12s of %s\n", "", e.PrimaryIP6, e.Subnet6)
+			}
 		}
 	}
-	d.printf("  %-9s eth0  %s\n", "internet", internetIP())
+	for _, f := range d.stacks() {
+		d.printf("  %-9s eth0  %s\n", "internet", f.internet)
+	}
 	return nil
 }
 

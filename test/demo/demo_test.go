@@ -20,6 +20,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
@@ -43,11 +44,14 @@ func more() error {
 	return nil
 }
 
-const conflist = "../../conflist/10-enichain-aws.conflist"
+const (
+	conflist = "../../conflist/10-enichain-aws.conflist"
+	dual     = "../../conflist/10-enichain-aws-dual.conflist"
+)
 
-func shipped(t *testing.T) []byte {
+func shipped(t *testing.T, file string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(conflist)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,34 +77,14 @@ func lines(out string) (all []string) {
 	return all
 }
 
-// Tencent Cloud's demo has the same walks.
-func TestEveryWalkIsOKOnTencentCloud(t *testing.T) {
+// good runs a demo that must show every walk as it should be, and returns what it printed.
+func good(t *testing.T, file string, args ...string) string {
+	t.Helper()
 	var out bytes.Buffer
-	cmd := enilab(t.Context(), "../../conflist/10-enichain-tencent.conflist", "-cloud", "tencent")
+	cmd := enilab(t.Context(), file, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v:\n%s", err, &out)
-	}
-	found := summary.FindStringSubmatch(out.String())
-	if found == nil || found[1] != found[2] || found[1] != fmt.Sprint(len(lines(out.String()))) || strings.Contains(out.String(), "FAILED") {
-		t.Errorf("the summary is %q of %d lines:\n%s", found, len(lines(out.String())), &out)
-	}
-	if !strings.Contains(out.String(), "Tencent Cloud was asked for addresses") {
-		t.Errorf("it was not Tencent Cloud's:\n%s", &out)
-	}
-}
-
-func TestEveryWalkIsOK(t *testing.T) {
-	links, mounts := machine(t)
-	var out bytes.Buffer
-	cmd := enilab(t.Context(), conflist)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v:\n%s", err, &out)
-	}
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("it took %s", took)
 	}
 	found := summary.FindStringSubmatch(out.String())
 	if found == nil || found[1] != found[2] || found[1] != fmt.Sprint(len(lines(out.String()))) {
@@ -109,7 +93,70 @@ func TestEveryWalkIsOK(t *testing.T) {
 	if strings.Contains(out.String(), "FAILED") || strings.Contains(out.String(), "\x1b") {
 		t.Errorf("a failure, or colours in a file:\n%s", &out)
 	}
-	for _, walk := range []string{
+	return out.String()
+}
+
+// hasLines wants lines of what a demo printed.
+func hasLines(t *testing.T, out string, patterns ...string) {
+	t.Helper()
+	for _, p := range patterns {
+		if !regexp.MustCompile(p).MatchString(out) {
+			t.Errorf("no line is %s in:\n%s", p, out)
+		}
+	}
+}
+
+// Tencent Cloud's demo has the same walks.
+func TestEveryWalkIsOKOnTencentCloud(t *testing.T) {
+	out := good(t, "../../conflist/10-enichain-tencent.conflist", "-cloud", "tencent")
+	hasLines(t, out, "Tencent Cloud was asked for addresses")
+}
+
+// With IPv6 the walks are made by both families: to and from the internet a container is itself, by its own ENI.
+func TestEveryWalkOfBothFamiliesIsOK(t *testing.T) {
+	for _, cloud := range []string{"aws", "tencent"} {
+		t.Run(cloud, func(t *testing.T) {
+			t.Parallel()
+			out := good(t, "../../conflist/10-enichain-"+cloud+"-dual.conflist", "-cloud", cloud, "-ipv6")
+			hasLines(
+				t, out,
+				`node1/c\d+ \(eth1\) +internet +veth > eth0 +10.19.0.22 +ok`,
+				`node1/c\d+ \(eth1\) +node1/c\d+ \(eth1\) +veth > veth +2001:db8:19:b:\S+ +ok`,
+				`node1/c\d+ \(eth1\) +node2/c\d+ \(eth1\) +veth > eth1 > eth1 > veth +2001:db8:19:b:\S+ +ok`,
+				`node1/c\d+ \(eth1\) +node1 +veth +2001:db8:19:b:\S+ +ok`,
+				`node1 +node1/c\d+ \(eth1\) +veth +2001:db8:19:a::10 +ok`,
+				`node2 +node1/c\d+ \(eth1\) +eth0 > eth1 > veth +2001:db8:19:a::11 +ok`,
+				`node1/c\d+ \(eth2\) +internet +veth > eth2 +2001:db8:19:a:\S+ +ok`,
+				`internet +node1/c\d+ \(eth1\) +eth1 > veth +2001:db8:100::10 +ok`,
+				`internet +node1:30080 to node1/c\d+ \(eth1\) +eth0 > veth +2001:db8:100::10 +ok`,
+				`node2 +node1:30081 to node1/c\d+ \(eth2\) +eth0 > eth0 > veth +2001:db8:19:a::11 +ok`,
+				`node1/c\d+ \(eth1\) +itself by Service \[fd00:20::a\]:80 +veth > veth +2001:db8:19:a::10 +ok`,
+				`\n  1536: from 2001:db8:19:b:\S+ lookup 2 proto 101\n`,
+				`node1: nft list table ip6 enichain\n\n  table ip6 enichain \{`,
+			)
+		})
+	}
+}
+
+// Containers without an address of IPv6 are not passed over.
+func TestAMissingFamilyIsNoticed(t *testing.T) {
+	t.Parallel()
+	out, err := enilab(t.Context(), conflist, "-ipv6").Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), "no address of IPv6") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+func TestEveryWalkIsOK(t *testing.T) {
+	links, mounts := machine(t)
+	began := time.Now()
+	out := good(t, conflist)
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	hasLines(
+		t, out,
 		`node1/c6 \(eth1\) +node1/c7 \(eth1\) +veth > veth +10.19.16.\d+ +ok`,
 		`node1/c6 \(eth1\) +node1/c11 \(eth2\) +veth > veth +10.19.16.\d+ +ok`,
 		`node1/c6 \(eth1\) +node2/c\d+ \(eth1\) +veth > eth1 > eth1 > veth +10.19.16.\d+ +ok`,
@@ -122,11 +169,7 @@ func TestEveryWalkIsOK(t *testing.T) {
 		`node1/c6 \(eth1\) +itself by Service 172.20.0.10:80 +veth > veth +10.19.0.22 +ok`,
 		`node1/c6 \(eth1\) +metadata service +veth > eth0 +10.19.0.22 +ok`,
 		`node2/c0 \(eth1\) +internet +veth > eth1 +nothing +ok  \(the VPC dropped \d packets\)`,
-	} {
-		if !regexp.MustCompile(walk).MatchString(out.String()) {
-			t.Errorf("no line is %s", walk)
-		}
-	}
+	)
 	nothingRuns(t)
 	linksAfter, mountsAfter := machine(t)
 	if diff := cmp.Diff([]any{links, mounts}, []any{linksAfter, mountsAfter}); diff != "" {
@@ -174,8 +217,10 @@ func TestTheWordsAreThoseOfIP(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		four, six := s.routes[family.IPv4], s.routes[family.IPv6]
 		for args, words := range map[string][]string{
-			"rule": s.rules, "route": s.routes[unix.RT_TABLE_MAIN], "route show table 2": s.routes[2], "route show table 3": s.routes[3],
+			"rule": four.rules, "route": four.tables[unix.RT_TABLE_MAIN], "route show table 2": four.tables[2], "route show table 3": four.tables[3],
+			"-6 rule": six.rules, "-6 route": six.tables[unix.RT_TABLE_MAIN], "-6 route show table 2": six.tables[2],
 		} {
 			out, err := n.Output(t.Context(), nil, "ip", strings.Fields(args)...)
 			if err != nil {
@@ -192,7 +237,7 @@ func TestTheWordsAreThoseOfIP(t *testing.T) {
 		return nil
 	}
 	var out bytes.Buffer
-	ok, err := Run(t.Context(), Options{Bin: bin.Dir, Conflist: shipped(t), Verbose: true, Tamper: compare}, &out)
+	ok, err := Run(t.Context(), Options{Bin: bin.Dir, Conflist: shipped(t, dual), IPv6: true, Verbose: true, Tamper: compare}, &out)
 	if err != nil || !ok {
 		t.Fatalf("%v, %v:\n%s", ok, err, &out)
 	}
@@ -206,7 +251,7 @@ func TestAMissingPluginIsNoticed(t *testing.T) {
 	t.Parallel()
 	plugins := regexp.MustCompile(`(?s),\s*\{\s*"type": "eni-snat"\s*\}`)
 	file := filepath.Join(t.TempDir(), "without-snat.conflist")
-	if err := os.WriteFile(file, plugins.ReplaceAll(shipped(t), nil), 0o600); err != nil {
+	if err := os.WriteFile(file, plugins.ReplaceAll(shipped(t, conflist), nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := enilab(t.Context(), file).Output()
@@ -262,7 +307,7 @@ func TestAMissingRuleIsNoticed(t *testing.T) {
 		return errors.Join(errs...)
 	}
 	var out bytes.Buffer
-	ok, err := Run(t.Context(), Options{Bin: bin.Dir, Conflist: shipped(t), Tamper: broken}, &out)
+	ok, err := Run(t.Context(), Options{Bin: bin.Dir, Conflist: shipped(t, conflist), Tamper: broken}, &out)
 	if err != nil || ok {
 		t.Fatalf("%v, %v:\n%s", ok, err, &out)
 	}

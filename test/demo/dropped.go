@@ -39,7 +39,7 @@ func (d *demo) dropped(c *container) walk {
 	return walk{
 		from: c.String(), to: "internet", path: "veth > " + c.link, silent: true,
 		mine: func(p probe.Packet) bool {
-			return p.Protocol == "icmp" && (p.Src.Addr() == internetIP() || p.Dst.Addr() == internetIP())
+			return p.Protocol == "icmp" && (p.Src.Addr() == ipv4().internet || p.Dst.Addr() == ipv4().internet)
 		},
 		call: func(ctx context.Context) (sight, error) {
 			_, before, err := d.lab.Drops()
@@ -79,7 +79,7 @@ func (d *demo) pingTwice(ctx context.Context, c *container) (answered bool, err 
 		cancel()
 		second <- err
 	}()
-	err = c.host.Do(func() error { _, err := probe.Ping(ctx, internetIP(), probe.From{}); return err })
+	err = c.host.Do(func() error { _, err := probe.Ping(ctx, ipv4().internet, probe.From{}); return err })
 	_, stopped := capture.Stop()
 	waited := <-second
 	if err == nil {

@@ -23,13 +23,18 @@ import (
 // state is what containers leave traces in, in the words of ip(8).
 type state struct {
 	links  []string
+	routes map[family.Family]routing
+}
+
+// routing is that of one family.
+type routing struct {
 	rules  []string
-	routes map[int][]string // by table
+	tables map[int][]string // of routes
 }
 
 // look reads the state of a node.
 func (n *node) look() (state, error) {
-	s := state{routes: map[int][]string{}}
+	s := state{routes: map[family.Family]routing{}}
 	h, err := n.Handle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return s, err
@@ -44,24 +49,35 @@ func (n *node) look() (state, error) {
 		names[l.Attrs().Index] = l.Attrs().Name
 		s.links = append(s.links, l.Attrs().Name)
 	}
-	rules, err := h.RuleList(netlink.FAMILY_V4)
-	if err != nil {
-		return s, fmt.Errorf("list the rules of %s: %w", n.Name, err)
-	}
-	for _, r := range rules {
-		s.rules = append(s.rules, ruleWords(r))
-	}
-	everything := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_V4, everything, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return s, fmt.Errorf("list the routes of %s: %w", n.Name, err)
-	}
-	for _, r := range routes {
-		if r.Table != unix.RT_TABLE_LOCAL {
-			s.routes[r.Table] = append(s.routes[r.Table], routeWords(r, names))
+	for _, f := range []stack{ipv4(), ipv6()} {
+		if s.routes[f.Family], err = f.routing(h, names); err != nil {
+			return s, fmt.Errorf("%s: %w", n.Name, err)
 		}
 	}
 	return s, nil
+}
+
+// routing reads the family's rules and routes.
+func (f stack) routing(h *netlink.Handle, links map[int]string) (routing, error) {
+	all := routing{tables: map[int][]string{}}
+	rules, err := h.RuleList(f.number)
+	if err != nil {
+		return all, fmt.Errorf("list the rules of %s: %w", f.Family, err)
+	}
+	for _, r := range rules {
+		all.rules = append(all.rules, ruleWords(r))
+	}
+	everything := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	routes, err := h.RouteListFiltered(f.number, everything, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return all, fmt.Errorf("list the routes of %s: %w", f.Family, err)
+	}
+	for _, r := range routes {
+		if r.Table != unix.RT_TABLE_LOCAL {
+			all.tables[r.Table] = append(all.tables[r.Table], f.routeWords(r, links))
+		}
+	}
+	return all, nil
 }
 
 // ruleWords is a rule as `ip rule` shows it.
@@ -84,8 +100,9 @@ func ruleWords(r netlink.Rule) string {
 	return b.String()
 }
 
-// routeWords is a route as `ip route show table TABLE` shows it.
-func routeWords(r netlink.Route, links map[int]string) string {
+// routeWords is a route as `ip route show table TABLE` shows it. Of IPv6 the kernel tells a preference too (RFC 4191), which
+// nobody here sets.
+func (f stack) routeWords(r netlink.Route, links map[int]string) string {
 	var b strings.Builder
 	b.WriteString(destination(r.Dst, "default"))
 	if r.Gw != nil {
@@ -97,6 +114,9 @@ func routeWords(r netlink.Route, links map[int]string) string {
 	}
 	if r.Src != nil {
 		fmt.Fprintf(&b, " src %s", r.Src)
+	}
+	if f.number == netlink.FAMILY_V6 {
+		fmt.Fprintf(&b, " metric %d pref medium", r.Priority)
 	}
 	return b.String()
 }
@@ -134,6 +154,8 @@ func protocolWords(protocol int) string {
 		return ""
 	case unix.RTPROT_KERNEL:
 		return " proto kernel"
+	case unix.RTPROT_RA:
+		return " proto ra"
 	}
 	return fmt.Sprintf(" proto %d", protocol)
 }
@@ -145,11 +167,14 @@ func (d *demo) showKernel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.list(n.Name+": ip rule", s.rules)
-	d.list(n.Name+": ip route", s.routes[unix.RT_TABLE_MAIN])
-	for _, table := range slices.Sorted(maps.Keys(s.routes)) {
-		if table != unix.RT_TABLE_MAIN {
-			d.list(fmt.Sprintf("%s: ip route show table %d", n.Name, table), s.routes[table])
+	for _, f := range d.walked() {
+		r := s.routes[f.Family]
+		d.list(fmt.Sprintf("%s: %s rule", n.Name, f.ip), r.rules)
+		d.list(fmt.Sprintf("%s: %s route", n.Name, f.ip), r.tables[unix.RT_TABLE_MAIN])
+		for _, table := range slices.Sorted(maps.Keys(r.tables)) {
+			if table != unix.RT_TABLE_MAIN {
+				d.list(fmt.Sprintf("%s: %s route show table %d", n.Name, f.ip, table), r.tables[table])
+			}
 		}
 	}
 	return d.showTranslation(ctx, n)
@@ -162,7 +187,7 @@ func (d *demo) list(title string, lines []string) {
 	}
 }
 
-// showTranslation shows eni-snat's table where the kernel has it, and all of it.
+// showTranslation shows eni-snat's tables where the kernel has them, and all of them.
 func (d *demo) showTranslation(ctx context.Context, n *node) error {
 	at := slices.IndexFunc(d.network.Plugins, func(p *libcni.PluginConfig) bool { return p.Network.Type == "eni-snat" })
 	if at < 0 {
@@ -179,23 +204,33 @@ func (d *demo) showTranslation(ctx context.Context, n *node) error {
 			return err
 		}
 		defer h.Close()
-		policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth}, family.IPv4)
-		if err != nil {
-			return err
+		for _, f := range d.walked() {
+			policy, err := snat.Resolve(ctx, h, conf, []string{n.containers[0].veth}, f.Family)
+			if err != nil {
+				return err
+			}
+			if err := d.showPolicy(ctx, h, fmt.Sprintf("%s: nft list table %s %s", n.Name, f.nft, snat.Table), policy); err != nil {
+				return err
+			}
 		}
-		difference, err := snat.Check(ctx, h, policy)
-		if err != nil {
-			return err
-		}
-		if difference != "" {
-			d.title("%s: nft list table ip %s", n.Name, snat.Table)
-			d.fail("the kernel's differs from what it should be: " + difference)
-			return nil
-		}
-		text := strings.TrimSpace(strings.ReplaceAll(policy.Ruleset().String(), "\t", "  ")) // now known to be the kernel's
-		d.list(fmt.Sprintf("%s: nft list table ip %s", n.Name, snat.Table), strings.Split(text, "\n"))
 		return nil
 	})
+}
+
+// showPolicy shows the table of one family.
+func (d *demo) showPolicy(ctx context.Context, h *netstate.Handle, title string, policy snat.Policy) error {
+	difference, err := snat.Check(ctx, h, policy)
+	if err != nil {
+		return err
+	}
+	if difference != "" {
+		d.title("%s", title)
+		d.fail("the kernel's differs from what it should be: " + difference)
+		return nil
+	}
+	text := strings.TrimSpace(strings.ReplaceAll(policy.Ruleset().String(), "\t", "  ")) // now known to be the kernel's
+	d.list(title, strings.Split(text, "\n"))
+	return nil
 }
 
 // left lists what is left of the containers on a node. What a node gets once, for its ENIs, stays: it names no container.
@@ -210,7 +245,10 @@ func (d *demo) left(ctx context.Context, n *node) ([]string, error) {
 	}
 	theirs := map[string]bool{}
 	for _, c := range n.containers {
-		theirs[c.ip.String()], theirs[c.veth] = true, true
+		theirs[c.veth] = true
+		for _, ip := range c.ips {
+			theirs[ip.String()] = true
+		}
 	}
 	left := owners
 	for _, name := range after.links {
@@ -218,9 +256,11 @@ func (d *demo) left(ctx context.Context, n *node) ([]string, error) {
 			left = append(left, "link "+name)
 		}
 	}
-	for _, line := range slices.Concat(after.rules, slices.Concat(slices.Collect(maps.Values(after.routes))...)) {
-		if slices.ContainsFunc(strings.Fields(line), func(word string) bool { return theirs[word] }) {
-			left = append(left, line)
+	for _, r := range after.routes {
+		for _, line := range slices.Concat(r.rules, slices.Concat(slices.Collect(maps.Values(r.tables))...)) {
+			if slices.ContainsFunc(strings.Fields(line), func(word string) bool { return theirs[word] }) {
+				left = append(left, line)
+			}
 		}
 	}
 	return left, nil

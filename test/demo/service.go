@@ -25,18 +25,18 @@ type service struct {
 
 // addServices makes what kube-proxy makes of the services, in the calling thread's network namespace:
 //
-//	table ip kube-proxy {
+//	table ip kube-proxy {   # of IPv6, ip6
 //		chain nat-prerouting { type nat hook prerouting priority dstnat
 //			ip daddr AT tcp dport PORT ip saddr ENDPOINT meta mark set meta mark | 0x4000
 //			ip daddr AT tcp dport PORT dnat to ENDPOINT:PORT }
 //		chain nat-postrouting { type nat hook postrouting priority srcnat
 //			meta mark & 0x4000 != 0 meta mark set meta mark & ~0x4000 masquerade fully-random } }
-func addServices(all []service) error {
+func (f stack) addServices(all []service) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: kubeTable})
+	table := c.AddTable(&nftables.Table{Family: f.table, Name: kubeTable})
 	pre := c.AddChain(&nftables.Chain{
 		Name: "nat-prerouting", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
@@ -46,14 +46,14 @@ func addServices(all []service) error {
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
 	for _, s := range all {
-		called := s.called()
-		caller := ipIs(sourceOffset, s.to.Addr())
+		called := f.called(s.at)
+		caller := ipIs(f.source, s.to.Addr())
 		if s.masquerade {
 			caller = nil // all of them
 		}
 		mark := setMark(^uint32(masqueradeMark), masqueradeMark)
 		c.AddRule(&nftables.Rule{Table: table, Chain: pre, Exprs: slices.Concat(called, caller, mark)})
-		c.AddRule(&nftables.Rule{Table: table, Chain: pre, Exprs: slices.Concat(called, s.dnat())})
+		c.AddRule(&nftables.Rule{Table: table, Chain: pre, Exprs: slices.Concat(called, f.dnat(s.to))})
 	}
 	marked := []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
@@ -66,42 +66,36 @@ func addServices(all []service) error {
 }
 
 // removeServices undoes addServices.
-func removeServices() error {
+func (f stack) removeServices() error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: kubeTable})
+	c.DelTable(&nftables.Table{Family: f.table, Name: kubeTable})
 	return c.Flush()
 }
 
-// Offsets in the IPv4 header.
-const (
-	sourceOffset      = 12
-	destinationOffset = 16
-)
-
-// called matches a packet to the service.
-func (s service) called() []expr.Any {
-	return append(ipIs(destinationOffset, s.at.Addr()), []expr.Any{
+// called matches a packet to a service.
+func (f stack) called(at netip.AddrPort) []expr.Any {
+	return append(ipIs(f.destination, at.Addr()), []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(s.at.Port())},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(at.Port())},
 	}...)
 }
 
-func (s service) dnat() []expr.Any {
+func (f stack) dnat(to netip.AddrPort) []expr.Any {
 	return []expr.Any{
-		&expr.Immediate{Register: 1, Data: s.to.Addr().AsSlice()},
-		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(s.to.Port())},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+		&expr.Immediate{Register: 1, Data: to.Addr().AsSlice()},
+		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(to.Port())},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.table), RegAddrMin: 1, RegProtoMin: 2},
 	}
 }
 
 func ipIs(offset uint32, ip netip.Addr) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(ip.BitLen() / 8)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ip.AsSlice()},
 	}
 }

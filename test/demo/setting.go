@@ -16,18 +16,20 @@ type setting struct {
 	// instanceType is a small one of at least three ENIs. perNode containers fill two ENIs of it and reach the third.
 	instanceType string
 	perNode      int
+	// addresses6 and prefixes6 are what an ENI gets of IPv6 for its containers.
+	addresses6, prefixes6 int
 }
 
 func settingOf(cloud string) setting {
 	if cloud == vpcsim.TencentCloud {
 		return setting{
 			cloud: cloud, api: "Tencent Cloud", metadataAt: netip.MustParseAddrPort("169.254.0.23:80"),
-			instanceType: "S5.MEDIUM4", perNode: 19, // 4 ENIs with 9 addresses for containers
+			instanceType: "S5.MEDIUM4", perNode: 19, addresses6: 9, // 4 ENIs with 9 addresses for containers
 		}
 	}
 	return setting{
 		cloud: vpcsim.AWS, api: "EC2", metadataAt: netip.MustParseAddrPort("169.254.169.254:80"), token: true,
-		instanceType: "t3.medium", perNode: 11, // 3 ENIs with 5 addresses for containers
+		instanceType: "t3.medium", perNode: 11, prefixes6: 1, // 3 ENIs with 5 addresses for containers
 	}
 }
 

@@ -155,18 +155,21 @@ func path(packets []captured, kind func(probe.Packet) bool) string {
 	return strings.Join(words, " > ")
 }
 
-// Widths of the columns.
-const lineFormat = "  %-17s %-33s %-28s %-14s "
+// Widths of the columns; the last one's is that of what it holds.
+const (
+	lineFormat  = "  %-17s %-33s %-28s %-*s "
+	sourceWidth = 14
+)
 
-// show prints a walk's line, and counts it.
-func (d *demo) show(w walk, o outcome) {
+// show prints a walk's line, with its last column so wide, and counts it.
+func (d *demo) show(w walk, o outcome, width int) {
 	d.tally.walks++
 	wrong := w.wrong(o)
 	there := orNothing(o.there)
 	if len(wrong) > 0 && o.back != w.pathBack() {
 		there += " / " + orNothing(o.back)
 	}
-	d.printf(lineFormat, w.from, w.to, there, orNothing(o.source))
+	d.printf(lineFormat, w.from, w.to, there, width, orNothing(o.source))
 	if len(wrong) == 0 {
 		d.tally.good++
 		d.printf("%s", d.good("ok"))
@@ -189,13 +192,17 @@ func (d *demo) show(w walk, o outcome) {
 
 // takeAll takes walks and shows them.
 func (d *demo) takeAll(ctx context.Context, walks ...walk) error {
-	d.printf("%s\n", strings.TrimRight(fmt.Sprintf(lineFormat, "FROM", "TO", "CARRIED BY", "SOURCE SEEN"), " "))
+	d.printf("%s\n", strings.TrimRight(fmt.Sprintf(lineFormat, "FROM", "TO", "CARRIED BY", sourceWidth, "SOURCE SEEN"), " "))
+	width := sourceWidth
+	for _, w := range walks {
+		width = max(width, len(w.source)+1)
+	}
 	for _, w := range walks {
 		o, err := d.take(ctx, w)
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return fmt.Errorf("walk from %s to %s: %w", w.from, w.to, err)
 		}
-		d.show(w, o)
+		d.show(w, o, width)
 	}
 	return nil
 }

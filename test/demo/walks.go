@@ -7,14 +7,13 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/probe"
 )
-
-// Places outside the nodes.
-func internetIP() netip.Addr    { return netip.MustParseAddr("198.51.100.10") }
-func serviceAt() netip.AddrPort { return netip.MustParseAddrPort("172.20.0.10:80") } // outside the VPC, as clusters have it
 
 // firstNodePort is the first of the ports that are services' on a node.
 const firstNodePort = 30080
@@ -24,22 +23,41 @@ type place struct {
 	name string
 	host *lab.Host
 	ip   netip.Addr
+	link string // of a container's ENI
 }
 
-func (c *container) place() place { return place{c.String(), c.host, c.ip} }
-func (n *node) place() place      { return place{n.Name, &n.Host, n.primary} }
-func (d *demo) internet() place   { return place{"internet", d.lab.Internet, internetIP()} }
+func (c *container) place(f stack) place { return place{c.String(), c.host, f.of(c.ips), c.link} }
+func (n *node) place(f stack) place      { return place{n.Name, &n.Host, f.of(n.primary), ""} }
+func (d *demo) internet(f stack) place   { return place{"internet", d.lab.Internet, f.internet, ""} }
 
-// walkAll makes every walk but the one of withoutSNAT. What is called node2 is any other host of the VPC too.
+// walkAll makes every walk but the one of withoutSNAT, by each family. What is called node2 is any other host of the VPC too.
 func (d *demo) walkAll(ctx context.Context) error {
 	d.title("Every walk of a packet")
-	d.printf("  The interfaces on the nodes that carried it (veth is a container's), in order; the answer took the same way back.\n\n")
+	d.printf("  The interfaces on the nodes that carried it (veth is a container's), in order; the answer took the same way back.\n")
+	walked := d.walked()
+	if d.IPv6 && !slices.ContainsFunc(walked, func(f stack) bool { return f.number == netlink.FAMILY_V6 }) {
+		return errors.New("containers have no address of IPv6: is it in the \"families\" of the network configuration?")
+	}
+	for _, f := range walked {
+		d.printf("\n")
+		if d.IPv6 {
+			d.printf("  %s\n", f.Family)
+		}
+		if err := d.walkBy(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkBy makes every walk of a family.
+func (d *demo) walkBy(ctx context.Context, f stack) error {
 	n1, n2 := d.nodes[0], d.nodes[1]
 	if len(n1.on("eth1")) < 2 {
 		return fmt.Errorf("%s has fewer than two containers on eth1", n1.Name)
 	}
-	p0, p1, p2 := n1.on("eth0")[0].place(), n1.on("eth1")[0].place(), n1.on("eth2")[0].place()
-	neighbour, other1, other2 := n1.on("eth1")[1].place(), n2.on("eth1")[0].place(), n2.on("eth2")[0].place()
+	p0, p1, p2 := n1.on("eth0")[0].place(f), n1.on("eth1")[0].place(f), n1.on("eth2")[0].place(f)
+	neighbour, other1, other2 := n1.on("eth1")[1].place(f), n2.on("eth1")[0].place(f), n2.on("eth2")[0].place(f)
 	walks := []walk{
 		d.tcp(p1, neighbour, "veth > veth"),
 		d.tcp(p1, p2, "veth > veth"),
@@ -47,27 +65,39 @@ func (d *demo) walkAll(ctx context.Context) error {
 		d.tcp(p1, other1, "veth > eth1 > eth1 > veth"),
 		d.tcp(p2, other1, "veth > eth2 > eth1 > veth"),
 		d.tcp(p0, other2, "veth > eth0 > eth2 > veth"),
-		d.tcp(p1, n1.place(), "veth"),
-		d.tcp(n1.place(), p1, "veth"),
-		d.tcp(p1, n2.place(), "veth > eth1 > eth0"),
-		d.tcp(n2.place(), p1, "eth0 > eth1 > veth"), // recipe 5
-		d.tcp(n2.place(), p2, "eth0 > eth2 > veth"),
-		d.tcp(n2.place(), p0, "eth0 > eth0 > veth"),
-		d.tcp(p0, d.internet(), "veth > eth0").seenAs(n1.primary),
-		d.tcp(p1, d.internet(), "veth > eth0").seenAs(n1.primary),
-		d.tcp(p2, d.internet(), "veth > eth0").seenAs(n1.primary),
-		d.metadata(n1, p1),
+		d.tcp(p1, n1.place(f), "veth"),
+		d.tcp(n1.place(f), p1, "veth"),
+		d.tcp(p1, n2.place(f), "veth > eth1 > eth0"),
+		d.tcp(n2.place(f), p1, "eth0 > eth1 > veth"), // recipe 5
+		d.tcp(n2.place(f), p2, "eth0 > eth2 > veth"),
+		d.tcp(n2.place(f), p0, "eth0 > eth0 > veth"),
 	}
-	services, err := d.services(n1, n2, p1, p2)
+	for _, p := range []place{p0, p1, p2} {
+		walks = append(walks, d.beyond(f, n1, p)...)
+	}
+	if f.private {
+		walks = append(walks, d.metadata(n1, p1))
+	}
+	services, err := d.services(f, p1, p2)
 	if err != nil {
 		return err
 	}
 	err = d.takeAll(ctx, append(walks, services...)...)
-	return errors.Join(err, n1.Do(removeServices))
+	return errors.Join(err, n1.Do(f.removeServices))
 }
 
-// services makes what kube-proxy would make of some services, and the walks to them.
-func (d *demo) services(n1, n2 *node, p1, p2 place) ([]walk, error) {
+// beyond are the walks of a container to the internet, and from there where it knows the container.
+func (d *demo) beyond(f stack, n *node, p place) []walk {
+	if f.private {
+		return []walk{d.tcp(p, d.internet(f), "veth > eth0").seenAs(f.of(n.primary))}
+	}
+	return []walk{d.tcp(p, d.internet(f), "veth > "+p.link), d.tcp(d.internet(f), p, p.link+" > veth")}
+}
+
+// services makes what kube-proxy would make of some services on the first node, and the walks to them.
+func (d *demo) services(f stack, p1, p2 place) ([]walk, error) {
+	n1, n2 := d.nodes[0], d.nodes[1]
+	primary := f.of(n1.primary)
 	var rules []service
 	serve := func(from, to place, at netip.AddrPort, path string, masquerade bool) walk {
 		port := d.port()
@@ -76,16 +106,16 @@ func (d *demo) services(n1, n2 *node, p1, p2 place) ([]walk, error) {
 		w.to = fmt.Sprintf("%s:%d to %s", n1.Name, at.Port(), to.name)
 		return w
 	}
-	nodePort := func(number uint16) netip.AddrPort { return netip.AddrPortFrom(n1.primary, firstNodePort+number) }
-	itself := serve(p1, p1, serviceAt(), "veth > veth", false).seenAs(n1.primary)
-	itself.to = fmt.Sprintf("itself by Service %s", serviceAt())
+	nodePort := func(number uint16) netip.AddrPort { return netip.AddrPortFrom(primary, firstNodePort+number) }
+	itself := serve(p1, p1, f.service, "veth > veth", false).seenAs(primary)
+	itself.to = fmt.Sprintf("itself by Service %s", f.service)
 	walks := []walk{
-		serve(d.internet(), p1, nodePort(0), "eth0 > veth", false),
-		serve(n2.place(), p2, nodePort(1), "eth0 > eth0 > veth", false),
-		serve(d.internet(), p1, nodePort(2), "eth0 > veth", true).seenAs(n1.primary),
+		serve(d.internet(f), p1, nodePort(0), "eth0 > veth", false),
+		serve(n2.place(f), p2, nodePort(1), "eth0 > eth0 > veth", false),
+		serve(d.internet(f), p1, nodePort(2), "eth0 > veth", true).seenAs(primary),
 		itself,
 	}
-	return walks, n1.Do(func() error { return addServices(rules) })
+	return walks, n1.Do(func() error { return f.addServices(rules) })
 }
 
 // port returns one that no other walk uses, so that its packets are known by it.
@@ -143,7 +173,7 @@ func (d *demo) metadata(n *node, from place) walk {
 		return p.Protocol == "tcp" && (p.Src == d.metadataAt || p.Dst == d.metadataAt)
 	}
 	return walk{
-		from: from.name, to: "metadata service", path: "veth > eth0", source: n.primary.String(), mine: ours,
+		from: from.name, to: "metadata service", path: "veth > eth0", source: ipv4().of(n.primary).String(), mine: ours,
 		call: func(ctx context.Context) (sight, error) {
 			var capture *probe.Capture
 			err := d.lab.Router.Do(func() (err error) {

@@ -24,10 +24,11 @@ func runDemo(args []string, stdout io.Writer) error {
 	verbose := set.Bool("v", false, "print the packets that are captured")
 	bin := set.String("bin", builtFolder(), "the `folder` of the plugins and cnitool")
 	conflist := set.String("conflist", "", "the nodes' network configuration, a `file`; the cloud's where the flag is not given")
+	ipv6 := set.Bool("ipv6", false, "walk by IPv6 too")
 	if err := noOperands(set, args); err != nil {
 		return err
 	}
-	chooseConflist(set, *cloud, false, conflist)
+	chooseConflist(set, *cloud, *ipv6, conflist)
 	if *bin == "" || *conflist == "" {
 		return errors.New("the plugins are not beside this program: run make demo, or give -bin and -conflist")
 	}
@@ -37,7 +38,7 @@ func runDemo(args []string, stdout io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ok, err := demo.Run(ctx, demo.Options{Cloud: *cloud, Bin: *bin, Conflist: configuration, Verbose: *verbose}, stdout)
+	ok, err := demo.Run(ctx, demo.Options{Cloud: *cloud, Bin: *bin, Conflist: configuration, IPv6: *ipv6, Verbose: *verbose}, stdout)
 	switch {
 	case ctx.Err() != nil:
 		return errors.New("interrupted; the demo's lab is down")
