@@ -25,19 +25,28 @@ func IPCommand(ctx context.Context, h *lab.Host, args ...string) ([]string, erro
 	return lines, nil
 }
 
-// Snapshot is all that enichain may leave in a node, in words: links, IPv4 addresses, rules, routes of all tables,
-// nftables objects, and the store's owners. Two are compared to find what a call left behind or took away.
+// Snapshot is all that enichain may leave in a node, in words: links, addresses, rules, routes of all tables, nftables
+// objects, and the store's owners. Two are compared to find what a call left behind or took away. What the kernel gives
+// each link of IPv6 by itself comes when the link has its carrier, and is no trace.
 func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error) {
 	var all []string
 	for _, args := range [][]string{
-		{"-o", "link"}, {"-4", "-o", "addr"}, {"rule"}, {"-4", "route", "show", "table", "all"},
+		{"-o", "link"},
+		{"-4", "-o", "addr"},
+		{"rule"},
+		{"-4", "route", "show", "table", "all"},
+		{"-6", "-o", "addr", "show", "scope", "global"},
+		{"-6", "rule"},
+		{"-6", "route", "show", "table", "all"},
 	} {
 		lines, err := IPCommand(ctx, &n.Host, args...)
 		if err != nil {
 			return nil, err
 		}
 		for _, line := range lines {
-			all = append(all, args[len(args)-1]+": "+line)
+			if !ofEachLink(line) {
+				all = append(all, args[len(args)-1]+": "+line)
+			}
 		}
 	}
 	nft, err := n.Output(ctx, nil, "nft", "--stateless", "list", "ruleset") // counters are no trace
@@ -48,6 +57,16 @@ func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error
 	owners, err := Owners(ctx, n, dataDir)
 	slices.Sort(all)
 	return append(all, owners...), err
+}
+
+// ofEachLink says whether a route of IPv6 is one that the kernel gives every link.
+func ofEachLink(line string) bool {
+	for _, start := range []string{"fe80::/64 ", "local fe80:", "anycast fe80:", "multicast ff00::/8 "} {
+		if strings.HasPrefix(line, start) {
+			return true
+		}
+	}
+	return false
 }
 
 // Owners lists which addresses the store in a node says are whose.

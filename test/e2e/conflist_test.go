@@ -33,13 +33,17 @@ func shippedConflists(t *testing.T, cloud string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := upLab(t, lab.Options{Cloud: cloud})
+			six := strings.Contains(path, "dual")
+			l := upLab(t, lab.Options{Cloud: cloud, IPv6: six})
 			r := onNode(t, l.Nodes[0], string(conflist))
-			runIn(t, r, "c", chain.WithCapability("portMappings", []map[string]any{
+			result := start(t, r, "c", chain.WithCapability("portMappings", []map[string]any{
 				{"hostPort": 18080, "containerPort": 80, "protocol": "tcp"},
 			}))
 			mustPing(t, l.Nodes[0].Container("c"), node2Primary, probe.From{})
 			mustPing(t, l.Nodes[0].Container("c"), internet, probe.From{})
+			if six {
+				mustPing(t, l.Internet, chain.IPs(result)[1], probe.From{})
+			}
 			if err := r.Check(t.Context(), "c"); err != nil {
 				t.Error(err)
 			}

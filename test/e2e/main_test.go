@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/enichain/enichain/cloud"
@@ -93,6 +94,12 @@ func driverOf(l *lab.Lab, n *lab.Node) *cloud.Exec {
 // runIn makes a container on the network, to be removed at the test's end.
 func runIn(t *testing.T, r *chain.Runtime, id string, options ...chain.Option) netip.Addr {
 	t.Helper()
+	return chain.IP(start(t, r, id, options...))
+}
+
+// start is runIn for containers that may have several addresses.
+func start(t *testing.T, r *chain.Runtime, id string, options ...chain.Option) *types100.Result {
+	t.Helper()
 	result, err := r.Run(t.Context(), id, options...)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +111,7 @@ func runIn(t *testing.T, r *chain.Runtime, id string, options ...chain.Option) n
 			t.Error(err)
 		}
 	})
-	return chain.IP(result)
+	return result
 }
 
 // sameLines compares what ip(8) prints with what the recipe shows.

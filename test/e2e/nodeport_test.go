@@ -26,7 +26,11 @@ func nodePortRule(t *testing.T, n *lab.Node, to netip.Addr) {
 		if err != nil {
 			return err
 		}
-		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "kube-proxy"})
+		family := nftables.TableFamilyIPv4
+		if to.Is6() {
+			family = nftables.TableFamilyIPv6
+		}
+		table := c.AddTable(&nftables.Table{Family: family, Name: "kube-proxy"})
 		chain := c.AddChain(&nftables.Chain{
 			Name: "nat-prerouting", Table: table, Type: nftables.ChainTypeNAT,
 			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
@@ -40,7 +44,7 @@ func nodePortRule(t *testing.T, n *lab.Node, to netip.Addr) {
 			&expr.Cmp{Register: 1, Op: expr.CmpOpEq, Data: binaryutil.BigEndian.PutUint16(nodePort)},
 			&expr.Immediate{Register: 1, Data: to.AsSlice()},
 			&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(servicePort)},
-			&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+			&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(family), RegAddrMin: 1, RegProtoMin: 2},
 		}})
 		return c.Flush()
 	})
