@@ -28,7 +28,7 @@ const (
 // neighbour is a plugin of others, chained behind ours.
 type neighbour struct {
 	conf string
-	// works shows that the plugin did its work for the container, which is at ip.
+	// works shows that the plugin did its work for the container, which is at ip, for that address.
 	works func(t *testing.T, s *site, c *lab.Host, ip netip.Addr)
 }
 
@@ -56,41 +56,54 @@ func capabilities() []chain.Option {
 	}
 }
 
-// Each of the reference plugins behind ours, and all of them: each does its work, the container talks as without it, CHECK
-// passes, and DEL and GC leave nothing.
+// Each of the reference plugins behind ours, with addresses of both families, and all of them, with IPv4 alone too: each does
+// its work, the container talks as without it, CHECK passes, and DEL and GC leave nothing.
 func TestChained(t *testing.T) {
 	t.Parallel()
-	for _, name := range append(order(), "all") {
+	const all, allOfBoth = "all", "all, both families"
+	for _, name := range append(order(), all, allOfBoth) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			chained := []string{name}
-			if name == "all" {
+			chained, main := []string{name}, both(eniPTP)
+			switch name {
+			case all:
+				chained, main = order(), eniPTP
+			case allOfBoth:
 				chained = order()
 			}
-			s := newSite(t, lab.Options{})
+			s := newSite(t, lab.Options{IPv6: true})
 			// Without eni-snat's own opening of a node's filter: firewall is to open it.
-			plugins := []string{eniPTP, `{"type": "eni-snat", "forward": false}`}
+			plugins := []string{main, `{"type": "eni-snat", "forward": false}`}
 			for _, n := range chained {
 				plugins = append(plugins, neighbours()[n].conf)
 			}
 			r := s.network(t, list("enichain", plugins...))
 			// On a node that has filters of its own: firewall opens them for its containers.
-			if name == "firewall" || name == "all" {
-				sh(t, &s.node.Host, "iptables -P FORWARD DROP")
+			filtered := slices.Contains(chained, "firewall")
+			if filtered {
+				sh(t, &s.node.Host, "iptables -P FORWARD DROP; ip6tables -P FORWARD DROP")
 			}
 			ip := s.assign(t, 1, 1)[0]
 			s.warm(t, r, append(capabilities(), chain.WithIP(ip))...)
-			if name == "firewall" || name == "all" {
+			if filtered {
 				// It opens nothing for what comes in: the chain for that is the operator's.
 				sh(t, &s.node.Host, "iptables -A CNI-ADMIN -d 10.19.16.0/20 -j ACCEPT")
+				if main != eniPTP {
+					sh(t, &s.node.Host, "ip6tables -A CNI-ADMIN -d 2001:db8:19:b::/64 -j ACCEPT")
+				}
 			}
 			before := s.state(t)
 			c := s.node.Container("c")
-			runIn(t, r, "c", append(capabilities(), chain.WithIP(ip))...)
-			s.wantVPC(t, c, ip)
-			reach(t, c, s.Internet, internet, ip, node1Primary)
-			for _, n := range chained {
-				neighbours()[n].works(t, s, c, ip)
+			ips := chain.IPs(runIn(t, r, "c", append(capabilities(), chain.WithIP(ip))...))
+			if dual := len(ips) == 2; dual != (main != eniPTP) {
+				t.Fatalf("the container has %s", ips)
+			}
+			for _, ip := range ips {
+				s.wantVPC(t, c, ip)
+				reach(t, c, s.Internet, s.of(ip).internet, ip, s.of(ip).seen)
+				for _, n := range chained {
+					neighbours()[n].works(t, s, c, ip)
+				}
 			}
 			check(t, r, "c", capabilities()...)
 			if err := r.Status(t.Context()); err != nil {
@@ -127,7 +140,7 @@ func (s *site) gcOfTheDead(t *testing.T, r *chain.Runtime, ip netip.Addr, before
 	default:
 		t.Error(err)
 	}
-	if got := chain.IP(runIn(t, r, "live", append(capabilities(), chain.WithIP(ip))...)); got != ip {
+	if got := chain.IPs(runIn(t, r, "live", append(capabilities(), chain.WithIP(ip))...))[0]; got != ip {
 		t.Errorf("after GC a container gets %s, not %s", got, ip)
 	}
 }
@@ -143,8 +156,9 @@ func withoutOthers(state []string) []string {
 func portIsMapped(t *testing.T, s *site, c *lab.Host, ip netip.Addr) {
 	t.Helper()
 	labtest.Serve(t, c, ip, containerPort)
-	for from, at := range map[*lab.Host]netip.Addr{s.far(): node2Primary, s.Internet: internet} {
-		got, err := labtest.Call(t, from, netip.AddrPortFrom(node1Primary, hostPort), probe.From{})
+	p := s.of(ip)
+	for from, at := range map[*lab.Host]netip.Addr{s.far(): p.far, s.Internet: p.internet} {
+		got, err := labtest.Call(t, from, netip.AddrPortFrom(p.node, hostPort), probe.From{})
 		if err != nil || got != at {
 			t.Errorf("%s calls the mapped port and is seen as %s: %v", from.Name, got, err)
 		}
@@ -164,7 +178,7 @@ func bandwidthIsBounded(t *testing.T, s *site, c *lab.Host, ip netip.Addr) {
 		from, to *lab.Host
 		at       netip.Addr
 		bind     probe.From
-	}{{s.far(), c, ip, probe.From{}}, {c, s.far(), node2Primary, probe.From{Address: ip}}} {
+	}{{s.far(), c, ip, probe.From{}}, {c, s.far(), s.of(ip).far, probe.From{Address: ip}}} {
 		const bytes = 384 << 10
 		server := labtest.Serve(t, way.to, way.at, 0)
 		begin := time.Now()
@@ -196,25 +210,33 @@ func isTuned(t *testing.T, _ *site, c *lab.Host, _ netip.Addr) {
 // passesTheFirewall shows that the node's filter drops what firewall did not open.
 func passesTheFirewall(t *testing.T, s *site, c *lab.Host, ip netip.Addr) {
 	t.Helper()
-	labtest.MustPing(t, c, node2Primary, probe.From{Address: ip})
-	rule := fmt.Sprintf("CNI-FORWARD -s %s/32 -j ACCEPT", ip)
-	sh(t, &s.node.Host, "iptables -D "+rule)
-	if _, err := labtest.Ping(t, c, node2Primary, probe.From{Address: ip}); err == nil {
+	far, iptables := s.of(ip).far, "iptables"
+	if ip.Is6() {
+		iptables = "ip6tables"
+	}
+	labtest.MustPing(t, c, far, probe.From{Address: ip})
+	rule := fmt.Sprintf("CNI-FORWARD -s %s -j ACCEPT", ip)
+	sh(t, &s.node.Host, iptables+" -D "+rule)
+	if _, err := labtest.Ping(t, c, far, probe.From{Address: ip}); err == nil {
 		t.Error("the node's filter drops nothing: this test shows nothing")
 	}
-	sh(t, &s.node.Host, "iptables -A "+rule)
+	sh(t, &s.node.Host, iptables+" -A "+rule)
 }
 
 // isRoutedBySource shows sbr's table in the place of main.
-func isRoutedBySource(t *testing.T, _ *site, c *lab.Host, ip netip.Addr) {
+func isRoutedBySource(t *testing.T, s *site, c *lab.Host, ip netip.Addr) {
 	t.Helper()
-	if got := sh(t, c, "ip route show table 100"); !strings.Contains(got, "default via 169.254.1.1 dev eth0") {
+	show, gateway, table := "ip route", "169.254.1.1", 100
+	if ip.Is6() {
+		show, gateway, table = "ip -6 route", "fe80::1", 101 // a table an address
+	}
+	if got := sh(t, c, fmt.Sprintf("%s show table %d", show, table)); !strings.Contains(got, "default via "+gateway+" dev eth0") {
 		t.Errorf("sbr's table is %q", got)
 	}
-	if got := sh(t, c, "ip route"); got != "" {
+	if got := sh(t, c, show+" show default"); got != "" {
 		t.Errorf("sbr left in main: %s", got)
 	}
-	labtest.MustPing(t, c, node2Primary, probe.From{Address: ip})
+	labtest.MustPing(t, c, s.of(ip).far, probe.From{Address: ip})
 }
 
 // All of them behind a second interface, whose routes sbr takes for its own: CHECK passes, each address works as before, and the

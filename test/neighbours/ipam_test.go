@@ -66,16 +66,20 @@ func ipamOn(device int) string {
 // subnet's gateway, which is the VPC's router, on its end of the veth; the node's own way out does not mind.
 func TestUnderPTP(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, lab.Options{ENIs: 1})
-	r := s.network(t, list("enichain", `{"type": "ptp", "ipam": `+ipamOn(0)+`}`, eniSNAT))
+	s := newSite(t, lab.Options{ENIs: 1, IPv6: true})
+	r := s.network(t, list("enichain", `{"type": "ptp", "ipam": `+both(ipamOn(0))+`}`, eniSNAT))
 	s.warm(t, r)
 	before := s.state(t)
 	result := runIn(t, r, "c")
-	c, ip := s.node.Container("c"), chain.IP(result)
+	c := s.node.Container("c")
 	wantSubnet(t, result, "10.19.0.1")
-	s.wantVPC(t, c, ip)
-	reach(t, c, s.Internet, internet, netip.Addr{}, node1Primary)
-	labtest.MustPing(t, &s.node.Host, node2Primary, probe.From{})
+	wantSubnet6(t, result)
+	for _, ip := range chain.IPs(result) {
+		s.wantVPC(t, c, ip)
+		p := s.of(ip)
+		reach(t, c, s.Internet, p.internet, netip.Addr{}, p.seen)
+		labtest.MustPing(t, &s.node.Host, p.far, probe.From{})
+	}
 	check(t, r, "c")
 	del(t, r, "c")
 	del(t, r, "c")
@@ -89,6 +93,15 @@ func wantSubnet(t *testing.T, result *types100.Result, gateway string) {
 	ip := result.IPs[0]
 	if ones, _ := ip.Address.Mask.Size(); ones != 20 || ip.Gateway.String() != gateway {
 		t.Errorf("the container has %s and gateway %s, want /20 and %s", ip.Address.String(), ip.Gateway, gateway)
+	}
+}
+
+// wantSubnet6 wants that of IPv6: the mask of a subnet, which is the same for all, and the VPC's router, which is one for all.
+func wantSubnet6(t *testing.T, result *types100.Result) {
+	t.Helper()
+	ip := result.IPs[1]
+	if ones, _ := ip.Address.Mask.Size(); ones != 64 || ip.Gateway.String() != "fe80:ec2::1" {
+		t.Errorf("the container has %s and gateway %s, want /64 and fe80:ec2::1", ip.Address.String(), ip.Gateway)
 	}
 }
 
@@ -134,20 +147,24 @@ func TestUnderMacvlan(t *testing.T) {
 	for mode, works := range map[string]bool{"passthru": true, "bridge": false} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, lab.Options{ENIs: 2})
+			s := newSite(t, lab.Options{ENIs: 2, IPv6: true})
 			sh(t, &s.node.Host, "ip link set eth1 up")
 			r := s.network(t, list("enichain",
-				fmt.Sprintf(`{"type": "macvlan", "master": "eth1", "mode": %q, "ipam": %s}`, mode, ipamOn(1))))
+				fmt.Sprintf(`{"type": "macvlan", "master": "eth1", "mode": %q, "ipam": %s}`, mode, both(ipamOn(1)))))
 			s.warm(t, r)
 			before := s.state(t)
 			result := runIn(t, r, "c")
-			c, ip := s.node.Container("c"), chain.IP(result)
+			c := s.node.Container("c")
 			wantSubnet(t, result, "10.19.16.1")
-			if works {
-				reach(t, c, s.far(), node2Primary, netip.Addr{}, ip)
-				reach(t, s.far(), c, ip, netip.Addr{}, node2Primary)
-			} else if _, err := labtest.Ping(t, c, node2Primary, probe.From{}); err == nil {
-				t.Error("a cloud delivered to a MAC that it does not know")
+			wantSubnet6(t, result)
+			for _, ip := range chain.IPs(result) {
+				far := s.of(ip).far
+				if works {
+					reach(t, c, s.far(), far, netip.Addr{}, ip)
+					reach(t, s.far(), c, ip, netip.Addr{}, far)
+				} else if _, err := labtest.Ping(t, c, far, probe.From{}); err == nil {
+					t.Errorf("a cloud delivered %s to a MAC that it does not know", ip)
+				}
 			}
 			check(t, r, "c")
 			del(t, r, "c")

@@ -61,6 +61,26 @@ var (
 	internet     = netip.MustParseAddr("198.51.100.10")
 )
 
+// places are the hosts of the lab by their addresses of one family.
+type places struct {
+	node, far, internet netip.Addr
+	seen                netip.Addr // as whom the internet sees a container
+}
+
+// of are the places for a container's address: beyond the VPC one of IPv4 is translated to its node's.
+func (s *site) of(ip netip.Addr) places {
+	if ip.Is4() {
+		return places{node1Primary, node2Primary, internet, node1Primary}
+	}
+	own := func(n *lab.Node) netip.Addr { return s.VPC.ENIs(n.InstanceID)[0].PrimaryIP6 }
+	return places{own(s.Nodes[0]), own(s.Nodes[1]), netip.MustParseAddr("2001:db8:100::10"), ip}
+}
+
+// both is our main plugin with addresses of both families.
+func both(plugin string) string {
+	return strings.Replace(plugin, `"cloud"`, `"families": ["ipv4", "ipv6"], "cloud"`, 1)
+}
+
 // list is the conflist of a network.
 func list(name string, plugins ...string) []byte {
 	return fmt.Appendf(nil, `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": %q, "plugins": [%s]}`,
@@ -97,12 +117,15 @@ func onNode(t *testing.T, n *lab.Node, conflist []byte) *chain.Runtime {
 	return r
 }
 
-// assign gives the first node's ENI of a device index more addresses.
+// assign gives the first node's ENI of a device index more addresses, and a prefix of IPv6 in a lab that has it.
 func (s *site) assign(t *testing.T, deviceIndex, count int) []netip.Addr {
 	t.Helper()
 	for _, e := range s.VPC.ENIs(s.node.InstanceID) {
 		if e.DeviceIndex == deviceIndex {
 			added, err := s.VPC.AddAddresses(e.ID, count)
+			if err == nil && e.Subnet6.IsValid() {
+				_, _, err = s.VPC.AddIPv6(e.ID, 0, 1)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,8 +223,9 @@ func reach(t *testing.T, c, to *lab.Host, at, from, seen netip.Addr) {
 // wantVPC wants a container's address to work in the VPC, in both directions, and to be seen as it is.
 func (s *site) wantVPC(t *testing.T, c *lab.Host, ip netip.Addr) {
 	t.Helper()
-	reach(t, c, s.far(), node2Primary, ip, ip)
-	reach(t, s.far(), c, ip, netip.Addr{}, node2Primary)
+	far := s.of(ip).far
+	reach(t, c, s.far(), far, ip, ip)
+	reach(t, s.far(), c, ip, netip.Addr{}, far)
 	labtest.MustPing(t, &s.node.Host, ip, probe.From{})
 }
 

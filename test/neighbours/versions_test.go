@@ -97,8 +97,8 @@ func TestVersionsOfLibcni(t *testing.T) {
 	for libcni := range cnitools() {
 		t.Run(libcni, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, lab.Options{})
-			s.warm(t, s.network(t, list("enichain", eniPTP, eniSNAT)))
+			s := newSite(t, lab.Options{IPv6: true})
+			s.warm(t, s.network(t, list("enichain", both(eniPTP), eniSNAT)))
 			tool := cnitool{site: s, version: libcni}
 			for _, v := range conflists(t) {
 				t.Run(v.name, func(t *testing.T) { tool.lives(t, v) })
@@ -184,6 +184,8 @@ func (c cnitool) wantResult(t *testing.T, out, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	labtest.MustPing(t, c.node.Container("c"), node2Primary, probe.From{Address: chain.IP(result)})
-	labtest.MustPing(t, c.far(), chain.IP(result), probe.From{})
+	for _, ip := range chain.IPs(result) {
+		labtest.MustPing(t, c.node.Container("c"), c.of(ip).far, probe.From{Address: ip})
+		labtest.MustPing(t, c.far(), ip, probe.From{})
+	}
 }
