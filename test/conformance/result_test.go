@@ -2,12 +2,15 @@ package conformance
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 )
 
@@ -87,6 +90,81 @@ func inVersion0(result map[string]any) {
 	for _, ip := range result["ips"].([]any) {
 		ip.(map[string]any)["version"] = "4"
 	}
+}
+
+// A result has an address of each family that the network wants, in its order and in the form of each version; routes and the
+// gateway are those of the family. CHECK passes right after ADD, and nothing is left.
+func TestResultWithIPv6(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, lab.Options{ENIs: 2, IPv6: true})
+	of := func(families ...string) conf {
+		return on(clouds.AWS()).with(families, "ipam", "families").with(1, "ipam", "firstDeviceIndex").with(2, "ipam", "maxENIs")
+	}
+	m.netns(t, "first") // prepares the ENI, and leaves what eni-snat has for all
+	dual := of("ipv4", "ipv6")
+	m.succeed(t, m.call(snatPlugin, "ADD", "first", dual.snat().with(json.RawMessage(m.add(t, "first", dual)), "prevResult")))
+	m.del(t, "first", dual)
+	if err := m.DelNetns("first"); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		network conf
+		want    string
+	}{
+		"both": {
+			dual, "/32 169.254.1.1 4, /128 fe80::1 6; 0.0.0.0/0 169.254.1.1, 169.254.1.1/32 <nil>, ::/0 fe80::1, fe80::1/128 <nil>",
+		},
+		"ipv6": {of("ipv6"), "/128 fe80::1 6; ::/0 fe80::1, fe80::1/128 <nil>"},
+	} {
+		for _, v := range versions() {
+			t.Run(name+" "+v, func(t *testing.T) {
+				before := m.state(t)
+				network, id := tt.network.with(v, "cniVersion"), name+v
+				m.netns(t, id)
+				printed := m.add(t, id, network)
+				if got := familiesOf(t, printed, v); got != tt.want {
+					t.Errorf("the result has %s, want %s", got, tt.want)
+				}
+				whole := network.with(json.RawMessage(printed), "prevResult")
+				if v >= "0.4.0" {
+					for _, plugin := range []string{ptpPlugin, ipamPlugin} {
+						m.succeed(t, m.call(plugin, "CHECK", id, whole))
+					}
+				}
+				chained := network.snat().with(json.RawMessage(printed), "prevResult")
+				if diff := cmp.Diff(fields(t, printed), fields(t, m.succeed(t, m.call(snatPlugin, "ADD", id, chained)))); diff != "" {
+					t.Errorf("eni-snat changed the result (-want +got):\n%s", diff)
+				}
+				m.succeed(t, m.call(snatPlugin, "DEL", id, chained))
+				m.del(t, id, network)
+				m.unchanged(t, before)
+			})
+		}
+	}
+}
+
+// familiesOf words the addresses of a result, but for what they are, and its routes.
+func familiesOf(t *testing.T, printed []byte, version string) string {
+	t.Helper()
+	var ips, routes []string
+	document := fields(t, printed)
+	for _, entry := range document["ips"].([]any) {
+		ip := entry.(map[string]any)
+		address := netip.MustParsePrefix(ip["address"].(string))
+		family := "6"
+		if address.Addr().Is4() {
+			family = "4"
+		}
+		if told, ok := ip["version"]; ok != (version < "1.0.0") || ok && told != family {
+			t.Errorf("%s: the version of %s is told as %v", version, address, told)
+		}
+		ips = append(ips, fmt.Sprintf("/%d %v %s", address.Bits(), ip["gateway"], family))
+	}
+	for _, entry := range document["routes"].([]any) {
+		route := entry.(map[string]any)
+		routes = append(routes, fmt.Sprintf("%v %v", route["dst"], route["gw"]))
+	}
+	return strings.Join(ips, ", ") + "; " + strings.Join(routes, ", ")
 }
 
 // An IPAM plugin's result has neither interfaces nor indexes of such, and nothing that other main plugins do not know.
