@@ -126,9 +126,10 @@ type pod struct {
 
 // started is a pod that runs.
 type started struct {
-	ID        string `json:"id"`
-	Container string `json:"container"`
-	IP        string `json:"ip"`
+	ID        string   `json:"id"`
+	Container string   `json:"container"`
+	IP        string   `json:"ip"`
+	More      []string `json:"more"` // the pod's further addresses
 }
 
 func (p pod) run(ctx context.Context, runtime internalapi.RuntimeService) error {
@@ -156,7 +157,11 @@ func (p pod) run(ctx context.Context, runtime internalapi.RuntimeService) error 
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(started{id, container, status.Status.Network.GetIp()})
+	s := started{ID: id, Container: container, IP: status.Status.Network.GetIp()}
+	for _, ip := range status.Status.Network.GetAdditionalIps() {
+		s.More = append(s.More, ip.Ip)
+	}
+	return json.NewEncoder(os.Stdout).Encode(s)
 }
 
 func (p pod) sandbox() (*v1.PodSandboxConfig, error) {

@@ -30,9 +30,9 @@ func containerds() map[string]string {
 }
 
 // onContainerd makes a node under containerd that has run a pod before: its ENIs are prepared, as left knows it.
-func onContainerd(t *testing.T, cloud, conflist, dir string) *criNode {
+func onContainerd(t *testing.T, cloud, conflist, dir string, oldNew ...string) *criNode {
 	t.Helper()
-	n := &criNode{world: newWorld(t, cloud, conflist), dir: dir}
+	n := &criNode{world: newWorld(t, cloud, conflist, oldNew...), dir: dir}
 	n.start()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -94,6 +94,7 @@ func (n *criNode) runWith(options []string, name string, command ...string) pod 
 	var started struct {
 		ID, Container string
 		IP            netip.Addr
+		More          []netip.Addr
 	}
 	if err := json.Unmarshal([]byte(n.must(slices.Concat(options, []string{"run", name, image.Name}, command)...)), &started); err != nil {
 		n.t.Fatal(err)
@@ -101,7 +102,7 @@ func (n *criNode) runWith(options []string, name string, command ...string) pod 
 	exec := func(ctx context.Context, command ...string) (string, error) {
 		return n.cri(ctx, append([]string{"exec", started.Container}, command...)...)
 	}
-	return pod{container{name, started.IP, exec}, started.ID}
+	return pod{container{name, started.IP, started.More, exec}, started.ID}
 }
 
 // end ends a pod as kubelet does, which asks more than once.
@@ -154,6 +155,26 @@ func TestContainerd(t *testing.T) {
 				remove()
 				n.end(a)
 				n.end(b)
+				n.leaves(before)
+			})
+		}
+	}
+}
+
+// By the CRI a pod has the address of each family, or that of IPv6 alone; and its process and the world reach each other.
+func TestContainerdWithIPv6(t *testing.T) {
+	t.Parallel()
+	for version, dir := range containerds() {
+		for name, edit := range map[string][]string{"both families": nil, "IPv6 alone": alone()} {
+			t.Run(version+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				n := onContainerd(t, vpcsim.AWS, "10-enichain-aws-dual.conflist", dir, edit...)
+				before := n.baseline()
+				p := n.run("p", webServer("p")...)
+				n.wantFamilies(p.container, edit == nil)
+				n.reaches(p.container)
+				n.isReached(p.container)
+				n.end(p)
 				n.leaves(before)
 			})
 		}

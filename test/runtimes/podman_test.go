@@ -42,9 +42,9 @@ const tmpDir = "TMPDIR=/run" // else podman writes to the machine's /var/tmp
 type podmanNode struct{ *world }
 
 // onPodman makes a node under podman that has run a container before: its ENIs are prepared, as left knows it.
-func onPodman(t *testing.T, cloud, conflist string) podmanNode {
+func onPodman(t *testing.T, cloud, conflist string, oldNew ...string) podmanNode {
 	t.Helper()
-	n := podmanNode{newWorld(t, cloud, conflist)}
+	n := podmanNode{newWorld(t, cloud, conflist, oldNew...)}
 	err := n.node.Do(func() error {
 		return errors.Join(
 			os.WriteFile("/etc/containers/containers.conf", []byte(containersConf), 0o644),
@@ -101,16 +101,24 @@ func (n podmanNode) run(name string, options ...string) container {
 // container is one of podman's that runs.
 func (n podmanNode) container(name string) container {
 	n.t.Helper()
-	return container{name, n.attachment(name).IPAddress, func(ctx context.Context, command ...string) (string, error) {
+	exec := func(ctx context.Context, command ...string) (string, error) {
 		out, err := n.machine.Output(ctx, nil, "podman", append([]string{"exec", name}, command...)...)
 		return string(out), err
-	}}
+	}
+	a := n.attachment(name)
+	switch {
+	case !a.GlobalIPv6Address.IsValid():
+		return container{name, a.IPAddress, nil, exec}
+	case !a.IPAddress.IsValid():
+		return container{name, a.GlobalIPv6Address, nil, exec}
+	}
+	return container{name, a.IPAddress, []netip.Addr{a.GlobalIPv6Address}, exec}
 }
 
 // attachment is what podman says of a container's network.
 type attachment struct {
-	IPAddress  netip.Addr
-	MacAddress string
+	IPAddress, GlobalIPv6Address netip.Addr
+	MacAddress                   string
 }
 
 func (n podmanNode) attachment(name string) attachment {
@@ -140,6 +148,24 @@ func TestPodman(t *testing.T) {
 			n.reaches(a)
 			n.fetches(a, b, netip.AddrPortFrom(b.ip, webPort))
 			n.podman("rm", "--force", "--time", "0", "a", "b")
+			n.leaves(before)
+		})
+	}
+}
+
+// podman tells the address of each family, or that of IPv6 alone.
+func TestPodmanWithIPv6(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string][]string{"both families": nil, "IPv6 alone": alone()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := onPodman(t, vpcsim.AWS, "10-enichain-aws-dual.conflist", edit...)
+			before := n.baseline()
+			c := n.run("c", append([]string{"--"}, webServer("c")...)...)
+			n.wantFamilies(c, edit == nil)
+			n.reaches(c)
+			n.isReached(c)
+			n.podman("rm", "--force", "--time", "0", "c")
 			n.leaves(before)
 		})
 	}

@@ -30,7 +30,12 @@ var (
 	internet     = netip.MustParseAddr("198.51.100.10")
 	otherSubnet  = netip.MustParsePrefix("10.19.16.0/20") // of node1's eth1
 	serviceIP    = netip.MustParseAddr("172.20.0.10")
+	internet6    = netip.MustParseAddr("2001:db8:100::10")
+	otherSubnet6 = netip.MustParsePrefix("2001:db8:19:b::/64")
 )
+
+// alone makes a conflist of both families one of IPv6 alone.
+func alone() []string { return []string{`["ipv4", "ipv6"]`, `["ipv6"]`} }
 
 const (
 	// storageMount is a folder that podman mounts on itself, and unmounts, as it goes.
@@ -57,11 +62,17 @@ type world struct {
 	machine *machine.Machine
 }
 
-// newWorld brings up two nodes with a conflist that we ship. The ENI of the other subnet has some addresses already, so
-// that containers get these: an ENI that is in use is used up first.
-func newWorld(t *testing.T, cloud, conflist string) *world {
+// newWorld brings up two nodes with a conflist that we ship, in which texts are replaced by those behind them. The ENI of the
+// other subnet has some addresses already, so that containers get these: an ENI that is in use is used up first.
+func newWorld(t *testing.T, cloud, conflist string, oldNew ...string) *world {
 	t.Helper()
-	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: cloud})
+	text, err := os.ReadFile("../../conflist/" + conflist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.NewReplacer(oldNew...).Replace(string(text)))
+	six := strings.Contains(string(text), "ipv6")
+	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: cloud, IPv6: six})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,15 +82,17 @@ func newWorld(t *testing.T, cloud, conflist string) *world {
 		}
 	})
 	w := &world{Lab: l, t: t, node: l.Nodes[0]}
-	text, err := os.ReadFile("../../conflist/" + conflist)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := w.node.InstallCNI(bin.Dir, text); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.VPC.AddAddresses(l.VPC.ENIs(w.node.InstanceID)[1].ID, 4); err != nil {
+	eth1 := l.VPC.ENIs(w.node.InstanceID)[1].ID
+	if _, err := l.VPC.AddAddresses(eth1, 4); err != nil {
 		t.Fatal(err)
+	}
+	if six {
+		if _, _, err := l.VPC.AddIPv6(eth1, 4, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.on()
 	for _, h := range []*lab.Host{&l.Nodes[1].Host, l.Internet} {
@@ -119,11 +132,13 @@ func (w *world) reboot() {
 func (w *world) serve(h *lab.Host) {
 	w.t.Helper()
 	err := h.Do(func() error {
-		s, err := probe.ServeTCP(w.t.Context(), netip.AddrPortFrom(netip.IPv4Unspecified(), probePort))
-		if err != nil {
-			return err
+		for _, all := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+			s, err := probe.ServeTCP(w.t.Context(), netip.AddrPortFrom(all, probePort))
+			if err != nil {
+				return err
+			}
+			w.t.Cleanup(func() { _ = s.Close() }) // the callers' answers have been read
 		}
-		w.t.Cleanup(func() { _ = s.Close() }) // the callers' answers have been read
 		return nil
 	})
 	if err != nil {
@@ -145,6 +160,7 @@ func busybox(t *testing.T) []byte {
 type container struct {
 	name string
 	ip   netip.Addr
+	more []netip.Addr // of the other family
 	exec func(ctx context.Context, command ...string) (string, error)
 }
 
@@ -171,14 +187,54 @@ func (w *world) seenAs(c container, at netip.Addr) netip.Addr {
 	return seen.Addr()
 }
 
-// reaches checks that the container's own process reaches the other node as itself, and the internet as the node.
+// reaches checks that the container's own process reaches the other node as itself, and the internet as the node or, by
+// IPv6, as itself.
 func (w *world) reaches(c container) {
 	w.t.Helper()
-	if seen := w.seenAs(c, node2Primary); seen != c.ip {
-		w.t.Errorf("the other node sees %s as %s, want %s", c.name, seen, c.ip)
+	for _, ip := range append([]netip.Addr{c.ip}, c.more...) {
+		far, out, outAs := node2Primary, internet, node1Primary
+		if ip.Is6() {
+			far, out, outAs = w.VPC.ENIs(w.Nodes[1].InstanceID)[0].PrimaryIP6, internet6, ip
+		}
+		if seen := w.seenAs(c, far); seen != ip {
+			w.t.Errorf("the other node sees %s as %s, want %s", c.name, seen, ip)
+		}
+		if seen := w.seenAs(c, out); seen != outAs {
+			w.t.Errorf("the internet sees %s as %s, want %s", c.name, seen, outAs)
+		}
 	}
-	if seen := w.seenAs(c, internet); seen != node1Primary {
-		w.t.Errorf("the internet sees %s as %s, want the primary address %s", c.name, seen, node1Primary)
+}
+
+// isReached checks that the container answers a host of the VPC and, by IPv6, one of the internet.
+func (w *world) isReached(c container) {
+	w.t.Helper()
+	w.awaitWeb(c)
+	for _, ip := range append([]netip.Addr{c.ip}, c.more...) {
+		for _, h := range []*lab.Host{&w.Nodes[1].Host, w.Internet} {
+			if h == w.Internet && ip.Is4() {
+				continue
+			}
+			if got, err := w.get(h, netip.AddrPortFrom(ip, webPort)); err != nil || got != c.name {
+				w.t.Errorf("%s gets %q from %s, %v", h.Name, got, ip, err)
+			}
+		}
+	}
+}
+
+// wantFamilies checks the addresses that the runtime says the container has: all are of eth1.
+func (w *world) wantFamilies(c container, both bool) {
+	w.t.Helper()
+	if both {
+		if !otherSubnet.Contains(c.ip) || len(c.more) != 1 || !otherSubnet6.Contains(c.more[0]) {
+			w.t.Fatalf("%s has %s and %s, want one address of each family", c.name, c.ip, c.more)
+		}
+		return
+	}
+	if !otherSubnet6.Contains(c.ip) || len(c.more) > 0 {
+		w.t.Fatalf("%s has %s and %s, want one address of IPv6", c.name, c.ip, c.more)
+	}
+	if got := w.mustExec(c, "ip", "-4", "route"); got != "" {
+		w.t.Errorf("%s has routes of IPv4: %s", c.name, got)
 	}
 }
 
