@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -251,10 +252,10 @@ func TestAMissingPluginIsNoticed(t *testing.T) {
 	t.Parallel()
 	plugins := regexp.MustCompile(`(?s),\s*\{\s*"type": "eni-snat"\s*\}`)
 	file := filepath.Join(t.TempDir(), "without-snat.conflist")
-	if err := os.WriteFile(file, plugins.ReplaceAll(shipped(t, conflist), nil), 0o600); err != nil {
+	if err := os.WriteFile(file, plugins.ReplaceAll(shipped(t, dual), nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := enilab(t.Context(), file).Output()
+	out, err := enilab(t.Context(), file, "-ipv6").Output()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(exit.Stderr), errNotAll) {
 		t.Errorf("%v", err)
@@ -276,12 +277,15 @@ func sameFailures(t *testing.T, out string) {
 	}
 	want := []string{
 		"node1/c1 (eth0) > internet", "node1/c6 (eth1) > internet", "node1/c11 (eth2) > internet", "node1/c6 (eth1) > metadata service",
+	}
+	nodePorts := []string{
 		"internet > node1:30080 to node1/c6 (eth1)", "node2 > node1:30081 to node1/c11 (eth2)", "internet > node1:30082 to node1/c6 (eth1)",
 	}
+	want = slices.Concat(want, nodePorts, nodePorts) // of each family
 	if diff := cmp.Diff(want, failed); diff != "" {
 		t.Errorf("failed walks (-want +got):\n%s\n%s", diff, out)
 	}
-	if !regexp.MustCompile(`\d+ walks, \d+ ok, 7 FAILED`).MatchString(out) {
+	if !regexp.MustCompile(`\d+ walks, \d+ ok, 10 FAILED`).MatchString(out) {
 		t.Errorf("the summary does not tell:\n%s", out)
 	}
 }
