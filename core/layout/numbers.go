@@ -33,6 +33,8 @@ const (
 	// MarkNew is the bit of fwmark that tells the rules of PrefNewStays and PrefNewLeaves which packets are theirs. A packet
 	// has it for its routing decision only.
 	MarkNew = 0x40
+	// MarkMasquerade is the bit of fwmark by which kube-proxy tells itself what to masquerade (its masqueradeBit, 14).
+	MarkMasquerade = 0x4000
 
 	// VethPrefix begins the name of a container's host veth, where the configuration says nothing else.
 	VethPrefix = "pod"

@@ -122,11 +122,17 @@ func ctBit() TextRule { return TextRule{"-m", "connmark", "--mark", bit(layout.M
 func hasBit(mark int) TextRule { return TextRule{"-m", "mark", "--mark", bit(mark)} }
 
 // from is the condition that a packet entered by an interface; a '*' at the pattern's end stands for any rest.
-func from(pattern string) TextRule {
+func from(pattern string) TextRule { return TextRule{"-i", plus(pattern)} }
+
+// out is from for the interface by which a packet leaves.
+func out(pattern string) TextRule { return TextRule{"-o", plus(pattern)} }
+
+// plus is a pattern as iptables has it.
+func plus(pattern string) string {
 	if fixed, wild := strings.CutSuffix(pattern, "*"); wild {
-		pattern = fixed + "+"
+		return fixed + "+"
 	}
-	return TextRule{"-i", pattern}
+	return pattern
 }
 
 // to is the condition that the destination is in the prefix; none where that is any, as iptables-save has it.
@@ -170,12 +176,27 @@ func (p Policy) routedChain(n chainNames) TextChain {
 	if p.NodePort {
 		c.Rules = append(c.Rules, rule(from(p.Primary), isNew(), wasDNATed(), setCtBit()))
 	}
+	if p.Family == family.IPv6 && p.NodePort {
+		c.Rules = append(c.Rules, p.keepRules()...)
+	}
 	if p.SNAT {
 		for _, pattern := range p.patterns() {
 			c.Rules = append(c.Rules, rule(from(pattern), hasBit(layout.MarkNew), TextRule{"-j", n.judged}))
 		}
 	}
 	return c
+}
+
+// keepRules are what keepChain is. POSTROUTING does not know where a packet came from, and kube-proxy's chain is first there:
+// hence its mark goes.
+func (p Policy) keepRules() (rules []TextRule) {
+	for _, pattern := range p.patterns() {
+		rules = append(rules, rule(out(pattern), TextRule{"-j", "RETURN"}))
+	}
+	for _, pattern := range p.patterns() {
+		rules = append(rules, rule(from(pattern), TextRule{"!", "-o", p.Primary}, isNew(), clearBit(layout.MarkMasquerade)))
+	}
+	return rules
 }
 
 // judgedChain gives the connection to the primary ENI where the rules sent its first packet there. On a container of the

@@ -150,7 +150,11 @@ func TestIPv6Heals(t *testing.T) {
 			{"nft add table ip6 enichain { flags dormant\\; }", "table ip6 enichain is dormant"},
 			{"nft flush set ip6 enichain containers-podnet", `set containers-podnet of table ip6 enichain lacks "pod*"`},
 			{"nft flush chain ip6 enichain mark-podnet", "chain mark-podnet of table ip6 enichain lacks its rule 1: iifname"},
-			{"nft add chain ip6 enichain snat-podnet", "chain snat-podnet of table ip6 enichain is not wanted"},
+			{"nft delete chain ip6 enichain snat-podnet", "chain snat-podnet of table ip6 enichain is missing"},
+			{
+				`nft insert rule ip6 enichain snat-podnet iifname @containers-podnet accept`,
+				"chain snat-podnet of table ip6 enichain has another rule 1 than: iifname @containers-podnet oifname != @containers-podnet",
+			},
 			{"nft add set ip6 enichain keep-podnet { type ipv6_addr\\; }", "set keep-podnet of table ip6 enichain is not wanted"},
 			{"ip -6 rule del pref 1024", rule},
 		},

@@ -3,6 +3,7 @@ package snat
 import (
 	"github.com/google/nftables"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 )
@@ -15,6 +16,8 @@ const (
 	// prioritySNAT comes after those who translate sources at 100, as kube-proxy does: the first to decide wins, and
 	// what is said of single connections goes before what is said of all.
 	prioritySNAT = 110
+	// priorityKeep comes before them.
+	priorityKeep = 90
 )
 
 // Ruleset is a network's part of its family's table. Its String is what `nft list table ip enichain` shows of it.
@@ -65,6 +68,9 @@ func (p Policy) Ruleset() Ruleset {
 	if p.SNAT {
 		r.Chains = append(r.Chains, p.snatChain(r.names))
 	}
+	if p.Family == family.IPv6 && p.NodePort {
+		r.Chains = append(r.Chains, p.keepChain(r.names))
+	}
 	return r
 }
 
@@ -108,6 +114,22 @@ func (p Policy) snatChain(n names) Chain {
 		Rules: []Rule{{
 			Comment: "the VPC takes only its own address here",
 			terms:   []term{oifname(p.Primary), metaMarked(), snatTo(p.PrimaryIP)},
+		}},
+	}
+}
+
+// keepChain lets what a container sends by its own ENI keep its address, where kube-proxy would masquerade it: for a node
+// port of this node with an endpoint beyond it. The host has no address of IPv6 on that ENI, and the VPC drops what leaves it
+// with another ENI's. The answers come back here all the same.
+func (p Policy) keepChain(n names) Chain {
+	return Chain{
+		Name: n.snat, Type: nftables.ChainTypeNAT,
+		Hook: *nftables.ChainHookPostrouting, Priority: priorityKeep,
+		Rules: []Rule{{
+			Comment: "its ENI has no address of the host's",
+			terms: []term{
+				iifnameIn(n.containers), oifnameNotIn(n.containers), oifnameNot(p.Primary), snatToItself(),
+			},
 		}},
 	}
 }

@@ -50,15 +50,31 @@ func oifname(name string) term {
 	return term{fmt.Sprintf("oifname %q", name), isName(expr.MetaKeyOIFNAME, name)}
 }
 
+func oifnameNot(name string) term {
+	return term{fmt.Sprintf("oifname != %q", name), []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: nameKey(name)},
+	}}
+}
+
 func isName(key expr.MetaKey, name string) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: reg}, equal(nameKey(name))}
 }
 
+func iifnameIn(set string) term {
+	return term{"iifname @" + set, inSet(expr.MetaKeyIIFNAME, set, true)}
+}
+
 func iifnameNotIn(set string) term {
-	return term{"iifname != @" + set, []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg},
-		&expr.Lookup{SourceRegister: reg, SetName: set, Invert: true},
-	}}
+	return term{"iifname != @" + set, inSet(expr.MetaKeyIIFNAME, set, false)}
+}
+
+func oifnameNotIn(set string) term {
+	return term{"oifname != @" + set, inSet(expr.MetaKeyOIFNAME, set, false)}
+}
+
+func inSet(key expr.MetaKey, set string, in bool) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: key, Register: reg}, &expr.Lookup{SourceRegister: reg, SetName: set, Invert: !in}}
 }
 
 // daddr asks whether the destination is in the set, or not.
@@ -127,6 +143,15 @@ func snatTo(ip netip.Addr) term {
 	return term{"snat to " + ip.String() + " fully-random", []expr.Any{
 		&expr.Immediate{Register: reg, Data: ip.AsSlice()},
 		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: reg, RegAddrMax: reg, FullyRandom: true},
+	}}
+}
+
+// snatToItself keeps the source address of IPv6, and with it who would translate it later from doing so: the first decides.
+func snatToItself() term {
+	const source, length = 8, 16 // of the IPv6 header
+	return term{"snat to ip6 saddr", []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: source, Len: length},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV6, RegAddrMin: reg, RegAddrMax: reg},
 	}}
 }
 

@@ -58,6 +58,8 @@ func priorityName(p nftables.ChainPriority) string {
 		return "dstnat + 10"
 	case prioritySNAT:
 		return "srcnat + 10"
+	case priorityKeep:
+		return "srcnat - 10"
 	}
 	return fmt.Sprintf("%d", p)
 }
