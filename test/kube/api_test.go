@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 )
 
 // api speaks to the API server in JSON.
@@ -33,8 +34,9 @@ type object struct {
 	}
 	Spec   struct{ NodeName string }
 	Status struct {
-		Phase, PodIP string
-		Conditions   []struct{ Type, Status string }
+		Phase      string
+		PodIPs     []struct{ IP netip.Addr }
+		Conditions []struct{ Type, Status string }
 		// of a pod, whose ID changes when the container is made anew
 		ContainerStatuses []struct{ ContainerID string }
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,31 +26,34 @@ const patience = 5 * time.Minute
 // the VPC that no plugin knows of.
 type cluster struct {
 	*lab.Lab
-	t       *testing.T
-	ctx     context.Context // ends, with the reason, when a daemon does
-	fail    context.CancelCauseFunc
-	dir     string
-	ca      *authority
-	server  string // the API server's URL
-	admin   string // a kubeconfig
-	proxyAs string // kube-proxy's
-	api     *api
-	control *machine.Machine
-	workers []*worker
-	daemons []*process
-	nodes   objects
-	pods    objects
+	t        *testing.T
+	families []family        // of nodes, pods and Services; the first comes first in each
+	ctx      context.Context // ends, with the reason, when a daemon does
+	fail     context.CancelCauseFunc
+	dir      string
+	ca       *authority
+	server   string // the API server's URL
+	admin    string // a kubeconfig
+	proxyAs  string // kube-proxy's
+	api      *api
+	control  *machine.Machine
+	workers  []*worker
+	daemons  []*process
+	nodes    objects
+	pods     objects
 	*changes
 	tasks sync.WaitGroup
 }
 
 // up brings a cluster up with both nodes ready.
-func up(t *testing.T) *cluster {
+func up(t *testing.T, families ...family) *cluster {
 	t.Helper()
 	ctx, stop := interrupted(t)
 	t.Cleanup(stop)
 	ctx, fail := context.WithCancelCause(ctx)
-	c := &cluster{t: t, ctx: ctx, fail: fail, dir: t.TempDir(), changes: &changes{happened: make(chan struct{})}}
+	c := &cluster{
+		t: t, families: families, ctx: ctx, fail: fail, dir: t.TempDir(), changes: &changes{happened: make(chan struct{})},
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			c.explain()
@@ -80,7 +82,8 @@ func interrupted(t *testing.T) (context.Context, context.CancelFunc) {
 
 func (c *cluster) start() (err error) {
 	// Three ENIs of 14 containers are there, and a fourth can be attached.
-	if c.Lab, err = lab.Up(c.ctx, lab.Options{Name: c.t.Name(), Nodes: 3, InstanceType: "m5.xlarge"}); err != nil {
+	o := lab.Options{Name: c.t.Name(), Nodes: 3, InstanceType: "m5.xlarge", IPv6: c.six()}
+	if c.Lab, err = lab.Up(c.ctx, o); err != nil {
 		return err
 	}
 	if c.control, err = machine.On(c.Nodes[2]); err != nil {
@@ -145,16 +148,6 @@ func (c *cluster) run(m *machine.Machine, program string, args ...string) (*proc
 		c.daemons = append(c.daemons, p)
 	}
 	return p, err
-}
-
-// primary is a node's address.
-func primary(l *lab.Lab, n *lab.Node) netip.Addr {
-	for _, e := range l.VPC.ENIs(n.InstanceID) {
-		if e.DeviceIndex == 0 {
-			return e.PrimaryIP
-		}
-	}
-	return netip.Addr{}
 }
 
 // write writes a file into the cluster's folder and returns its path.

@@ -5,22 +5,22 @@ package kube
 import (
 	"fmt"
 	"net"
+	"net/netip"
+	"strconv"
 )
 
-const (
-	serviceCIDR = "10.96.0.0/16" // beyond the VPC
-	apiPort     = 6443
-)
+const apiPort = 6443
 
 // startControl starts the control plane on a host of the VPC which is no node of the cluster, and makes the client.
 func (c *cluster) startControl() error {
-	host := primary(c.Lab, c.control.Node)
+	host := c.primaries(c.control.Node)[0].String()
 	ca, err := newAuthority(c.dir)
 	if err != nil {
 		return fmt.Errorf("make the authority: %w", err)
 	}
 	c.ca = ca
-	serving, err := ca.issue("apiserver", nil, net.IP(host.AsSlice()), net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1))
+	own := each(c, func(f family) net.IP { return f.service(1).AsSlice() })
+	serving, err := ca.issue("apiserver", nil, append(own, net.ParseIP(host), net.IPv4(127, 0, 0, 1))...)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (c *cluster) startControl() error {
 	if err != nil {
 		return err
 	}
-	c.server = fmt.Sprintf("https://%s:%d", host, apiPort)
+	c.server = "https://" + net.JoinHostPort(host, strconv.Itoa(apiPort))
 	if c.admin, err = ca.kubeconfig(c.server, admin); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (c *cluster) startControl() error {
 	if _, err := c.run(c.control, "/usr/bin/etcd", etcdFlags()...); err != nil {
 		return err
 	}
-	if _, err := c.run(c.control, binary("kube-apiserver"), apiserverFlags(host.String(), ca, serving, admin, accounts)...); err != nil {
+	if _, err := c.run(c.control, binary("kube-apiserver"), c.apiserverFlags(host, serving, admin, accounts)...); err != nil {
 		return err
 	}
 	if err := c.poll(patience, "the API server to be ready", c.readyz); err != nil {
@@ -70,12 +70,12 @@ func etcdFlags() []string {
 	return []string{"--data-dir=/run/etcd", "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"}
 }
 
-func apiserverFlags(host string, ca *authority, serving, kubelet, accounts pair) []string {
+func (c *cluster) apiserverFlags(host string, serving, kubelet, accounts pair) []string {
 	return []string{
 		"--etcd-servers=http://127.0.0.1:2379",
 		"--advertise-address=" + host, fmt.Sprintf("--secure-port=%d", apiPort),
-		"--service-cluster-ip-range=" + serviceCIDR,
-		"--tls-cert-file=" + serving.cert, "--tls-private-key-file=" + serving.key, "--client-ca-file=" + ca.file(),
+		"--service-cluster-ip-range=" + joined(each(c, func(f family) netip.Prefix { return f.services })),
+		"--tls-cert-file=" + serving.cert, "--tls-private-key-file=" + serving.key, "--client-ca-file=" + c.ca.file(),
 		"--kubelet-client-certificate=" + kubelet.cert, "--kubelet-client-key=" + kubelet.key,
 		"--kubelet-preferred-address-types=InternalIP", // there is no resolver
 		"--service-account-issuer=https://kubernetes.default.svc",

@@ -14,14 +14,11 @@ import (
 var update = flag.Bool("update", false, "write kube-proxy's rules into the testdata of test/e2e")
 
 // dump writes the rules of node1's kube-proxy, with names in place of addresses.
-func (c *cluster) dump(t *testing.T, mode string) {
+func (c *cluster) dump(t *testing.T, mode string, f family) {
 	t.Helper()
-	if !*update {
-		return
-	}
-	command := []string{"iptables-save"}
+	command := []string{f.save}
 	if mode == "nftables" {
-		command = []string{"nft", "list", "table", "ip", "kube-proxy"}
+		command = []string{"nft", "list", "table", f.table, "kube-proxy"}
 	}
 	out, err := c.workers[0].Output(c.ctx, nil, command[0], command[1:]...)
 	if err != nil {
@@ -32,10 +29,11 @@ func (c *cluster) dump(t *testing.T, mode string) {
 		rules = kubeRules(rules)
 	}
 	for _, name := range []string{"node1", "node2", "vpc", "internet", "node1-primary", "node1-secondary", "node2-primary", "node2-secondary"} {
-		address := regexp.MustCompile(`\b` + regexp.QuoteMeta(c.ipOf(name).String()) + `\b`)
+		address := regexp.MustCompile(`\b` + regexp.QuoteMeta(c.ipOf(f, name).String()) + `\b`)
 		rules = address.ReplaceAllString(rules, "{{"+name+"}}")
 	}
-	if err := os.WriteFile("../e2e/testdata/kube-proxy-"+mode, []byte(rules), 0o644); err != nil {
+	file := "../e2e/testdata/kube-proxy-" + mode + "-" + f.name
+	if err := os.WriteFile(file, []byte(rules), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

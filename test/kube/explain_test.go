@@ -33,10 +33,12 @@ func (c *cluster) explainNode(ctx context.Context, w *worker) {
 	for _, command := range [][]string{
 		{bin.Path("enictl"), "show"},
 		{bin.Path("enictl"), "doctor"},
-		{"ip", "-o", "-4", "addr"},
-		{"ip", "rule"},
-		{"ip", "route", "show", "table", "all"},
-		{"sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.eth0.rp_filter", "net.ipv4.conf.all.rp_filter"},
+		{"ip", "-o", "addr"},
+		{"ip", "-4", "rule"},
+		{"ip", "-6", "rule"},
+		{"ip", "-4", "route", "show", "table", "all"},
+		{"ip", "-6", "route", "show", "table", "all"},
+		{"sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.eth0.rp_filter", "net.ipv4.conf.all.rp_filter", "net.ipv6.conf.all.forwarding"},
 		{"nft", "list", "ruleset"},
 	} {
 		out, err := w.Output(ctx, w.Env(), command[0], command[1:]...)
@@ -70,5 +72,5 @@ func (c *cluster) explainObjects(ctx context.Context) {
 }
 
 func describe(o object) string {
-	return fmt.Sprintf("%s %s %s %s ready %t", o.Metadata.Name, o.Spec.NodeName, o.Status.Phase, o.Status.PodIP, o.is("Ready"))
+	return fmt.Sprintf("%s %s %s %s ready %t", o.Metadata.Name, o.Spec.NodeName, o.Status.Phase, o.ips(), o.is("Ready"))
 }

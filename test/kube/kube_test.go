@@ -13,31 +13,48 @@ import (
 	"github.com/enichain/enichain/test/probe"
 )
 
-// TestKubernetes is the life of one cluster: many pods, some of which stay as the Services' endpoints, both modes of
+// TestDualStack is the life of one cluster: many pods, some of which stay as the Services' endpoints, both modes of
 // kube-proxy, a node's reboot, and an end that leaves nothing. A step that fails ends it.
-func TestKubernetes(t *testing.T) {
-	c := up(t)
-	var gone []string
-	step := func(name string, test func(t *testing.T)) {
-		t.Helper()
-		if !t.Run(name, test) {
-			t.FailNow()
-		}
+func TestDualStack(t *testing.T) {
+	c := up(t, ipv4(), ipv6())
+	var gone []netip.Addr
+	step(t, "a hundred pods", func(t *testing.T) { gone = c.aHundredPods(t) })
+	step(t, "services are made", c.servicesAreMade)
+	step(t, "kube-proxy iptables", func(t *testing.T) { c.services(t, "iptables") })
+	step(t, "kube-proxy nftables", func(t *testing.T) { c.services(t, "nftables") })
+	step(t, "eni-snat changes to iptables", c.backendChanges)
+	step(t, "kube-proxy nftables, eni-snat iptables", func(t *testing.T) { c.services(t, "nftables") })
+	step(t, "kube-proxy iptables, eni-snat iptables", func(t *testing.T) { c.services(t, "iptables") })
+	step(t, "a node reboots", c.aNodeReboots)
+	step(t, "nothing is left", func(t *testing.T) { c.nothingIsLeft(t, gone) })
+}
+
+// TestSingleStack is a shorter life, of a cluster with IPv4 alone, and of one with IPv6 alone.
+func TestSingleStack(t *testing.T) {
+	for _, f := range []family{ipv4(), ipv6()} {
+		t.Run(f.name, func(t *testing.T) {
+			c := up(t, f)
+			var gone []netip.Addr
+			step(t, "a hundred pods", func(t *testing.T) { gone = c.aHundredPods(t) })
+			step(t, "services are made", c.servicesAreMade)
+			step(t, "kube-proxy iptables", func(t *testing.T) { c.services(t, "iptables") })
+			step(t, "eni-snat changes to iptables", c.backendChanges)
+			step(t, "a node reboots", c.aNodeReboots) // and has kube-proxy's mode nftables then
+			step(t, "nothing is left", func(t *testing.T) { c.nothingIsLeft(t, gone) })
+		})
 	}
-	step("a hundred pods", func(t *testing.T) { gone = c.aHundredPods(t) })
-	step("services are made", c.servicesAreMade)
-	step("kube-proxy iptables", func(t *testing.T) { c.services(t, "iptables") })
-	step("kube-proxy nftables", func(t *testing.T) { c.services(t, "nftables") })
-	step("eni-snat changes to iptables", c.backendChanges)
-	step("kube-proxy nftables, eni-snat iptables", func(t *testing.T) { c.services(t, "nftables") })
-	step("kube-proxy iptables, eni-snat iptables", func(t *testing.T) { c.services(t, "iptables") })
-	step("a node reboots", c.aNodeReboots)
-	step("nothing is left", func(t *testing.T) { c.nothingIsLeft(t, gone) })
+}
+
+func step(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	if !t.Run(name, test) {
+		t.FailNow()
+	}
 }
 
 // aHundredPods brings pods up, calls each, and takes them down but for those that the next steps call. It returns all
 // addresses that there were.
-func (c *cluster) aHundredPods(t *testing.T) (ips []string) {
+func (c *cluster) aHundredPods(t *testing.T) (ips []netip.Addr) {
 	if err := c.createMany(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,17 +64,19 @@ func (c *cluster) aHundredPods(t *testing.T) (ips []string) {
 	}
 	distinct := map[netip.Addr]bool{}
 	for _, p := range pods {
-		distinct[p.ip()] = true
-		ips = append(ips, p.Status.PodIP)
-		to := netip.AddrPortFrom(p.ip(), podPort)
-		if seen, err := c.callAs("vpc", to); err != nil || seen != c.ipOf("vpc") {
-			t.Errorf("a host of the VPC calls %s: is seen as %s, %v", describe(p), seen, err)
+		for _, f := range c.families {
+			distinct[p.ip(f)] = true
+			to := netip.AddrPortFrom(p.ip(f), podPort)
+			if seen, err := c.callAs("vpc", to); err != nil || seen != c.ipOf(f, "vpc") {
+				t.Errorf("a host of the VPC calls %s: is seen as %s, %v", describe(p), seen, err)
+			}
 		}
+		ips = append(ips, p.ips()...)
 	}
 	if t.Failed() {
 		t.FailNow() // the next steps would say the same more slowly
 	}
-	if len(distinct) != many {
+	if len(distinct) != many*len(c.families) {
 		t.Errorf("%d pods have %d addresses", many, len(distinct))
 	}
 	if err := c.choose(pods); err != nil {
@@ -72,37 +91,52 @@ func (c *cluster) aHundredPods(t *testing.T) (ips []string) {
 	}
 	for _, from := range staying {
 		for _, to := range staying {
-			seen, err := c.callFrom(from, netip.AddrPortFrom(to.ip(), podPort))
-			if err != nil || seen != from.ip() {
-				t.Errorf("%s calls %s: is seen as %s, %v", describe(from), describe(to), seen, err)
-			}
+			c.podCallsPod(t, from, to)
 		}
 	}
 	return ips
 }
 
+func (c *cluster) podCallsPod(t *testing.T, from, to object) {
+	t.Helper()
+	for _, f := range c.families {
+		seen, err := c.callFrom(from, netip.AddrPortFrom(to.ip(f), podPort))
+		if err != nil || seen != from.ip(f) {
+			t.Errorf("%s calls %s: is seen as %s, %v", describe(from), describe(to), seen, err)
+		}
+	}
+}
+
 // servicesAreMade makes the Services, a pod with a host port, and the servers that are no pods.
 func (c *cluster) servicesAreMade(t *testing.T) {
 	port := fmt.Sprintf(`, "ports": [{"containerPort": %d, "hostPort": %d}]`, podPort, hostPortPod)
-	if err := c.createPod("hostport", podSpec("node1", port)); err != nil {
+	if err := c.createPod("hostport", c.podSpec("node1", port)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.createServices(); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"internet", "vpc"} {
-		var s *probe.Server
-		if err := c.host(name).Do(func() (err error) {
-			s, err = probe.ServeTCP(c.ctx, netip.AddrPortFrom(c.ipOf(name), podPort))
-			return err
-		}); err != nil {
-			t.Fatal(err)
+		for _, f := range c.families {
+			c.serve(t, name, f)
 		}
-		c.t.Cleanup(func() { _ = s.Close() }) // of no interest by then
 	}
 	if _, err := c.awaitPods(2*len(c.workers) + 1); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// serve makes a host a server of a family.
+func (c *cluster) serve(t *testing.T, name string, f family) {
+	t.Helper()
+	var s *probe.Server
+	if err := c.host(name).Do(func() (err error) {
+		s, err = probe.ServeTCP(c.ctx, netip.AddrPortFrom(c.ipOf(f, name), podPort))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = s.Close() }) // of no interest by then
 }
 
 // services calls all services with kube-proxy in a mode.
@@ -112,8 +146,12 @@ func (c *cluster) services(t *testing.T, mode string) {
 			t.Fatal(err)
 		}
 	}
-	c.walkAll(t)
-	c.dump(t, mode)
+	t.Run("calls", c.walkAll)
+	if *update && len(c.families) > 1 {
+		for _, f := range c.families {
+			c.dump(t, mode, f)
+		}
+	}
 	for _, w := range c.workers {
 		if err := c.stopProxy(w); err != nil {
 			t.Fatal(err)
@@ -132,7 +170,7 @@ func (c *cluster) backendChanges(t *testing.T) {
 	// containerd takes a changed conflist when the kernel tells it; a pod that was faster is no use.
 	for round := 1; ; round++ {
 		for _, w := range c.workers {
-			if err := c.createPod(fmt.Sprintf("new-%s-%d", w.Name, round), podSpec(w.Name, "")); err != nil {
+			if err := c.createPod(fmt.Sprintf("new-%s-%d", w.Name, round), c.podSpec(w.Name, "")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -197,7 +235,7 @@ func (c *cluster) aNodeReboots(t *testing.T) {
 	if _, err := c.awaitPods(pods); err != nil {
 		t.Fatal(err)
 	}
-	c.walkAll(t)
+	t.Run("calls", c.walkAll)
 }
 
 // containers are the IDs of a node's containers, by pod.
@@ -212,9 +250,9 @@ func (c *cluster) containers(w *worker) map[string]string {
 }
 
 // nothingIsLeft deletes all pods, and looks for traces of those that there were.
-func (c *cluster) nothingIsLeft(t *testing.T, gone []string) {
+func (c *cluster) nothingIsLeft(t *testing.T, gone []netip.Addr) {
 	for _, p := range c.pods.list() {
-		gone = append(gone, p.Status.PodIP)
+		gone = append(gone, p.ips()...)
 	}
 	for _, w := range c.workers {
 		if err := c.left(w, gone); err == nil {

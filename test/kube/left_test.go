@@ -4,6 +4,7 @@ package kube
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -11,19 +12,17 @@ import (
 )
 
 // left says what is left on a node of pods that are gone, by their addresses, and of what stands for any.
-func (c *cluster) left(w *worker, gone []string) error {
+func (c *cluster) left(w *worker, gone []netip.Addr) error {
 	all, err := chain.Snapshot(c.ctx, w.Node, "/run/enichain")
 	if err != nil {
 		return err
 	}
-	// What the host has asked the VPC for it forgets by itself, after a minute.
-	neighbours, err := chain.IPCommand(c.ctx, &w.Host, "neigh", "show", "nud", "permanent")
-	if err != nil {
-		return err
-	}
-	rules, err := w.Output(c.ctx, nil, "iptables-save")
-	if err != nil {
-		return err
+	for _, f := range c.families {
+		more, err := c.leftOf(f, w)
+		if err != nil {
+			return err
+		}
+		all = append(all, more...)
 	}
 	mounts, err := w.machine.Mounts()
 	if err != nil {
@@ -37,13 +36,11 @@ func (c *cluster) left(w *worker, gone []string) error {
 	if err != nil {
 		return err
 	}
-	all = append(append(append(all, neighbours...), mounts...), groups...)
-	all = append(all, strings.Split(string(rules), "\n")...)
+	all = append(append(all, mounts...), groups...)
 	for _, p := range processes {
 		all = append(all, p.Args)
 	}
-	signs, err := regexp.Compile(`(^|[^0-9])(` + strings.ReplaceAll(strings.Join(gone, "|"), ".", `\.`) + `)($|[^0-9])|` +
-		`link: \d+: pod|besteffort/pod|netns/cni-|kubelet/pods/|containerd-shim|/opt/echo`)
+	signs, err := regexp.Compile(anyOf(gone) + `|link: \d+: pod|besteffort/pod|netns/cni-|kubelet/pods/|containerd-shim|/opt/echo`)
 	if err != nil {
 		return err
 	}
@@ -57,4 +54,32 @@ func (c *cluster) left(w *worker, gone []string) error {
 		return fmt.Errorf("%s still has:\n%s", w.Name, strings.Join(found, "\n"))
 	}
 	return nil
+}
+
+// leftOf is what a node's kernel has of a family, beyond what a snapshot has.
+func (c *cluster) leftOf(f family, w *worker) (all []string, err error) {
+	for _, command := range [][]string{
+		{"ip", "-o", f.ip, "addr"},
+		{"ip", f.ip, "rule"},
+		{"ip", f.ip, "route", "show", "table", "all"},
+		// What the host has asked the VPC for it forgets by itself, after a minute.
+		{"ip", f.ip, "neigh", "show", "nud", "permanent"},
+		{f.save},
+	} {
+		out, err := w.Output(c.ctx, nil, command[0], command[1:]...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, strings.Split(string(out), "\n")...)
+	}
+	return all, nil
+}
+
+// anyOf matches one of the addresses, as a whole.
+func anyOf(ips []netip.Addr) string {
+	var words []string
+	for _, ip := range ips {
+		words = append(words, regexp.QuoteMeta(ip.String()))
+	}
+	return `(^|[^0-9a-f:])(` + strings.Join(words, "|") + `)($|[^0-9a-f:])`
 }

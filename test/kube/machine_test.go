@@ -17,7 +17,7 @@ func machineState() (string, error) {
 		return "", err
 	}
 	all := []string{string(mounts)}
-	for _, command := range []string{"ip -br link", "ip -br -4 addr", "ip -4 rule", "ip -4 route show table all", "nft list ruleset"} {
+	for _, command := range []string{"ip -br link", "ip -br addr", "ip -4 rule", "ip -6 rule", "ip -4 route show table all", "nft list ruleset"} {
 		args := strings.Fields(command)
 		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 		if err != nil {
@@ -28,6 +28,7 @@ func machineState() (string, error) {
 	for _, setting := range []string{
 		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys",
 		"kernel/keys/root_maxbytes", "net/netfilter/nf_conntrack_max", "net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet",
+		"net/ipv6/conf/all/forwarding",
 	} {
 		value, err := os.ReadFile("/proc/sys/" + setting)
 		if err != nil && !os.IsNotExist(err) {

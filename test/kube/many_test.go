@@ -20,14 +20,15 @@ const (
 func (c *cluster) createMany() error {
 	return c.api.create(c.ctx, deploymentsURL, fmt.Sprintf(`{"metadata": {"name": "many"}, "spec": {"replicas": %d,
 		"selector": {"matchLabels": {"app": "many"}},
-		"template": {"metadata": {"labels": {"app": "many"}}, "spec": %s}}}`, many, podSpec("", "")))
+		"template": {"metadata": {"labels": {"app": "many"}}, "spec": %s}}}`, many, c.podSpec("", "")))
 }
 
 // eniOf is the ENI that the cloud has the address on.
 func (c *cluster) eniOf(ip netip.Addr) (vpcsim.ENI, bool) {
 	for _, n := range c.Nodes {
 		for _, e := range c.VPC.ENIs(n.InstanceID) {
-			if slices.Contains(e.Secondary, ip) {
+			ranged := slices.ContainsFunc(e.Prefixes6, func(p netip.Prefix) bool { return p.Contains(ip) })
+			if ranged || slices.Contains(e.Secondary, ip) || slices.Contains(e.IPv6, ip) {
 				return e, true
 			}
 		}
@@ -35,20 +36,37 @@ func (c *cluster) eniOf(ip netip.Addr) (vpcsim.ENI, bool) {
 	return vpcsim.ENI{}, false
 }
 
+// place says where a pod is: "node1-primary" on the primary ENI of its node, "node1-secondary" on others, and "" where its
+// addresses are on both.
+func (c *cluster) place(p object) (place string, err error) {
+	for n, ip := range p.ips() {
+		eni, ok := c.eniOf(ip)
+		if !ok || eni.InstanceID != c.Node(p.Spec.NodeName).InstanceID {
+			return "", fmt.Errorf("%s: no ENI of its node has %s", describe(p), ip)
+		}
+		kind := "secondary"
+		if eni.DeviceIndex == 0 {
+			kind = "primary"
+		}
+		if here := p.Spec.NodeName + "-" + kind; n == 0 {
+			place = here
+		} else if place != here {
+			return "", nil
+		}
+	}
+	return place, nil
+}
+
 // choose takes a pod on the primary ENI and one on another of each node out of the deployment, and names them by the
 // label app: "node1-primary".
 func (c *cluster) choose(pods []object) error {
 	chosen := map[string]bool{}
 	for _, p := range pods {
-		eni, ok := c.eniOf(p.ip())
-		if !ok || eni.InstanceID != c.Node(p.Spec.NodeName).InstanceID {
-			return fmt.Errorf("%s: no ENI of its node has its address", describe(p))
+		name, err := c.place(p)
+		if err != nil {
+			return err
 		}
-		name := p.Spec.NodeName + "-secondary"
-		if eni.DeviceIndex == 0 {
-			name = p.Spec.NodeName + "-primary"
-		}
-		if chosen[name] {
+		if name == "" || chosen[name] {
 			continue
 		}
 		chosen[name] = true

@@ -3,10 +3,12 @@
 package kube
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/enichain/enichain/test/image"
@@ -18,12 +20,22 @@ const (
 )
 
 // podSpec is of a pod that names its callers, on a node or, where that is empty, on any. The program comes from the
-// node's disk, where the plugins are too. ports is more of the container's description, from a comma on.
-func podSpec(node, ports string) string {
+// node's disk, where the plugins are too; the kubelet asks whether it listens. ports is more of the container's description, from a comma on.
+func (c *cluster) podSpec(node, ports string) string {
+	command := append([]string{"/opt/echo", "serve"}, each(c, func(f family) string {
+		return netip.AddrPortFrom(f.unspecified, podPort).String()
+	})...)
 	return fmt.Sprintf(`{"nodeName": %q, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false, "dnsPolicy": "Default",
-		"containers": [{"name": "echo", "image": %q, "imagePullPolicy": "Never", "command": ["/opt/echo", "serve", "%d"],
+		"containers": [{"name": "echo", "image": %q, "imagePullPolicy": "Never", "command": %s,
+			"readinessProbe": {"tcpSocket": {"port": %d}},
 			"volumeMounts": [{"name": "programs", "mountPath": "/opt", "readOnly": true}]%s}],
-		"volumes": [{"name": "programs", "hostPath": {"path": "/opt/cni/bin"}}]}`, node, image.Name, podPort, ports)
+		"volumes": [{"name": "programs", "hostPath": {"path": "/opt/cni/bin"}}]}`, node, image.Name, quoted(command), podPort, ports)
+}
+
+// quoted is a list of words in JSON.
+func quoted(words []string) string {
+	text, _ := json.Marshal(words) // strings always can be
+	return string(text)
 }
 
 // createPod makes a pod with the label app=NAME.
@@ -37,7 +49,7 @@ func (c *cluster) awaitPods(count int) (all []object, err error) {
 		all = c.pods.list()
 		var lacking []string
 		for _, p := range all {
-			if !p.is("Ready") {
+			if !p.is("Ready") || len(p.ips()) != len(c.families) {
 				lacking = append(lacking, describe(p))
 			}
 		}
@@ -49,10 +61,21 @@ func (c *cluster) awaitPods(count int) (all []object, err error) {
 	return all, err
 }
 
-// ip is a ready pod's address.
-func (o object) ip() netip.Addr {
-	ip, _ := netip.ParseAddr(o.Status.PodIP) // zero until it has one
-	return ip
+// ips are a pod's addresses; none until it has them.
+func (o object) ips() (all []netip.Addr) {
+	for _, p := range o.Status.PodIPs {
+		all = append(all, p.IP)
+	}
+	return all
+}
+
+// ip is a ready pod's address of a family.
+func (o object) ip(f family) netip.Addr {
+	all := o.ips()
+	if at := slices.IndexFunc(all, f.has); at >= 0 {
+		return all[at]
+	}
+	return netip.Addr{}
 }
 
 // callFrom makes a pod's container call a server, as `kubectl exec` would, and returns whom that one sees.

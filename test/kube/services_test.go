@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,11 +19,7 @@ const (
 	slicesURL   = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 )
 
-// A service has a number, which says its address and its node port.
-func clusterIP(number int) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, 0, byte(number)}), 80)
-}
-
+// A service has a number, which says its addresses (family.clusterIP) and its node port, which is that of both families.
 func nodePort(number int) uint16 { return uint16(30000 + number) }
 
 // The numbers of the services: what their one endpoint is, and how a node port treats callers from outside.
@@ -32,36 +29,60 @@ const (
 	toPrimary               // a pod on the primary ENI of node1
 	toInternet              // a host beyond the VPC
 	toVPC                   // a host of the VPC that is no node
+	toLast                  // the pod of toNode2, by the cluster's last family alone
 	hostPortPod = 31080     // of a pod of node1
 )
 
-const serviceManifest = `{"metadata": {"name": "service-%[1]d"}, "spec": {"type": "NodePort", "clusterIP": "%[2]s",
-	"externalTrafficPolicy": %[3]q, "ports": [{"port": %[4]d, "targetPort": %[5]d, "nodePort": %[6]d}]%[7]s}}`
+// service is what a Service is made of.
+type service struct {
+	families []family
+	policy   string
+	selector string // the label app of its pod; one without has a slice of endpoints that is made for it
+}
+
+const serviceManifest = `{"metadata": {"name": "service-%[1]d"}, "spec": {"type": "NodePort", "externalTrafficPolicy": %[2]q,
+	"ipFamilyPolicy": %[3]q, "ipFamilies": %[4]s, "clusterIP": %[5]q, "clusterIPs": %[6]s,
+	"ports": [{"port": 80, "targetPort": %[7]d, "nodePort": %[8]d}]%[9]s}}`
+
+// manifest is the Service in JSON.
+func (s service) manifest(number int) string {
+	policy, selector := "SingleStack", ""
+	if len(s.families) > 1 {
+		policy = "RequireDualStack"
+	}
+	if s.selector != "" {
+		selector = fmt.Sprintf(`, "selector": {"app": %q}`, s.selector)
+	}
+	var names, ips []string
+	for _, f := range s.families {
+		names, ips = append(names, f.name), append(ips, f.service(number).String())
+	}
+	return fmt.Sprintf(serviceManifest, number, s.policy, policy, quoted(names), ips[0], quoted(ips), podPort, nodePort(number), selector)
+}
 
 // createServices makes the services of the tests, whose pods carry the label app.
 func (c *cluster) createServices() error {
-	for number, s := range map[int]struct{ policy, selector string }{
-		toNode2:    {"Cluster", "node2-secondary"},
-		toNode1:    {"Local", "node1-secondary"},
-		toPrimary:  {"Cluster", "node1-primary"},
-		toInternet: {"Cluster", ""},
-		toVPC:      {"Cluster", ""},
+	all, last := c.families, c.families[len(c.families)-1:]
+	for number, s := range map[int]service{
+		toNode2:    {all, "Cluster", "node2-secondary"},
+		toNode1:    {all, "Local", "node1-secondary"},
+		toPrimary:  {all, "Cluster", "node1-primary"},
+		toInternet: {all, "Cluster", ""},
+		toVPC:      {all, "Cluster", ""},
+		toLast:     {last, "Cluster", "node2-secondary"},
 	} {
-		selector := ""
-		if s.selector != "" {
-			selector = fmt.Sprintf(`, "selector": {"app": %q}`, s.selector)
-		}
-		ip := clusterIP(number)
-		manifest := fmt.Sprintf(serviceManifest, number, ip.Addr(), s.policy, ip.Port(), podPort, nodePort(number), selector)
-		if err := c.api.create(c.ctx, servicesURL, manifest); err != nil {
+		if err := c.api.create(c.ctx, servicesURL, s.manifest(number)); err != nil {
 			return err
 		}
 	}
-	for number, host := range map[int]*lab.Host{toInternet: c.Internet, toVPC: &c.control.Node.Host} {
-		manifest := fmt.Sprintf(`{"metadata": {"name": "slice-%[1]d", "labels": {"kubernetes.io/service-name": "service-%[1]d"}},
-			"addressType": "IPv4", "ports": [{"port": %[2]d}], "endpoints": [{"addresses": ["%[3]s"]}]}`, number, podPort, c.addressOf(host))
-		if err := c.api.create(c.ctx, slicesURL, manifest); err != nil {
-			return err
+	for number, host := range map[int]string{toInternet: "internet", toVPC: "vpc"} {
+		for _, f := range c.families {
+			manifest := fmt.Sprintf(`{"metadata": {"name": "slice-%[1]d-%[2]s", "labels": {"kubernetes.io/service-name": "service-%[1]d"}},
+				"addressType": %[3]q, "ports": [{"port": %[4]d}], "endpoints": [{"addresses": [%[5]q]}]}`,
+				number, strings.ToLower(f.name), f.name, podPort, c.ipOf(f, host))
+			if err := c.api.create(c.ctx, slicesURL, manifest); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -76,11 +97,18 @@ type walk struct {
 
 // walks are the calls to each service, and to a host port. A call is masqueraded by the node that it enters, unless it
 // comes from one of its own pods or the policy is Local.
-func (c *cluster) walks() map[string][]walk {
-	node1, node2 := c.ipOf("node1"), c.ipOf("node2")
+func (c *cluster) walks(f family) map[string][]walk {
+	node1, node2 := c.ipOf(f, "node1"), c.ipOf(f, "node2")
 	at := func(host netip.Addr, number int) netip.AddrPort { return netip.AddrPortFrom(host, nodePort(number)) }
-	same := func(from string, to netip.AddrPort) walk { return walk{from, to, c.ipOf(from)} }
-	return map[string][]walk{
+	same := func(from string, to netip.AddrPort) walk { return walk{from, to, c.ipOf(f, from)} }
+	out := func(from string, to netip.AddrPort) walk { // a pod of node1 calls beyond the VPC
+		if f.translated {
+			return walk{from, to, node1}
+		}
+		return same(from, to)
+	}
+	clusterIP := f.clusterIP
+	all := map[string][]walk{
 		"ClusterIP": {
 			same("node1-primary", clusterIP(toNode2)), same("node1-secondary", clusterIP(toNode2)),
 			same("node2-primary", clusterIP(toNode2)), same("node2-secondary", clusterIP(toNode1)),
@@ -99,7 +127,7 @@ func (c *cluster) walks() map[string][]walk {
 			{"vpc", at(node2, toNode2), node2},
 			{"internet", at(node1, toPrimary), node1},
 			{"internet", at(node2, toPrimary), node2},
-			{"node1-secondary", at(node1, toNode2), c.ownENI("node1-secondary")},
+			{"node1-secondary", at(node1, toNode2), c.byOwnENI(f, "node1-secondary")},
 			{"node1-secondary", at(node2, toNode2), node2},
 			{"node2", at(node1, toNode2), node1},
 		},
@@ -112,8 +140,7 @@ func (c *cluster) walks() map[string][]walk {
 			{"vpc", at(node2, toNode1), netip.Addr{}},
 		},
 		"endpoint beyond the VPC": {
-			{"node1-primary", clusterIP(toInternet), node1},
-			{"node1-secondary", clusterIP(toInternet), node1},
+			out("node1-primary", clusterIP(toInternet)), out("node1-secondary", clusterIP(toInternet)),
 			{"node1", clusterIP(toInternet), node1},
 			{"vpc", at(node2, toInternet), node2},
 		},
@@ -126,6 +153,10 @@ func (c *cluster) walks() map[string][]walk {
 			same("node2-secondary", netip.AddrPortFrom(node1, hostPortPod)), same("node1-secondary", netip.AddrPortFrom(node1, hostPortPod)),
 		},
 	}
+	if last := c.families[len(c.families)-1]; f.name == last.name {
+		all["of one family"] = []walk{same("node1-secondary", clusterIP(toLast)), {"internet", at(node2, toLast), node2}}
+	}
+	return all
 }
 
 // proxyTimeout is how long calls may be wrong until kube-proxy has written its rules.
@@ -135,14 +166,17 @@ const proxyTimeout = 2 * time.Minute
 func (c *cluster) walkAll(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(proxyTimeout)
-	for name, walks := range c.walks() {
-		t.Run(name, func(t *testing.T) {
-			for _, w := range walks {
-				if err := c.walk(w, time.Until(deadline)); err != nil {
-					t.Errorf("%s calls %s: %v", w.from, w.to, err)
+	for _, f := range c.families {
+		for name, walks := range c.walks(f) {
+			t.Run(f.name+", "+name, func(t *testing.T) {
+				t.Parallel() // what is not to be answered takes a while
+				for _, w := range walks {
+					if err := c.walk(w, time.Until(deadline)); err != nil {
+						t.Errorf("%s calls %s: %v", w.from, w.to, err)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -178,10 +212,17 @@ func (c *cluster) callAs(from string, to netip.AddrPort) (netip.Addr, error) {
 	return seen.Peer.Addr(), err
 }
 
-// ownENI is the primary address of a pod's ENI.
-func (c *cluster) ownENI(pod string) netip.Addr {
-	eni, _ := c.eniOf(c.ipOf(pod)) // zero, and so seen by nobody, where there is none
-	return eni.PrimaryIP
+// byOwnENI is whom others see where kube-proxy masquerades what a pod sends by its own ENI: the host's address there, or the
+// pod where the host has none. After a reboot that may be another ENI.
+func (c *cluster) byOwnENI(f family, pod string) netip.Addr {
+	ip := c.ipOf(f, pod)
+	eni, _ := c.eniOf(ip)
+	for _, own := range []netip.Addr{eni.PrimaryIP, eni.PrimaryIP6} {
+		if f.has(own) {
+			return own
+		}
+	}
+	return ip
 }
 
 // host is one of the lab's, by the name that the tests have for it.
@@ -196,18 +237,15 @@ func (c *cluster) host(name string) *lab.Host {
 }
 
 // ipOf is the address of a pod or a host.
-func (c *cluster) ipOf(name string) netip.Addr {
+func (c *cluster) ipOf(f family, name string) netip.Addr {
 	if p, ok := c.pod(name); ok {
-		return p.ip()
+		return p.ip(f)
 	}
-	return c.addressOf(c.host(name))
-}
-
-func (c *cluster) addressOf(h *lab.Host) netip.Addr {
-	for _, n := range c.Nodes {
-		if h == &n.Host {
-			return primary(c.Lab, n)
-		}
+	switch name {
+	case "internet":
+		return f.internet
+	case "vpc":
+		return f.primary(c.Lab, c.control.Node)
 	}
-	return netip.MustParseAddr("198.51.100.10") // the internet's only one
+	return f.primary(c.Lab, c.Node(name))
 }

@@ -21,7 +21,6 @@ import (
 // worker is a node of the cluster. It is switched on and off; its files stay.
 type worker struct {
 	*lab.Node
-	ip         string
 	conflist   []byte
 	kubeconfig string
 	maxPods    int
@@ -39,11 +38,20 @@ func onIPTables(conflist []byte) []byte {
 	return bytes.Replace(conflist, []byte(`"type": "eni-snat"`), []byte(`"type": "eni-snat", "backend": "iptables"`), 1)
 }
 
+// withFamilies is a conflist whose containers have addresses of each of the cluster's families.
+func (c *cluster) withFamilies(conflist []byte) []byte {
+	names := strings.ToLower(quoted(each(c, func(f family) string { return f.name })))
+	return bytes.Replace(conflist, []byte(`"type": "eni-ipam"`), []byte(`"type": "eni-ipam", "families": `+names), 1)
+}
+
 // newWorker installs a node: the plugins with the shipped conflist, and the folders that a kubelet writes to.
 func (c *cluster) newWorker(n *lab.Node) (*worker, error) {
 	conflist, err := os.ReadFile("../../conflist/10-enichain-aws-portmap.conflist")
 	if err != nil {
 		return nil, err
+	}
+	if c.six() { // else as it is shipped
+		conflist = c.withFamilies(conflist)
 	}
 	if err := errors.Join(n.InstallCNI(bin.Dir, conflist), n.Do(prepareNode)); err != nil {
 		return nil, err
@@ -52,7 +60,7 @@ func (c *cluster) newWorker(n *lab.Node) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{Node: n, ip: primary(c.Lab, n).String(), conflist: conflist}
+	w := &worker{Node: n, conflist: conflist}
 	if w.kubeconfig, err = c.ca.kubeconfig(c.server, client); err != nil {
 		return nil, err
 	}
@@ -125,7 +133,7 @@ func (c *cluster) startKubelet(w *worker) error {
 		return err
 	}
 	_, err = c.run(w.machine, binary("kubelet"), "--config="+config, "--kubeconfig="+w.kubeconfig,
-		"--hostname-override="+w.Name, "--node-ip="+w.ip)
+		"--hostname-override="+w.Name, "--node-ip="+joined(c.primaries(w.Node)))
 	return err
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,28 +26,31 @@ func main() {
 
 func run(args []string) error {
 	switch {
-	case len(args) == 2 && args[0] == "serve":
-		return serve(args[1])
+	case len(args) > 1 && args[0] == "serve":
+		return serve(args[1:])
 	case len(args) == 2 && args[0] == "call":
 		return call(args[1])
 	}
-	return fmt.Errorf("usage: echo serve PORT | echo call ADDRESS:PORT")
+	return fmt.Errorf("usage: echo serve ADDRESS:PORT… | echo call ADDRESS:PORT")
 }
 
 // serve answers until it is told to end. The first process of a container gets no signal that it does not ask for.
-func serve(port string) error {
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return err
-	}
+func serve(addresses []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
-	s, err := probe.ServeTCP(ctx, netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(number)))
-	if err != nil {
-		return err
+	for _, text := range addresses {
+		at, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return err
+		}
+		s, err := probe.ServeTCP(ctx, at)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = s.Close() }() // who still calls is of no interest
 	}
 	<-ctx.Done()
-	return s.Close()
+	return nil
 }
 
 // call prints the address that the server sees the caller by.
