@@ -103,3 +103,17 @@ func TestWhoHasOneFamilyWaitsForTheOther(t *testing.T) {
 		t.Errorf("%d calls for an address of IPv4 that nobody wants", n)
 	}
 }
+
+// Nothing is asked for of one family where who waits cannot have the other.
+func TestAFamilyInVain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	w.add("c1", map[string]any{"maxIPs": 1, "batch": 1, "prefixes": false})
+	_, err := w.allocate("c2", giveBoth(map[string]any{"maxIPs": 1}))
+	if cloud.ClassOf(err) != cloud.Quota {
+		t.Errorf("an ADD that can have no IPv4: %v", err)
+	}
+	if ranges := read(w, (*store.Tx).Ranges); len(ranges) > 0 {
+		t.Errorf("of IPv6 it asked for %v", ranges)
+	}
+}

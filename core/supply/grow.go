@@ -75,13 +75,20 @@ func (s *Supply) grow(ctx context.Context, k *knowledge) error {
 				return err
 			}
 		}
-		err := s.growBy(ctx, driver, k, f)
-		if class := cloud.ClassOf(err); err != nil && !noRoom(class) && class != cloud.Unsupported {
-			return s.heed(ctx, restAPI, err)
+		if err := s.growBy(ctx, driver, k, f); err != nil {
+			if class := cloud.ClassOf(err); !noRoom(class) && class != cloud.Unsupported || s.inVain(ctx, f) {
+				return s.heed(ctx, restAPI, errors.Join(err, full))
+			}
+			full = errors.Join(full, err)
 		}
-		full = errors.Join(full, err) // of another there may be more, and of this one enough for those who wait
 	}
 	return s.heed(ctx, restAPI, full)
+}
+
+// inVain says whether nobody who waits for the family can be served, so that more of another one would be no use.
+func (s *Supply) inVain(ctx context.Context, f family.Family) bool {
+	k, err := s.know(ctx)
+	return err != nil || k.waiting[f] > 0 && s.state(k, f).Free() == 0
 }
 
 // growBy is grow of a family with whom to ask. It learns what is there where nothing is known yet, where an intent is open,
