@@ -155,7 +155,7 @@ func TestBothOrNone(t *testing.T) {
 	eachSource(t, func(t *testing.T, s source) {
 		n := up(t, s.Cloud, s.size, dual0)
 		add(t, n, "c1", dual(map[string]any{"maxIPs": 1, "batch": 1}))
-		_, failed := n.Run("ADD", "c2", dual(map[string]any{"maxIPs": 1, "timeout": "2s"}))
+		_, failed := n.Run("ADD", "c2", dual(map[string]any{"maxIPs": 1}))
 		if failed == nil || failed.Code != cnierr.TryAgainLater || !strings.Contains(failed.Msg, `"maxIPs" is 1`) {
 			t.Errorf("IPv4 is exhausted: %v", failed)
 		}
@@ -165,7 +165,7 @@ func TestBothOrNone(t *testing.T) {
 		n.Agree()
 
 		four := up(t, s.Cloud, s.size, "10.0.0.0/24")
-		_, failed = four.Run("ADD", "c1", dual(map[string]any{"timeout": "2s", "maxENIs": 1}))
+		_, failed = four.Run("ADD", "c1", dual(map[string]any{"maxENIs": 1}))
 		if failed == nil || failed.Code != cnierr.Cloud || !strings.Contains(failed.Msg, "has no IPv6: subnet-0 has no range of it") ||
 			!strings.Contains(failed.Details, `"families"`) {
 			t.Errorf("a subnet without IPv6: %v", failed)
