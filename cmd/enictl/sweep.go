@@ -65,7 +65,12 @@ func (t *tool) listLeaked(leaked []cloud.ENI) error {
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ENI\tSUBNET\tPRIMARY IP\tADDRESSES\tMADE FOR\tMADE")
 	for _, e := range leaked {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", e.ID, e.SubnetID, e.PrimaryIP, len(supply.Places([]cloud.ENI{e}).Listed),
+		has := supply.Places([]cloud.ENI{e})
+		addresses := fmt.Sprint(len(has.Listed))
+		if n := len(has.Ranges); n > 0 {
+			addresses += fmt.Sprintf(" and %d of IPv6's prefixes", n)
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.SubnetID, e.PrimaryIP, addresses,
 			e.Tags[supply.TagInstance], e.Created.UTC().Format(time.RFC3339))
 	}
 	return w.Flush()

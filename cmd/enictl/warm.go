@@ -170,6 +170,8 @@ func capacityOf(conf *netconf.IPAM, s *snapshot, f family.Family) (int, error) {
 	switch {
 	case f == family.IPv6 && s.node.NoIPv6:
 		return 0, nil
+	case f == family.IPv6 && perENI == 0:
+		return 0, errors.New("the cloud does not say how many addresses of IPv6 the instance type takes")
 	case s.node.MaxENIs == 0 || perENI == 0:
 		return 0, errors.New(`the cloud does not say what the instance type takes: give "limits" in the conflist`)
 	}

@@ -183,6 +183,11 @@ func (tx *Tx) TakeThis(ip netip.Addr, owner Owner, sandbox Sandbox) (Address, er
 		return Address{}, err
 	case eni.Draining:
 		return Address{}, fmt.Errorf("%w: %s is being drained", ErrNotFree, a.ENI)
+	}
+	if r, ranged, err := tx.rangeWith(ip); err != nil || ranged && a.Ranged() && r.state() != Free {
+		return Address{}, errors.Join(err, fmt.Errorf("%w: the cloud has %s no longer, or not for long", ErrNotFree, a.Prefix))
+	}
+	switch {
 	case a.State == Free, a.State == Cooling && (a.Until <= tx.now || a.Owner != nil && *a.Owner == owner):
 		return tx.assign(ip, owner, sandbox)
 	case a.Owner != nil:

@@ -173,6 +173,10 @@ func TestALostRange(t *testing.T) {
 		t.Errorf("it gives: %v", err)
 	}
 	update(t, s, func(tx *Tx) error { _, err := tx.Release(owner(1), time.Second); return err })
+	err = s.Update(t.Context(), func(tx *Tx) error { _, err := tx.TakeThis(a.IP, owner(1), Sandbox{}); return err })
+	if !errors.Is(err, ErrNotFree) {
+		t.Errorf("who had it may have it again: %v", err)
+	}
 	*clock += time.Minute
 	update(t, s, (*Tx).Thaw)
 	if n := counts6(t, s, "a"); n.Releasing != 65535 || n.Total() != 65535 {

@@ -1,12 +1,15 @@
 package supply_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -246,5 +249,60 @@ func TestAReleaseOfWhatMovedToAnotherENI(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// AWS lists the addresses of a primary ENI in an order that it does not promise: the host's own stays the one that is known.
+func TestTheHostsOwnIPv6Stays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "t2.medium", 1, "10.0.0.0/24")
+	eni := w.ENIs(w.instance.ID)[0].ID
+	own, err := w.AddOwnIPv6(eni)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.add("c1", give6())
+	w.driver = shuffled{w.driver}
+	w.learn6()
+	e := read(w, (*store.Tx).ENIs)[0]
+	again := w.add("c1", give6())
+	if e.PrimaryIP6 != own || again.IP != a.IP {
+		t.Errorf("the host's own was %s and is %s, c1's was %s and is %s", own, e.PrimaryIP6, a.IP, again.IP)
+	}
+	for i := range 4 {
+		if ip := w.add(fmt.Sprint("d", i), give6()).IP; ip == own {
+			t.Errorf("a container was given the host's own %s", ip)
+		}
+	}
+}
+
+// shuffled is a driver that takes the last address of IPv6 for the host's.
+type shuffled struct{ cloud.Driver }
+
+func (d shuffled) ENIs(ctx context.Context, instance string) ([]cloud.ENI, error) {
+	enis, err := d.Driver.ENIs(ctx, instance)
+	for i, e := range enis {
+		if n := len(e.IPv6); n > 0 {
+			enis[i].PrimaryIP6, enis[i].IPv6 = e.IPv6[n-1], append([]netip.Addr{e.PrimaryIP6}, e.IPv6[:n-1]...)
+		}
+	}
+	return enis, err
+}
+
+// An instance type that had no IPv6, by what the cloud said once, has it when the cloud says so.
+func TestLimitsOfIPv6MayChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	w.learn6()
+	err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+		n, _, err := tx.Node()
+		n.NoIPv6, n.NoPrefixes = true, true
+		return errors.Join(err, tx.SetNode(n))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := w.add("c1", give6()); !a.Prefix.IsValid() {
+		t.Errorf("given %+v", a)
 	}
 }

@@ -41,6 +41,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		return fmt.Errorf("ask the metadata service what this node is: %w", err)
 	}
 	listed, listErr := driver.ENIs(ctx, node.InstanceID)
+	node.ENIs, listed = keepOwn(node.ENIs, k.enis), keepOwn(listed, k.enis)
 	authoritative := listErr == nil
 	if !authoritative {
 		listErr = fmt.Errorf("list the ENIs of %s: %w", node.InstanceID, listErr)
@@ -77,8 +78,8 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 			}
 		}
 		n := nodeRecord(node, seen, foreign, limits)
-		n.NoIPv6 = sure && limits.IPv6PerENI == 0
-		keepKnown(&n, k.node)
+		n.NoIPv6 = limits.IPv6PerENI == 0
+		keepKnown(&n, k.node, sure)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
 		}
@@ -91,6 +92,26 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		return listErr // no time is left to ask for more, and this is why
 	}
 	return s.settle(ctx, driver, node.InstanceID, k.intents, listed)
+}
+
+// keepOwn returns the ENIs with the host's own addresses of IPv6 that are known: AWS tells that of a primary ENI by an order that
+// it does not promise, and another's place in it would make a container's address the host's.
+func keepOwn(enis []cloud.ENI, known []store.ENI) []cloud.ENI {
+	enis = slices.Clone(enis)
+	for i, e := range enis {
+		at := slices.IndexFunc(known, func(have store.ENI) bool { return have.ID == e.ID && have.PrimaryIP6.IsValid() })
+		if at < 0 {
+			continue
+		}
+		if n := slices.Index(e.IPv6, known[at].PrimaryIP6); n >= 0 {
+			others := slices.Delete(slices.Clone(e.IPv6), n, n+1)
+			if e.PrimaryIP6.IsValid() {
+				others = append(others, e.PrimaryIP6)
+			}
+			enis[i].PrimaryIP6, enis[i].IPv6 = known[at].PrimaryIP6, others
+		}
+	}
+	return enis
 }
 
 // limits returns what the instance type may hold, by the configuration or else by the cloud, which sure says that it told;
@@ -204,8 +225,8 @@ func nodeRecord(n *cloud.Node, enis []cloud.ENI, foreign int, limits cloud.Limit
 	return r
 }
 
-// keepKnown keeps what was known of the node where the cloud did not tell it this time.
-func keepKnown(n *store.Node, old store.Node) {
+// keepKnown keeps what was known of the node where the cloud did not tell it this time; sure says that it told the limits.
+func keepKnown(n *store.Node, old store.Node, sure bool) {
 	if len(n.VPCCIDRs) == 0 {
 		n.VPCCIDRs = old.VPCCIDRs
 	}
@@ -218,7 +239,9 @@ func keepKnown(n *store.Node, old store.Node) {
 	if n.IPv6PerENI == 0 {
 		n.IPv6PerENI = old.IPv6PerENI
 	}
-	n.NoPrefixes, n.NoIPv6 = n.NoPrefixes || old.NoPrefixes, n.NoIPv6 || old.NoIPv6
+	if !sure {
+		n.NoPrefixes, n.NoIPv6 = old.NoPrefixes, old.NoIPv6
+	}
 }
 
 // lost says whether the store has the ENI as Lost.
