@@ -8,9 +8,9 @@ import (
 	"github.com/enichain/enichain/test/probe"
 )
 
-// ptpOnly is a network without eni-snat, on the secondary ENIs, whose address is free again at once.
+// ptpOnly is a network without eni-snat, on the secondary ENIs, whose addresses are free again at once.
 const ptpOnly = `{"cniVersion": "1.0.0", "name": "without-snat", "plugins": [{"type": "eni-ptp", "ipam": {
-	"type": "eni-ipam", "cloud": %q, "firstDeviceIndex": 1, "cooldown": "0s"}}]}`
+	"type": "eni-ipam", "cloud": %q, "families": [%s], "firstDeviceIndex": 1, "cooldown": "0s"}}]}`
 
 // withoutSNAT shows that the VPC is no plain network: it drops what a container sends to the internet by itself. It
 // goes first, because eni-snat's rules are for all containers of a node, and stay.
@@ -18,7 +18,7 @@ func (d *demo) withoutSNAT(ctx context.Context) error {
 	d.title("First with eni-snat left out: the VPC drops what has no public address")
 	n := d.nodes[1]
 	network := "without-snat"
-	if err := n.InstallCNI(d.Bin, fmt.Appendf(nil, ptpOnly, d.cloud)); err != nil {
+	if err := n.InstallCNI(d.Bin, d.ptpOnly()); err != nil {
 		return err
 	}
 	c, err := d.add(ctx, n, network, "c0")
@@ -32,6 +32,15 @@ func (d *demo) withoutSNAT(ctx context.Context) error {
 	n.containers = nil
 	_, err = n.cnitool(ctx, "del", network, c.id)
 	return errors.Join(err, n.DelNetns(c.id))
+}
+
+// ptpOnly is that network with the families of the lab: what a store learns of an ENI is what its networks give.
+func (d *demo) ptpOnly() []byte {
+	families := `"ipv4"`
+	if d.IPv6 {
+		families = `"ipv4", "ipv6"`
+	}
+	return fmt.Appendf(nil, ptpOnly, d.cloud, families)
 }
 
 // dropped is a ping of the internet that leaves the node and goes no further.
