@@ -151,7 +151,7 @@ func (tx *Tx) MoveRange(r Range, eni string) error {
 			return fmt.Errorf("move %s to %s: %w", a.IP, eni, err)
 		}
 	}
-	return tx.releaseRange(r.Prefix, r.Releasing) // the call that gives it back may yet be carried out
+	return nil
 }
 
 // moveIntoRange is Move of an address that is of a range, which may be new. What is of a range that overlaps that one stays there

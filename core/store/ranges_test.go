@@ -216,15 +216,15 @@ func TestARangeMovesWithItsContainers(t *testing.T) {
 	counts6(t, s, "b")
 }
 
-// A range that is on its way back to the cloud is so wherever it is: the call may yet be carried out.
+// What was to take a range took it from the ENI where it was: on another one it is in use.
 func TestARangeThatGoesBackMoves(t *testing.T) {
 	s, _ := prefixed(t, block(slash80), nil)
 	update(t, s, func(tx *Tx) error {
 		_, err := tx.MarkReleasingPrefixes("a", family.IPv6, 1)
 		return errors.Join(err, tx.PutENI(ENI{ID: "b", DeviceIndex: 1}), tx.AddPrefixes("b", block(slash80)))
 	})
-	if n := counts6(t, s, "b"); n.Releasing != RangeSize || n.Free != 0 {
-		t.Errorf("it is %+v", n)
+	if n := counts6(t, s, "b"); n.Free != RangeSize || n.Releasing != 0 {
+		t.Errorf("on the other ENI: %+v", n)
 	}
 }
 

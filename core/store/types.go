@@ -6,6 +6,8 @@ package store
 import (
 	"net/netip"
 	"time"
+
+	"github.com/enichain/enichain/core/family"
 )
 
 // State is what an address may be used for.
@@ -111,6 +113,8 @@ type Node struct {
 	NoIPv6     bool `json:"noIPv6,omitempty"`
 	// NoPrefixes says that the instance type takes no prefixes in the places of addresses.
 	NoPrefixes bool `json:"noPrefixes,omitempty"`
+	// Learnt are the families of which the store has what the cloud told of the ENIs: a network of another one asks first.
+	Learnt []family.Family `json:"learnt,omitempty"`
 	// ForeignENIs is how many ENIs the instance has that we do not manage.
 	ForeignENIs int `json:"foreignENIs,omitempty"`
 }

@@ -23,6 +23,7 @@ func TestAFamilyThatLacksNothingAsksNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
 	w.warm(3, map[string]any{"prefixes": false})
+	w.learn6()
 	before := w.Calls("DescribeInstanceTypes") // once for each look at what there is
 	w.add("c1", giveBoth(nil))
 	if n := w.Calls("DescribeInstanceTypes") - before; n > 0 {
@@ -115,5 +116,22 @@ func TestAFamilyInVain(t *testing.T) {
 	}
 	if ranges := read(w, (*store.Tx).Ranges); len(ranges) > 0 {
 		t.Errorf("of IPv6 it asked for %v", ranges)
+	}
+}
+
+// A network that begins to give a family on a node which has an address of it uses that first.
+func TestAFamilyThatIsNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
+	_, has, err := w.AddIPv6(w.ENIs(w.instance.ID)[0].ID, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add("c1", map[string]any{"prefixes": false})
+	if six := w.add("c2", give6()); six.Prefix != has[0] {
+		t.Errorf("given %s of %s, and the ENI had %s", six.IP, six.Prefix, has)
+	}
+	if n := w.Calls("AssignIpv6Addresses"); n > 0 {
+		t.Errorf("%d calls for more", n)
 	}
 }

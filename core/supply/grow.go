@@ -91,7 +91,7 @@ func (s *Supply) inVain(ctx context.Context, f family.Family) bool {
 	return err != nil || k.waiting[f] > 0 && s.state(k, f).Free() == 0
 }
 
-// growBy is grow of a family with whom to ask. It learns what is there where nothing is known yet, where an intent is open,
+// growBy is grow of a family with whom to ask. It learns what is there where nothing is known of the family, where an intent is open,
 // and where no ENI has room, or one refused that seemed to have: addresses may have been added by hand.
 func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge, f family.Family) error {
 	refused, learnt := map[string]error{}, false
@@ -99,7 +99,7 @@ func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge, 
 		st := s.state(k, f)
 		steps, enough := pool.Grow(s.policy(f), st), pool.Enough(s.policy(f), st)
 		switch {
-		case !learnt && (!k.known || len(k.intents) > 0 || len(steps) == 0 && !enough || len(refused) > 0):
+		case !learnt && (!slices.Contains(k.node.Learnt, f) && !enough || len(k.intents) > 0 || len(steps) == 0 && !enough || len(refused) > 0):
 			learnt = true
 			if err := s.learn(ctx, driver); err != nil {
 				if len(refused) > 0 {

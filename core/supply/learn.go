@@ -79,6 +79,7 @@ func (s *Supply) learn(ctx context.Context, driver cloud.Driver) error {
 		}
 		n := nodeRecord(node, seen, foreign, limits)
 		n.NoIPv6 = limits.IPv6PerENI == 0
+		n.Learnt = slices.Concat(s.conf.Families, without(k.node.Learnt, s.conf.Families))
 		keepKnown(&n, k.node, sure)
 		if err := tx.SetNode(n); err != nil || !authoritative {
 			return err
