@@ -83,6 +83,9 @@ func interrupted(t *testing.T) (context.Context, context.CancelFunc) {
 func (c *cluster) start() (err error) {
 	// Three ENIs of 14 containers are there, and a fourth can be attached.
 	o := lab.Options{Name: c.t.Name(), Nodes: 3, InstanceType: "m5.xlarge", IPv6: c.six()}
+	if c.families[0].name == ipv6().name {
+		o.InstanceType = "m4.xlarge" // which takes no prefixes: one of the primary ENI would do for all pods
+	}
 	if c.Lab, err = lab.Up(c.ctx, o); err != nil {
 		return err
 	}

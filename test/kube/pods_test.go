@@ -27,7 +27,7 @@ func (c *cluster) podSpec(node, ports string) string {
 	})...)
 	return fmt.Sprintf(`{"nodeName": %q, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false, "dnsPolicy": "Default",
 		"containers": [{"name": "echo", "image": %q, "imagePullPolicy": "Never", "command": %s,
-			"readinessProbe": {"tcpSocket": {"port": %d}},
+			"readinessProbe": {"tcpSocket": {"port": %d}, "periodSeconds": 2},
 			"volumeMounts": [{"name": "programs", "mountPath": "/opt", "readOnly": true}]%s}],
 		"volumes": [{"name": "programs", "hostPath": {"path": "/opt/cni/bin"}}]}`, node, image.Name, quoted(command), podPort, ports)
 }

@@ -31,6 +31,7 @@ func limitsOf(instanceType string) (typeLimits, bool) {
 		"t2.medium":  {3, 6, true, 0, false},
 		"t3.micro":   {2, 2, false, 0, false},
 		"t3.medium":  {3, 6, false, 0, false},
+		"m4.xlarge":  {4, 15, true, 0, false},
 		"m5.large":   {3, 10, false, 0, false},
 		"m5.xlarge":  {4, 15, false, 0, false},
 		"c5.4xlarge": {8, 30, false, 0, false},
