@@ -190,12 +190,18 @@ func (c *cluster) backendChanges(t *testing.T) {
 // onIPTables says which node does not have eni-snat's rules in iptables, or still has them in a table of nftables.
 func (c *cluster) onIPTables() error {
 	for _, w := range c.workers {
-		rules, err := w.Output(c.ctx, nil, "nft", "list", "ruleset")
+		tables, err := w.Output(c.ctx, nil, "nft", "list", "tables")
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(rules), "table ip enichain") || !strings.Contains(string(rules), "ENI-PRE-enichain") {
-			return fmt.Errorf("%s has:\n%s", w.Name, rules)
+		for _, f := range c.families {
+			rules, err := w.Output(c.ctx, nil, f.save)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(tables), "table "+f.table+" enichain") || !strings.Contains(string(rules), "ENI-PRE-enichain") {
+				return fmt.Errorf("%s, %s, has:\n%s%s", w.Name, f.name, tables, rules)
+			}
 		}
 	}
 	return nil
