@@ -48,22 +48,9 @@ func (s *snapshot) read(tx *store.Tx) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	return errors.Join(s.count(tx), s.readRanges(tx))
-}
-
-func (s *snapshot) count(tx *store.Tx) error {
-	s.counts = map[family.Family]map[string]store.Counts{}
-	for _, f := range family.All() {
-		s.counts[f] = map[string]store.Counts{}
-		for _, e := range s.enis {
-			n, err := tx.Counts(e.ID, f)
-			if err != nil {
-				return err
-			}
-			s.counts[f][e.ID] = n
-		}
-	}
-	return nil
+	var err error
+	s.counts, err = tx.AllCounts(s.enis)
+	return errors.Join(err, s.readRanges(tx))
 }
 
 func (s *snapshot) readRanges(tx *store.Tx) error {

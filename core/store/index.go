@@ -56,6 +56,22 @@ func (tx *Tx) Counts(eni string, f family.Family) (Counts, error) {
 	return n, err
 }
 
+// AllCounts returns the counts of the ENIs, by family and ID.
+func (tx *Tx) AllCounts(enis []ENI) (map[family.Family]map[string]Counts, error) {
+	all := map[family.Family]map[string]Counts{}
+	for _, f := range family.All() {
+		all[f] = map[string]Counts{}
+		for _, e := range enis {
+			n, err := tx.Counts(e.ID, f)
+			if err != nil {
+				return nil, err
+			}
+			all[f][e.ID] = n
+		}
+	}
+	return all, nil
+}
+
 // poolOf names an ENI's addresses of a family in the keys of the store. No ID has a slash.
 func poolOf(eni string, f family.Family) string {
 	if f == family.IPv6 {

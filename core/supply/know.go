@@ -15,7 +15,6 @@ import (
 // knowledge is what the store says at a moment.
 type knowledge struct {
 	node    store.Node
-	known   bool // node is
 	enis    []store.ENI
 	counts  map[family.Family]map[string]store.Counts // by ENI
 	rests   map[string]store.Rest
@@ -33,7 +32,7 @@ func (s *Supply) know(ctx context.Context) (*knowledge, error) {
 			return err
 		}
 		var errs [6]error
-		k.node, k.known, errs[0] = tx.Node()
+		k.node, _, errs[0] = tx.Node()
 		k.enis, errs[1] = tx.ENIs()
 		k.waiting, errs[2] = tx.Waiting()
 		k.intents, errs[3] = tx.Intents()
@@ -42,25 +41,11 @@ func (s *Supply) know(ctx context.Context) (*knowledge, error) {
 		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}
-		return k.count(tx)
+		var err error
+		k.counts, err = tx.AllCounts(k.enis)
+		return err
 	})
 	return k, err
-}
-
-// count reads what the ENIs have.
-func (k *knowledge) count(tx *store.Tx) error {
-	k.counts = map[family.Family]map[string]store.Counts{}
-	for _, f := range family.All() {
-		k.counts[f] = map[string]store.Counts{}
-		for _, e := range k.enis {
-			n, err := tx.Counts(e.ID, f)
-			if err != nil {
-				return err
-			}
-			k.counts[f][e.ID] = n
-		}
-	}
-	return nil
 }
 
 // idle says for how long nothing has happened to any address of the ENI, and whether one of a family other than f is in use.

@@ -27,7 +27,7 @@ func (s *Supply) spare(tx *store.Tx) (bool, error) {
 	k := &knowledge{}
 	var err error
 	if k.enis, err = tx.ENIs(); err == nil {
-		err = k.count(tx)
+		k.counts, err = tx.AllCounts(k.enis)
 	}
 	if err != nil {
 		return false, err
@@ -45,18 +45,19 @@ func (s shrinkage) empty() bool { return len(s.delete)+len(s.release) == 0 }
 
 // shrinkage says what goes back. An ENI goes where every family can do without it.
 func (s *Supply) shrinkage(k *knowledge) shrinkage {
-	out := shrinkage{}
+	out, states := shrinkage{}, make([]pool.State, len(s.conf.Families))
 	for i, f := range s.conf.Families {
-		spare := pool.Shrink(s.policy(f), s.state(k, f)).Delete
+		states[i] = s.state(k, f)
+		spare := pool.Shrink(s.policy(f), states[i]).Delete
 		if i > 0 {
 			spare = common(out.delete, spare)
 		}
 		out.delete = spare
 	}
-	for _, f := range s.conf.Families {
-		st := s.state(k, f)
-		for i, e := range st.ENIs {
-			st.ENIs[i].Ours = e.Ours && slices.Contains(out.delete, e.ID)
+	for i, f := range s.conf.Families {
+		st := states[i]
+		for n, e := range st.ENIs {
+			st.ENIs[n].Ours = e.Ours && slices.Contains(out.delete, e.ID)
 		}
 		for _, part := range pool.Shrink(s.policy(f), st).Release {
 			out.release = append(out.release, step{part, f})
