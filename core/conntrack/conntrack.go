@@ -68,8 +68,8 @@ const (
 	bySources = 1  // CTA_FILTER_FLAG(CTA_IP_SRC)
 )
 
-// sources is the request to forget the connections whose packets of a direction come from the address, of IPv4. It deletes all that pass
-// the filter (ctnetlink_flush_conntrack, net/netfilter/nf_conntrack_netlink.c).
+// sources is the request to forget the connections whose packets of a direction come from the address, of IPv4. It deletes
+// all that pass the filter (ctnetlink_flush_conntrack, net/netfilter/nf_conntrack_netlink.c).
 func sources(direction int, ip netip.Addr) *nl.NetlinkRequest {
 	request := unfiltered(direction, ip)
 	flags := nl.NewRtAttr(unix.NLA_F_NESTED|filter, nil)

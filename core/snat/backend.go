@@ -14,8 +14,8 @@ import (
 
 // Apply makes the kernel hold the policy's ruleset or chains, and its policy rules, and says whether the backend's part had
 // to be written. What is right already is not written again. It may be run by several processes at once, for one network
-// and for several. Chains and sets of other networks, those of the other family, and other tables and rules, stay as they are. What another backend
-// has of the network goes, once the policy's has all of it, so that no packet is without either.
+// and for several. Chains and sets of other networks, those of the other family, and other tables and rules, stay as they
+// are. What another backend has of the network goes, once the policy's has all of it, so that no packet is without either.
 //
 // An error is xtables.ErrMissing or xtables.ErrBusy where iptables is the matter, or says what was refused.
 func Apply(ctx context.Context, h *netstate.Handle, p Policy) (changed bool, err error) {

@@ -168,12 +168,8 @@ func lackingLegacy(ctx context.Context, p Policy) ([]string, *xtables.Program, e
 	}
 	var lacking []string
 	for _, pattern := range p.Containers {
-		name := pattern
-		if fixed, wild := strings.CutSuffix(pattern, "*"); wild {
-			name = fixed + "+"
-		}
 		for _, option := range []string{"-i", "-o"} {
-			if rule := fmt.Sprintf("-A FORWARD %s %s -j ACCEPT", option, name); !slices.Contains(have, rule) {
+			if rule := fmt.Sprintf("-A FORWARD %s %s -j ACCEPT", option, plus(pattern)); !slices.Contains(have, rule) {
 				lacking = append(lacking, rule)
 			}
 		}

@@ -3,10 +3,10 @@
 // `enichain`, and one policy rule, or chains of iptables and some rules: static per node, nothing per container. Of IPv6
 // nothing is translated, because its addresses are public: what is left are the answers.
 //
-// A Policy is what one CNI network wants in one family. Its Ruleset, or its Chains, are data, in nft's or iptables' own words by String;
-// Apply and Check compare them with the kernel, and Apply writes them, and removes what the other backend has of the
-// network. Each network has sets and chains of its own, so that two networks never undo each other's work. The package
-// never changes links, addresses or routes.
+// A Policy is what one CNI network wants in one family. Its Ruleset, or its Chains, are data, in nft's or iptables' own
+// words by String; Apply and Check compare them with the kernel, and Apply writes them, and removes what the other backend
+// has of the network. Each network has sets and chains of its own, so that two networks never undo each other's work. The
+// package never changes links, addresses or routes.
 package snat
 
 import (

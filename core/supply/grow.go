@@ -91,8 +91,8 @@ func (s *Supply) inVain(ctx context.Context, f family.Family) bool {
 	return err != nil || k.waiting[f] > 0 && s.state(k, f).Free() == 0
 }
 
-// growBy is grow of a family with whom to ask. It learns what is there where nothing is known of the family, where an intent is open,
-// and where no ENI has room, or one refused that seemed to have: addresses may have been added by hand.
+// growBy is grow of a family with whom to ask. It learns what is there where nothing is known of the family, where an intent
+// is open, and where no ENI has room, or one refused that seemed to have: addresses may have been added by hand.
 func (s *Supply) growBy(ctx context.Context, driver cloud.Driver, k *knowledge, f family.Family) error {
 	refused, learnt := map[string]error{}, false
 	for {
