@@ -66,7 +66,7 @@ func (s *Static) check() error {
 // checkOverlaps says whether a prefix of an interface holds what is listed elsewhere.
 func (s *Static) checkOverlaps(at int) error {
 	own, err := s.ENIs[at].Prefixes()
-	if err != nil {
+	if err != nil || len(own) == 0 {
 		return err
 	}
 	for i, e := range s.ENIs {
