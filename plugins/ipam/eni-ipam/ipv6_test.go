@@ -62,16 +62,6 @@ func dual(more map[string]any) map[string]any { return families(more, family.IPv
 
 func six(more map[string]any) map[string]any { return families(more, family.IPv6) }
 
-// given returns a result's addresses.
-func given(r *types100.Result) []netip.Addr {
-	var ips []netip.Addr
-	for _, c := range r.IPs {
-		ip, _ := netip.AddrFromSlice(c.Address.IP)
-		ips = append(ips, ip.Unmap())
-	}
-	return ips
-}
-
 // add is an ADD that must succeed.
 func add(t *testing.T, n *clouds.Node, id string, conf map[string]any) *types100.Result {
 	t.Helper()
@@ -98,7 +88,7 @@ func TestAnAddressOfEachFamily(t *testing.T) {
 		for i := range s.size.Each - 1 { // the primary ENI has an address of its own of IPv6, too
 			id := fmt.Sprint("c", i)
 			r := add(t, n, id, dual(nil))
-			ips := given(r)
+			ips := chain.IPs(r)
 			if len(ips) != 2 || !ips[0].Is4() || !ips[1].Is6() || seen[ips[0]] || seen[ips[1]] {
 				t.Fatalf("%s was given %v", id, ips)
 			}
@@ -108,7 +98,7 @@ func TestAnAddressOfEachFamily(t *testing.T) {
 					" {Dst:{IP::: Mask:00000000000000000000000000000000} GW:fe80::1 MTU:0 AdvMSS:0 Priority:0 Table:<nil> Scope:<nil>}]" {
 				t.Errorf("by %s", got)
 			}
-			if again := given(add(t, n, id, dual(nil))); !slices.Equal(again, ips) {
+			if again := chain.IPs(add(t, n, id, dual(nil))); !slices.Equal(again, ips) {
 				t.Errorf("%s was given %v, and then %v", id, ips, again)
 			}
 			if held := owns(n, id); len(held) != 2 || held[0].Prefix.IsValid() || held[1].Prefix.IsValid() != s.prefixes {
@@ -126,7 +116,7 @@ func TestAnAddressOfEachFamily(t *testing.T) {
 		if held := owns(n, "c1"); len(held) != 0 {
 			t.Errorf("after DEL c1 holds %+v", held)
 		}
-		if next := given(add(t, n, "next", dual(map[string]any{"maxIPs": s.size.Each}))); seen[next[1]] {
+		if next := chain.IPs(add(t, n, "next", dual(map[string]any{"maxIPs": s.size.Each}))); seen[next[1]] {
 			t.Errorf("%s is given again before its cool-down is over", next[1])
 		}
 	})
@@ -135,7 +125,7 @@ func TestAnAddressOfEachFamily(t *testing.T) {
 func TestIPv6Only(t *testing.T) {
 	eachSource(t, func(t *testing.T, s source) {
 		n := up(t, s.Cloud, s.size, dual0)
-		ips := given(add(t, n, "c1", six(nil)))
+		ips := chain.IPs(add(t, n, "c1", six(nil)))
 		if len(ips) != 1 || !netip.MustParsePrefix("2001:db8:0:1::/64").Contains(ips[0]) {
 			t.Errorf("given %v", ips)
 		}
@@ -181,10 +171,10 @@ func TestBothOrNone(t *testing.T) {
 func TestRequestedAddressesOfBothFamilies(t *testing.T) {
 	eachSource(t, func(t *testing.T, s source) {
 		n := up(t, s.Cloud, s.size, dual0)
-		have := given(add(t, n, "c1", dual(nil)))
+		have := chain.IPs(add(t, n, "c1", dual(nil)))
 		n.Del("c1", dual(map[string]any{"cooldown": "0s"}))
 		n.Args = "IP=" + have[1].String()
-		got := given(add(t, n, "c2", dual(nil)))
+		got := chain.IPs(add(t, n, "c2", dual(nil)))
 		if got[1] != have[1] || !got[0].Is4() {
 			t.Errorf("asked for %s, given %v", have[1], got)
 		}
@@ -236,7 +226,7 @@ func TestAnENIWithoutIPv6(t *testing.T) {
 	eachSource(t, func(t *testing.T, s source) {
 		n := up(t, s.Cloud, s.size, dual0, "10.0.1.0/24")
 		conf := dual(nil)
-		first := given(add(t, n, "c0", conf))
+		first := chain.IPs(add(t, n, "c0", conf))
 		for i := range s.size.Each { // IPv4 of the primary ENI is not enough for all
 			if s.prefixes || i < s.size.Each-2 {
 				add(t, n, fmt.Sprint("d", i), conf)
@@ -277,7 +267,7 @@ func TestFiftyAtOnceOfBothFamilies(t *testing.T) {
 			if r == nil || len(r.IPs) != 2 {
 				t.Fatalf("c%d was given %v", i, r)
 			}
-			for _, ip := range given(r) {
+			for _, ip := range chain.IPs(r) {
 				if seen[ip] {
 					t.Errorf("%s is given twice", ip)
 				}
@@ -356,7 +346,7 @@ func TestIPv6WithoutACloud(t *testing.T) {
 	}
 	singles := list("fd00::10-fd00::11")
 	for i, want := range []string{"fd00::10", "fd00::11"} {
-		if ips := given(add(t, n, fmt.Sprint("c", i), singles)); ips[1].String() != want {
+		if ips := chain.IPs(add(t, n, fmt.Sprint("c", i), singles)); ips[1].String() != want {
 			t.Errorf("given %v, want %s", ips, want)
 		}
 	}
@@ -365,7 +355,7 @@ func TestIPv6WithoutACloud(t *testing.T) {
 		t.Errorf("one too many: %v", failed)
 	}
 	n = n.Anew()
-	if ips := given(add(t, n, "c0", list("fd00:0:0:0:5::/80"))); ips[1].String() != "fd00::5:0:0:1" {
+	if ips := chain.IPs(add(t, n, "c0", list("fd00:0:0:0:5::/80"))); ips[1].String() != "fd00::5:0:0:1" {
 		t.Errorf("of a prefix: %v", ips)
 	}
 }
