@@ -112,7 +112,9 @@ func TestAddWhereTheInterfaceIsAnothers(t *testing.T) {
 	m := newMachine(t, lab.Options{ENIs: 2})
 	m.warm(t, static())
 	m.netns(t, "c")
-	sh(t, m.Container("c"), "ip link add eth0 type bridge; ip addr add 192.0.2.5/24 dev eth0; ip link set eth0 up")
+	// Without duplicate address detection, which changes eth0 a second later.
+	sh(t, m.Container("c"), "ip link add eth0 type bridge; echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad;"+
+		"ip addr add 192.0.2.5/24 dev eth0; ip link set eth0 up")
 	before, inside := m.state(t), sh(t, m.Container("c"), "ip addr; ip route; ip neigh")
 	m.fail(t, m.call(ptpPlugin, "ADD", "c", static()), 4, "eth0")
 	m.unchanged(t, before)

@@ -81,7 +81,7 @@ func TestRequestedAddressThatCannotBe(t *testing.T) {
 		"of no subnet":    {request{cniArgs: "IP=192.0.2.1"}, "no ENI of this node has it"},
 		"the ENI's own":   {request{args: []string{"10.19.16.17"}}, "no ENI of this node has it"},
 		"the node's own":  {request{args: []string{"10.19.0.22"}}, "no ENI of this node has it"},
-		"IPv6":            {request{runtimeConfig: []string{"fd00::1"}}, "no ENI of this node has it"},
+		"IPv6":            {request{runtimeConfig: []string{"fd00::1"}}, `no addresses of IPv6: "families" is ["ipv4"]`},
 		"no address":      {request{cniArgs: "IP=anything"}, "anything"},
 		"a bad prefix":    {request{runtimeConfig: []string{"10.19.16.101/99"}}, "10.19.16.101/99"},
 		"more than one":   {request{runtimeConfig: []string{"10.19.16.101", "10.19.16.102"}}, "10.19.16.102"},
