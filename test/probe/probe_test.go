@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -234,6 +236,36 @@ func TestServersTellTheCallersAddress(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// A process that starts while a server is closed must not keep the port.
+func TestAClosedServersPortIsFree(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var starting sync.WaitGroup
+	for range 4 {
+		starting.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.Command("true").Run() // its fork is what matters
+			}
+		})
+	}
+	defer starting.Wait()
+	defer cancel()
+	_, _, far := line(t)
+	far.do(t, func(ctx context.Context) error {
+		for _, serve := range []func(context.Context, netip.AddrPort) (*probe.Server, error){probe.ServeTCP, probe.ServeUDP} {
+			for range 200 {
+				server, err := serve(ctx, netip.AddrPortFrom(farIP, 8080))
+				if err != nil {
+					return err
+				}
+				if err := server.Close(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 func TestCaptureSeesAllInterfacesBothWays(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Server is an echo server that tells each caller the address it sees it by.
@@ -58,13 +61,24 @@ func (s *Server) Close() error {
 func ServeTCP(ctx context.Context, at netip.AddrPort) (*Server, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(ctx, network("tcp", at.Addr()), at.String())
+	l, err := onceFree(func() (net.Listener, error) { return lc.Listen(ctx, network("tcp", at.Addr()), at.String()) })
 	if err != nil {
 		return nil, fmt.Errorf("serve TCP at %s: %w", at, err)
 	}
 	s := &Server{close: l.Close, addr: addrPort(l.Addr()), conns: map[net.Conn]struct{}{}}
 	s.tasks.Go(func() { s.accept(l) })
 	return s, nil
+}
+
+// onceFree listens again where another listens there, for a second at the most: a process that is being started while a
+// server is closed has a copy of its socket up to the exec, of which nothing tells the end.
+func onceFree[L any](listen func() (L, error)) (L, error) {
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		l, err := listen()
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			return l, err
+		}
+	}
 }
 
 func (s *Server) accept(l net.Listener) {

@@ -18,7 +18,7 @@ const maxDatagram = 1<<16 - 1
 // the caller's address, a newline and the datagram.
 func ServeUDP(ctx context.Context, at netip.AddrPort) (*Server, error) {
 	var lc net.ListenConfig
-	c, err := lc.ListenPacket(ctx, network("udp", at.Addr()), at.String())
+	c, err := onceFree(func() (net.PacketConn, error) { return lc.ListenPacket(ctx, network("udp", at.Addr()), at.String()) })
 	if err != nil {
 		return nil, fmt.Errorf("serve UDP at %s: %w", at, err)
 	}
