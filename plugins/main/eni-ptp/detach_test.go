@@ -372,7 +372,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			"-e", fmt.Sprintf("inject=sendto:signal=SIGKILL:when=%d", step), filepath.Join(bin, "eni-ptp"))
 		cmd.Env = []string{
 			"CNI_COMMAND=ADD", "CNI_CONTAINERID=a", "CNI_NETNS=" + ns.Path(), "CNI_IFNAME=eth0", "CNI_PATH=" + bin,
-			"PATH=" + os.Getenv("PATH"), noRaceSleep,
+			"PATH=" + os.Getenv("PATH"),
 		}
 		cmd.Stdin = strings.NewReader(string(conf))
 		var failed error

@@ -30,11 +30,8 @@ import (
 // binEnv tells the tests where TestMain put the plugins.
 const binEnv = "ENI_PTP_TEST_BIN"
 
-// noRaceSleep takes from the stand-in the second that a binary with the race detector waits at its exit.
-const noRaceSleep = "GORACE=atexit_sleep_ms=0"
-
-// TestMain builds the plugin and host-local, and lets the test binary itself stand in for eni-ipam where it is run by
-// that name.
+// TestMain builds the plugin and host-local, and lets these tests, built without the race detector, stand in for eni-ipam
+// where they are run by that name.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == netconf.EniIPAM {
 		standIn()
@@ -55,22 +52,17 @@ func TestMain(m *testing.M) {
 }
 
 func runWith(m *testing.M, dir string) (int, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return 1, err
-	}
-	for what, module := range map[string]string{
-		".": ".",
-		"github.com/containernetworking/plugins/plugins/ipam/host-local": "../../../test/outside",
+	for _, build := range []*exec.Cmd{
+		exec.Command("go", "build", "-o", dir+"/", "."),
+		exec.Command("go", "test", "-c", "-o", filepath.Join(dir, netconf.EniIPAM), "."),
+		exec.Command("go", "-C", "../../../test/outside", "build", "-o", dir+"/", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
 	} {
-		build := exec.Command("go", "build", "-o", dir+"/", what)
-		build.Dir = module
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build %s: %w\n%s", what, err, out)
+			return 1, fmt.Errorf("%s: %w\n%s", build, err, out)
 		}
 	}
-	if err := errors.Join(os.Symlink(self, filepath.Join(dir, netconf.EniIPAM)), os.Setenv(binEnv, dir)); err != nil {
+	if err := os.Setenv(binEnv, dir); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil
@@ -212,7 +204,7 @@ func run(t testing.TB, ns *nstest.NS, p plugin) ([]byte, *types.Error) {
 	cmd := exec.Command(filepath.Join(bin, "eni-ptp"))
 	cmd.Env = []string{
 		"CNI_COMMAND=" + p.verb, "CNI_CONTAINERID=" + p.id, "CNI_NETNS=" + p.netns, "CNI_IFNAME=" + p.ifName,
-		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"), noRaceSleep,
+		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"),
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr

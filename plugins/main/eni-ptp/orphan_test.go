@@ -32,7 +32,7 @@ func TestIPAMDiesWithAKilledADD(t *testing.T) {
 	bin, netns := os.Getenv(binEnv), nstest.New(t).Path()
 	cmd := exec.Command(filepath.Join(bin, "eni-ptp"))
 	cmd.Env = []string{
-		"CNI_COMMAND=ADD", "CNI_CONTAINERID=a", "CNI_NETNS=" + netns, "CNI_IFNAME=eth0", "CNI_PATH=" + bin, noRaceSleep,
+		"CNI_COMMAND=ADD", "CNI_CONTAINERID=a", "CNI_NETNS=" + netns, "CNI_IFNAME=eth0", "CNI_PATH=" + bin,
 	}
 	cmd.Stdin = bytes.NewReader(stdin)
 	n.Do(func() error { return cmd.Start() })
