@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -30,7 +29,7 @@ import (
 // bin has the plugins, cnitool and enilab.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) { chain.MainWith(m, &bin, false, more) }
+func TestMain(m *testing.M) { chain.MainWith(m, &bin, more) }
 
 // more is what these tests need beside the plugins.
 func more() error {
@@ -151,11 +150,7 @@ func TestAMissingFamilyIsNoticed(t *testing.T) {
 
 func TestEveryWalkIsOK(t *testing.T) {
 	links, mounts := machine(t)
-	began := time.Now()
 	out := good(t, conflist)
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("it took %s", took)
-	}
 	hasLines(
 		t, out,
 		`node1/c6 \(eth1\) +node1/c7 \(eth1\) +veth > veth +10.19.16.\d+ +ok`,

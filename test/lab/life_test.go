@@ -37,8 +37,7 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-func TestUpAndDownAreFast(t *testing.T) {
-	began := time.Now()
+func TestDownTwice(t *testing.T) {
 	l, err := lab.Up(t.Context(), lab.Options{Nodes: 4})
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +46,6 @@ func TestUpAndDownAreFast(t *testing.T) {
 		if err := l.Down(); err != nil {
 			t.Error(err)
 		}
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("up and down took %v", took)
 	}
 	if err := l.Nodes[0].Do(func() error { return nil }); err == nil {
 		t.Error("a node can be entered after Down")
