@@ -34,7 +34,7 @@ type Outcome struct {
 func (c Call) Run(ctx context.Context, h *lab.Host) (*Outcome, error) {
 	line := slices.Concat(c.Wrapper, []string{c.Plugin}, c.Args)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", RaceEnv}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	for k, v := range c.Env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}

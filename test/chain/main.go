@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -17,14 +16,14 @@ const atOnce = 4
 // runs the tests and removes what was built.
 func Main(m *testing.M, bin **Binaries) {
 	flag.Parse()
-	MainWith(m, bin, false, func() error {
+	MainWith(m, bin, func() error {
 		return flag.Set("test.parallel", strconv.Itoa(atOnce))
 	})
 }
 
-// MainWith is a TestMain that builds with the race detector where race is set, and then what more is needed.
-func MainWith(m *testing.M, bin **Binaries, race bool, more func() error) {
-	status, err := runTests(m, bin, race, more)
+// MainWith is a TestMain that builds the plugins and the drivers, and then what more is needed.
+func MainWith(m *testing.M, bin **Binaries, more func() error) {
+	status, err := runTests(m, bin, more)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
@@ -32,14 +31,8 @@ func MainWith(m *testing.M, bin **Binaries, race bool, more func() error) {
 	os.Exit(status)
 }
 
-func runTests(m *testing.M, bin **Binaries, race bool, more func() error) (status int, err error) {
-	if race {
-		name, value, _ := strings.Cut(RaceEnv, "=")
-		if err := os.Setenv(name, value); err != nil {
-			return 1, err
-		}
-	}
-	built, err := Build(race)
+func runTests(m *testing.M, bin **Binaries, more func() error) (status int, err error) {
+	built, err := Build()
 	if err != nil {
 		return 1, err
 	}

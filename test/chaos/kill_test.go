@@ -24,7 +24,7 @@ import (
 
 var (
 	stride = flag.Int("stride", 8, "of how many steps of a process one is its last")
-	kills  = flag.Int("kills", 80, "how many calls there are on each cloud that may be killed at any time")
+	kills  = flag.Int("kills", 40, "how many calls there are on each cloud that may be killed at any time")
 )
 
 // bin has the built plugin and the driver.
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	var err error
-	if bin, err = chain.Build(false); err != nil {
+	if bin, err = chain.Build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -18,7 +18,7 @@ import (
 
 var (
 	machines = flag.Int("machines", 1, "how many machines of each cloud have a schedule")
-	deeds    = flag.Int("deeds", 120, "how many steps a machine's schedule has")
+	deeds    = flag.Int("deeds", 60, "how many steps a machine's schedule has")
 )
 
 // TestMachines runs random schedules with the built plugins, the kernel and all that may befall a machine. One that fails

@@ -18,8 +18,8 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "the schedule to run, as a failure names it; by chance where it is 0")
-	schedules = flag.Int("schedules", 3, "how many schedules to run on each cloud")
-	steps     = flag.Int("steps", 400, "how many steps a schedule has")
+	schedules = flag.Int("schedules", 2, "how many schedules to run on each cloud")
+	steps     = flag.Int("steps", 300, "how many steps a schedule has")
 )
 
 // TestSchedules runs random schedules. One that fails names its seed and prints what it did.

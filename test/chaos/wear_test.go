@@ -37,7 +37,7 @@ func TestWear(t *testing.T) {
 
 func wear(t *testing.T, c clouds.Cloud) {
 	t.Helper()
-	const containers, pairs = 110, 10_000
+	const containers, pairs = 110, 3_000
 	conf := map[string]any{"batch": 29, "families": families()[0]}
 	if c.Name == vpcsim.AWS { // whose prefixes have addresses that were never used for very long
 		conf["families"] = families()[1]

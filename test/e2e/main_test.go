@@ -19,10 +19,10 @@ import (
 	"github.com/enichain/enichain/test/lab/labtest"
 )
 
-// bin has the plugins with the race detector, and cnitool.
+// bin has the plugins, and cnitool.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) { chain.MainWith(m, &bin, true, more) }
+func TestMain(m *testing.M) { chain.MainWith(m, &bin, more) }
 
 // more is what these tests need beside the plugins.
 func more() error {

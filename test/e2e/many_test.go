@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -26,16 +29,60 @@ func each(n int, fn func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// 64 ADDs of distinct containers at once, then their DELs, repeated: no address twice, none lost, nothing left. The
-// plugins run with the race detector.
+// 64 ADDs of distinct containers at once, then their DELs, and again: no address twice, none lost, nothing left.
 func TestManyAtOnce(t *testing.T) {
 	for _, c := range clouds.All() { // one after the other: each has more to do than the machine has processors
 		t.Run(c.Name, func(t *testing.T) { manyAtOnce(t, c) })
 	}
 }
 
+// The programs with the race detector, several at once, with refills that nobody waits for: those write down what they find.
+func TestNoDataRaces(t *testing.T) {
+	racing, err := chain.BuildRacing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := racing.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	reports := t.TempDir()
+	t.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+filepath.Join(reports, "race"))
+	for _, c := range clouds.All() {
+		t.Run(c.Name, func(t *testing.T) {
+			n := upLab(t, lab.Options{Cloud: c.Name, Nodes: 1}).Nodes[0]
+			warm := `, "cooldown": "0s", "warm": {"min": 1, "target": 2, "max": 4}`
+			r, err := chain.NewRuntime(n, racing, []byte(on(c.Name, fmt.Sprintf(whole, warm, ""))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := func(ctx context.Context, id string, options ...chain.Option) error {
+				_, err := r.Run(ctx, id, options...)
+				return err
+			}
+			for _, do := range []func(context.Context, string, ...chain.Option) error{run, r.Check, r.Remove} {
+				if err := each(8, func(i int) error { return do(t.Context(), fmt.Sprint("c", i)) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := racing.AwaitEnd(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	found, err := filepath.Glob(filepath.Join(reports, "*"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, path := range found {
+		report, err := os.ReadFile(path)
+		t.Errorf("a race: %s, %v", report, err)
+	}
+}
+
 func manyAtOnce(t *testing.T, c clouds.Cloud) {
-	const containers, rounds = 64, 3
+	const containers, rounds = 64, 2
 	l := upLab(t, lab.Options{Cloud: c.Name, Nodes: 1, InstanceType: c.Large.Type})
 	n := l.Nodes[0]
 	r := onNode(t, n, on(c.Name, fmt.Sprintf(whole, `, "cooldown": "0s"`, "")))

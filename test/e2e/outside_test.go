@@ -17,7 +17,7 @@ import (
 // The integration suite of containernetworking/plugins' portmap, with our eni-ptp where it calls for ptp.
 func TestPortmapSuite(t *testing.T) {
 	t.Parallel()
-	suite, err := chain.Build(false)
+	suite, err := chain.Build()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 // bin has our plugins, and the reference plugins.
 var bin *chain.Binaries
 
-func TestMain(m *testing.M) { chain.MainWith(m, &bin, false, more) }
+func TestMain(m *testing.M) { chain.MainWith(m, &bin, more) }
 
 // more is what these tests need beside the plugins.
 func more() error {

@@ -118,7 +118,7 @@ const netnsPath = "/run/netns/c"
 
 func (c cnitool) run(t *testing.T, verb string) (string, error) {
 	t.Helper()
-	out, err := c.node.Output(t.Context(), append(c.node.Env(), chain.RaceEnv), bin.Path("cnitool-"+c.version), verb, "enichain", netnsPath)
+	out, err := c.node.Output(t.Context(), c.node.Env(), bin.Path("cnitool-"+c.version), verb, "enichain", netnsPath)
 	return string(out), err
 }
 

@@ -40,7 +40,7 @@ func run(m *testing.M) (status int, err error) {
 		return 1, err
 	}
 	const two = "github.com/containerd/containerd/v2/cmd/"
-	if err := tools.AddModule("cri", ".", two+"containerd", two+"containerd-shim-runc-v2", two+"ctr"); err != nil {
+	if err := tools.AddModule("cri", "github.com/enichain/enichain/test/cri", two+"containerd", two+"containerd-shim-runc-v2", two+"ctr"); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil
