@@ -85,8 +85,28 @@ func (s *spy) enictl(t *testing.T, env map[string]string, lines ...string) {
 	}
 }
 
-// life is that of a container, with whatever the cloud may refuse meanwhile, where it quotes what it was sent.
-func (s *spy) life(t *testing.T, env map[string]string, sent ...string) {
+// refusal is a call that the cloud refuses.
+type refusal struct {
+	call    clouds.Call
+	failure clouds.Failure
+}
+
+// refusals are of every kind.
+func refusals() []refusal {
+	return []refusal{
+		{clouds.Assign, clouds.Throttled},
+		{clouds.Assign, clouds.AddressLimit},
+		{clouds.Assign, clouds.SubnetFull},
+		{clouds.Assign, clouds.NotAllowed},
+		{clouds.Assign, clouds.Broken},
+		{clouds.Assign, clouds.Gone},
+		{clouds.AnyCall, clouds.Refused},
+		{clouds.CreateENI, clouds.ENILimit},
+	}
+}
+
+// life is that of a container, with what the cloud refuses meanwhile, where it quotes what it was sent.
+func (s *spy) life(t *testing.T, env map[string]string, refusals []refusal, sent ...string) {
 	t.Helper()
 	added := s.do(t, s.call(ptpPlugin, "ADD", "c", s.network), env)
 	if added.Status != 0 {
@@ -98,19 +118,7 @@ func (s *spy) life(t *testing.T, env map[string]string, sent ...string) {
 	eni := s.lab.VPC.ENIs(s.InstanceID)[0].ID
 	s.enictl(t, env, "show", "show -o json", "warm 2", "limits", "maxpods", "metrics", "doctor", "lint", "reconcile -dry-run", "reconcile",
 		"repair", "drain "+eni, "drain -undo "+eni, "sweep -age 0s", "sweep -age 0s -yes")
-	for _, refusal := range []struct {
-		call    clouds.Call
-		failure clouds.Failure
-	}{
-		{clouds.Assign, clouds.Throttled},
-		{clouds.Assign, clouds.AddressLimit},
-		{clouds.Assign, clouds.SubnetFull},
-		{clouds.Assign, clouds.NotAllowed},
-		{clouds.Assign, clouds.Broken},
-		{clouds.Assign, clouds.Gone},
-		{clouds.AnyCall, clouds.Refused},
-		{clouds.CreateENI, clouds.ENILimit},
-	} {
+	for _, refusal := range refusals {
 		fault := clouds.Always(s.cloud.Fault(refusal.call, refusal.failure))
 		fault.Message = "you sent " + strings.Join(sent, " and ") + ", and " + url.QueryEscape(strings.Join(sent, "&"))
 		s.lab.VPC.Inject(fault)
@@ -118,8 +126,8 @@ func (s *spy) life(t *testing.T, env map[string]string, sent ...string) {
 		switch {
 		case refusal.call == clouds.CreateENI:
 			refused = refused.with(1, "ipam", "firstDeviceIndex").with(2, "ipam", "maxENIs")
-		case refusal.failure == clouds.Throttled || refusal.failure == clouds.Broken: // which is repeated
-			refused = refused.with("2s", "ipam", "timeout")
+		case refusal.failure == clouds.Throttled || refusal.failure == clouds.Broken: // which is repeated to the end
+			refused = refused.with("10s", "ipam", "timeout")
 		}
 		s.refused(t, env, refused, "[secret]", fault.Code)
 		s.lab.VPC.ClearFaults()
@@ -188,9 +196,10 @@ func TestNoSecretAnywhere(t *testing.T) {
 		}
 		keys, role := s.lab.VPC.Keys(), s.lab.VPC.Role()
 		const wrong, ofEndpoint, ofProxy = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "the+endpoints/word", "the+proxys/word"
-		s.life(t, keysIn(c, keys.AccessKeyID, keys.SecretAccessKey, ""), keys.SecretAccessKey)
-		s.life(t, keysIn(c, role.AccessKeyID, role.SecretAccessKey, role.Token), role.SecretAccessKey, role.Token)
-		s.life(t, nil, role.SecretAccessKey, role.Token)
+		one := refusals()[3:4]
+		s.life(t, keysIn(c, keys.AccessKeyID, keys.SecretAccessKey, ""), one, keys.SecretAccessKey)
+		s.life(t, keysIn(c, role.AccessKeyID, role.SecretAccessKey, role.Token), one, role.SecretAccessKey, role.Token)
+		s.life(t, nil, refusals(), role.SecretAccessKey, role.Token)
 		words := map[string]string{"a wrong key": "Signature", "half of a key": "only one of", "a proxy": "127.0.0.1:9"}
 		proxy := "http://user:" + url.PathEscape(ofProxy) + "@127.0.0.1:9"
 		for name, env := range map[string]map[string]string{
