@@ -15,7 +15,11 @@ import (
 )
 
 // Binaries is a folder of built programs, to be removed by Remove.
-type Binaries struct{ Dir string }
+type Binaries struct {
+	Dir   string
+	how   string   // the first were built, and so are those that are added
+	flags []string // of the go command, for that
+}
 
 // Build builds the plugins and the drivers.
 func Build() (*Binaries, error) { return buildOurs("plain", false) }
@@ -23,7 +27,7 @@ func Build() (*Binaries, error) { return buildOurs("plain", false) }
 // BuildRacing builds the plugins and the drivers with the race detector, which makes each call several times as dear.
 func BuildRacing() (*Binaries, error) { return buildOurs("racing", true, "-race") }
 
-// BuildRelease builds the plugins and the drivers as `make dist` does: static and stripped.
+// BuildRelease builds the plugins and the drivers as `make dist` does: static and stripped. So is what is added to them.
 func BuildRelease() (*Binaries, error) {
 	return buildOurs("release", false, "-trimpath", "-ldflags=-s -w")
 }
@@ -45,11 +49,24 @@ func buildOurs(how string, cgo bool, flags ...string) (*Binaries, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Binaries{dir}
-	if err := b.add(build{how: how, module: root, cgo: cgo, flags: flags, packages: packages}); err != nil {
+	b := &Binaries{Dir: dir, how: how, flags: flags}
+	if err := b.add(build{module: root, cgo: cgo, packages: packages}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return b, nil
+}
+
+// AddOurs builds programs of ours that are no part of a release into the folder, by their folders below the module's.
+func (b *Binaries) AddOurs(folders ...string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	var packages []string
+	for _, folder := range folders {
+		packages = append(packages, filepath.Join(root, folder))
+	}
+	return b.add(build{module: root, packages: packages})
 }
 
 // AddOutside builds programs of others, by their packages, into the folder.
@@ -61,7 +78,7 @@ func (b *Binaries) AddModule(module string, packages ...string) error {
 	if err != nil {
 		return err
 	}
-	return b.add(build{how: module, module: filepath.Join(root, "test", module), packages: packages})
+	return b.add(build{of: module, module: filepath.Join(root, "test", module), packages: packages})
 }
 
 // AddOutsideAs builds a program of others into the folder, under the name given, as the module below test/outside pins it.
@@ -70,7 +87,7 @@ func (b *Binaries) AddOutsideAs(name, module, pkg string) error {
 	if err != nil {
 		return err
 	}
-	return b.add(build{how: "outside", module: filepath.Join(root, "test", "outside", module), name: name, packages: []string{pkg}})
+	return b.add(build{of: "outside", module: filepath.Join(root, "test", "outside", module), name: name, packages: []string{pkg}})
 }
 
 // AddOutsideTest builds the tests of a package of others into the folder, under the name given.

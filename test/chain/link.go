@@ -16,10 +16,9 @@ import (
 
 // build is what the go command builds: packages of a module.
 type build struct {
-	how      string // of programs of the same name, which is meant
+	of       string // whose programs, where they are not ours
 	module   string // its folder
 	cgo      bool   // the race detector needs it
-	flags    []string
 	packages []string
 	name     string // of the one program, where it is not the package's
 }
@@ -31,7 +30,7 @@ func (b *Binaries) add(of build) (err error) {
 	if err != nil {
 		return err
 	}
-	kept := filepath.Join(root, "bin", "test", of.how)
+	kept := filepath.Join(root, "bin", "test", b.how, of.of)
 	if err := os.MkdirAll(kept, 0o755); err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func (b *Binaries) add(of build) (err error) {
 	if err := flock.Take(context.Background(), lock, unix.LOCK_EX); err != nil {
 		return err
 	}
-	args := append([]string{"build", "-buildvcs=false", "-o", filepath.Join(kept, of.name) + of.slash()}, of.flags...)
+	args := append([]string{"build", "-buildvcs=false", "-o", filepath.Join(kept, of.name) + of.slash()}, b.flags...)
 	if err := run(of.module, of.cgo, append(args, of.packages...)...); err != nil {
 		return err
 	}
