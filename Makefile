@@ -4,13 +4,14 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unr
 GOARCH   ?= $(shell go env GOARCH)
 DESTDIR  ?=
 CLOUD    ?= aws
+ROUNDS   ?= full
 PLUGINS  := ./plugins/... ./cmd/...
 RELEASE  := enichain-$(VERSION)-linux-$(GOARCH)
 GOBUILD  := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/enichain/enichain/core/about.Version=$(VERSION)"
 KUBEVERSION = -X k8s.io/component-base/version.gitVersion=$(shell go -C test/kube/outside list -m -f '{{.Version}}' k8s.io/kubernetes)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the plugins, the drivers and the lab into bin/
 	$(GOBUILD) -o bin/ $(PLUGINS) ./test/enilab
@@ -30,7 +31,11 @@ test-kube: ## run a real Kubernetes over the plugins, in the lab; the first buil
 	CGO_ENABLED=0 go -C test/kube/outside build -trimpath -buildvcs=false -ldflags "-s -w $(KUBEVERSION)" -o ../../../bin/kube/ tool
 	go test -tags kube -count=1 -timeout 45m -v ./test/kube $(if $(UPDATE),-args -update)
 
-bench: setup ## run the benchmarks
+bench: setup ## measure enichain beside its peers, and write docs/benchmarks.md; ROUNDS=short for a look
+	@$(MAKE) --no-print-directory build
+	bin/enilab bench -rounds $(ROUNDS) -write docs
+
+microbench: setup ## run the benchmarks of single packages
 	go test -run '^$$' -bench . -benchmem ./...
 
 lint: ## gofumpt, go vet, staticcheck, tidy modules
@@ -58,4 +63,4 @@ setup:
 clean: ## remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test test-kube bench lint install dist setup clean
+.PHONY: help build demo test test-kube bench microbench lint install dist setup clean

@@ -27,8 +27,9 @@ const usage = `enilab: a VPC in network namespaces
   enilab list                                 the labs that are up
   enilab down
   enilab demo [-v] [-ipv6]                    containers on every ENI, each walk of a packet proven by captures
+  enilab bench [-rounds short] [-write DIR]   what a container costs, beside other plugins; in the repository only
 
-Several labs may be up: each command but list and demo takes -name NAME, which is "default" where none is given.
+Several labs may be up: each command but list, demo and bench takes -name NAME, which is "default" where none is given.
 `
 
 // defaultName is the lab's where none is given.
@@ -49,7 +50,7 @@ func main() {
 func run(args []string, stdout io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
 		"up": up, "show": show, "exec": execIn, "env": printEnv, "netns": netns, "pcap": pcap, "inject": inject, "meddle": meddle,
-		"list": list, "down": down, "demo": runDemo, holdCommand: hold,
+		"list": list, "down": down, "demo": runDemo, "bench": runBench, holdCommand: hold,
 	}
 	if len(args) == 0 || strings.Contains(args[0], "help") || args[0] == "-h" {
 		_, err := io.WriteString(stdout, usage)

@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	names "github.com/enichain/enichain/core/layout"
+	cni "github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/lab/labtest"
+)
+
+// bin has what is measured.
+var bin *cni.Binaries
+
+func TestMain(m *testing.M) {
+	var err error
+	if bin, err = build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	if err := bin.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// A run measures all that the tables have a place for. How long anything took is not looked at.
+func TestRun(t *testing.T) {
+	plan := Plan{
+		Rounds: 2, ScaleRounds: 2, CrowdRounds: 1, PacketRounds: 2, Few: 1, Containers: []int{1}, Crowds: []int{2}, ColdNodes: 1, Pings: 20,
+		Load: 10 * time.Millisecond,
+	}
+	var told strings.Builder
+	r, err := run(t.Context(), plan, bin, &told)
+	if err != nil {
+		t.Fatalf("%v, after:\n%s", err, told.String())
+	}
+	for _, table := range r.tables() {
+		for _, row := range table.rows {
+			if i := slices.Index(row, absent); i >= 0 && len(r.carriers()) == 2*len(r.layouts) && !strings.HasPrefix(table.title, "Memory") {
+				t.Errorf("%s, %s: %q was not measured", table.title, row[0], table.head[i])
+			}
+		}
+	}
+	for p, s := range r.record {
+		rounds := map[what]int{addAmong: plan.ScaleRounds, delAmong: plan.ScaleRounds, addsAtOnce: plan.CrowdRounds, cold: 1, afterCold: 1}
+		if len(s) != cmp.Or(rounds[p.what], 2) || slices.Min(s) <= 0 {
+			t.Errorf("%+v was measured as %v", p, s)
+		}
+	}
+	if r.left != nil {
+		t.Error(r.left)
+	}
+	for _, name := range append(ownPlugins(), "ptp", "bridge", "host-local", "portmap", "iptables") {
+		if i := slices.IndexFunc(r.memory, func(f footprint) bool { return f.program == name && f.peak > 1000 }); i < 0 {
+			t.Errorf("nothing is known of %s's memory: %v", name, r.memory)
+		}
+	}
+}
+
+// counts are what a program does in a call: how often it is started, sends to netlink, the messages in them, and files opened for
+// writing.
+type counts struct{ processes, sends, messages, files int }
+
+// warmCounts are those of a warm call of our chain. They may be lowered.
+func warmCounts() map[string]map[string]counts {
+	return map[string]map[string]counts{
+		"ADD":   {"eni-ptp": {1, 32, 32, 2}, "eni-ipam": {1, 0, 0, 2}, "eni-snat": {1, 17, 17, 0}},
+		"CHECK": {"eni-ptp": {1, 26, 26, 0}, "eni-ipam": {1, 0, 0, 0}, "eni-snat": {1, 17, 17, 0}},
+		"DEL":   {"eni-ptp": {1, 15, 15, 0}, "eni-ipam": {1, 0, 0, 2}, "eni-snat": {1, 0, 0, 0}},
+	}
+}
+
+// A warm call does no more than it did: processes, netlink messages and files do not drift, as its time would.
+func TestWarmCallsDoNoMore(t *testing.T) {
+	l := labtest.Up(t, lab.Options{Nodes: 1, ENIs: 2})
+	s, err := newStand(l.Nodes[0], bin, chain{name: ours, conflist: ourConflist("", true), ours: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	if err := s.fill(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	veth := names.Identify("pod", measured, cni.IfName).Veth
+	for _, v := range s.verbs(t.Context()) {
+		efforts, err := s.runtime.Efforts(v.call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, program := range slices.Sorted(maps.Keys(efforts)) {
+			e, most := efforts[program], warmCounts()[v.name][program]
+			got := counts{e.Processes, e.Sends, e.Messages, len(e.Files)}
+			files := strings.ReplaceAll(strings.Join(e.Files, " "), veth, "VETH")
+			if got.processes > most.processes || got.sends > most.sends || got.messages > most.messages || got.files > most.files {
+				t.Errorf("%s: %s does %+v, and did %+v; it writes %s", v.name, program, got, most, files)
+			} else if got != most {
+				t.Logf("%s: %s does only %+v: lower %+v", v.name, program, got, most)
+			}
+		}
+	}
+}

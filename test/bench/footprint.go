@@ -1,0 +1,104 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	cni "github.com/enichain/enichain/test/chain"
+)
+
+// effort is what a verb of a chain takes, in things that do not drift.
+type effort struct {
+	chain, verb string
+	cni.Effort
+}
+
+// footprint is what a program takes of memory, at its peak and in any of the verbs, and of disk.
+type footprint struct {
+	program string
+	peak    int // KiB; 0 where it did not run
+	size    int // octets; 0 where it is not one of those that were built
+}
+
+// footprints counts what each chain does, and looks at how much memory the programs take.
+func (b *bench) footprints(ctx context.Context, stands []*stand) error {
+	b.say("count processes and netlink messages, and look at the memory")
+	peaks := map[string]int{}
+	for _, s := range stands {
+		for _, v := range s.verbs(ctx) {
+			all, err := s.runtime.Efforts(v.call)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", s.name, v.name, err)
+			}
+			total := effort{chain: s.name, verb: v.name}
+			for _, e := range all {
+				total.Add(e)
+			}
+			b.efforts = append(b.efforts, total)
+			if s.ours && v.name == "DEL" {
+				b.delStarts = total.Processes
+			}
+		}
+		if err := s.peaks(ctx, peaks); err != nil {
+			return fmt.Errorf("%s: look at the memory: %w", s.name, err)
+		}
+	}
+	return b.weigh(peaks)
+}
+
+// peaks notes the peak memory of each program that runs in the course of a container's life, in KiB.
+func (s *stand) peaks(ctx context.Context, peaks map[string]int) error {
+	const log = "/run/peak.log"
+	s.runtime.Wrap("/opt/cni/bin/peak", log)
+	defer s.runtime.Wrap()
+	for _, v := range s.verbs(ctx) {
+		if err := v.call(); err != nil {
+			return err
+		}
+	}
+	var text []byte
+	if err := s.node.Do(func() (err error) {
+		text, err = os.ReadFile(log)
+		return errors.Join(err, os.Remove(log))
+	}); err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		var name string
+		var peak int
+		if _, err := fmt.Sscan(line, &name, &peak); err != nil {
+			return fmt.Errorf("read %q: %w", line, err)
+		}
+		peaks[name] = max(peaks[name], peak)
+	}
+	return nil
+}
+
+// weigh lists the programs that were built, and the others that they ran.
+func (b *bench) weigh(peaks map[string]int) error {
+	files, err := os.ReadDir(b.bin.Dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil {
+			return err
+		}
+		name := f.Name()
+		comm := name[:min(len(name), 15)]
+		if name != "peak" {
+			b.memory = append(b.memory, footprint{name, peaks[comm], int(info.Size())})
+		}
+		delete(peaks, comm)
+	}
+	for _, name := range slices.Sorted(maps.Keys(peaks)) {
+		b.memory = append(b.memory, footprint{name, peaks[name], 0})
+	}
+	return nil
+}

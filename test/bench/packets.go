@@ -1,0 +1,248 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/enichain/enichain/test/bench/load"
+	cni "github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/lab"
+	"github.com/enichain/enichain/test/probe"
+)
+
+// layout is a layout of policy routing that eni-ptp may have.
+type layout struct {
+	name    string
+	refusal error // why it was not measured; nil where it was
+}
+
+// layouts are those of the design. What the built plugin refuses is not measured.
+func layouts() []layout { return []layout{{name: "per-pod"}, {name: "per-eni"}} }
+
+// Where packets go, from a container.
+const (
+	sameNode  = "pod → pod on the node"
+	otherNode = "pod → pod on another node"
+)
+
+// router is the limit: the same containers and the same nodes without any rule.
+const router = "plain router"
+
+// carried names what carries packets, in the record.
+func carried(by, where string) string { return by + ", " + where }
+
+// by is a layout, with eni-snat or without.
+func by(layout string, snat bool) string {
+	if snat {
+		return layout + " + eni-snat"
+	}
+	return layout
+}
+
+// path is a way from a container to another.
+type path struct {
+	of     string // in the record
+	at     int    // containers on the sender's node
+	from   *lab.Host
+	to     *lab.Host
+	server *load.Server
+}
+
+// packets measures the dataplane: all paths in turn, on nodes with few containers and with many.
+func (b *bench) packets(ctx context.Context) (err error) {
+	b.layouts = layouts()
+	perLayout := 2 * (len(b.Containers) + 1)
+	l, err := lab.Up(ctx, lab.Options{Name: "packets", Nodes: 2 + len(b.layouts)*perLayout, ENIs: poolENIs, InstanceType: bigNode})
+	if err != nil {
+		return err
+	}
+	var paths []*path
+	defer func() {
+		err = errors.Join(err, closeAll(paths), b.bin.AwaitEnd(), l.Down())
+	}()
+	if paths, err = plainPaths(l, l.Nodes[0], l.Nodes[1]); err != nil {
+		return fmt.Errorf("the plain router: %w", err)
+	}
+	for i := range b.layouts {
+		nodes := l.Nodes[2+i*perLayout:][:perLayout]
+		more, err := b.layoutPaths(ctx, &b.layouts[i], nodes)
+		paths = append(paths, more...)
+		if err != nil {
+			return err
+		}
+	}
+	b.say("packets on %d paths in turn, %d rounds", len(paths), b.PacketRounds)
+	if err := turn(b.PacketRounds, paths, func(p *path) error { return errors.Join(b.measure(p), ctx.Err()) }); err != nil {
+		return err
+	}
+	return nothingDropped(l)
+}
+
+// nothingDropped says whether the VPC dropped packets for their source: a path that it dropped on was not measured.
+func nothingDropped(l *lab.Lab) error {
+	spoofed, _, err := l.Drops()
+	if err == nil && spoofed > 0 {
+		err = fmt.Errorf("the VPC dropped %d packets", spoofed)
+	}
+	return err
+}
+
+// layoutPaths fills nodes, with eni-snat and without, where eni-ptp has the layout.
+func (b *bench) layoutPaths(ctx context.Context, l *layout, nodes []*lab.Node) ([]*path, error) {
+	var paths []*path
+	each := len(nodes) / 2
+	for i, snat := range []bool{false, true} {
+		c := chain{name: by(l.name, snat), conflist: ourConflist(l.name, snat), ours: true}
+		more, err := b.chainPaths(ctx, c, nodes[i*each:][:each])
+		paths = append(paths, more...)
+		if errors.Is(err, errNoLayout) {
+			l.refusal = err
+			b.say("%s is left out: %v", l.name, err)
+			return paths, nil
+		}
+		if err != nil {
+			return paths, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return paths, nil
+}
+
+// errNoLayout says that the built plugin has no such layout.
+var errNoLayout = errors.New("the built eni-ptp refuses it")
+
+// chainPaths fills the nodes with containers of a chain: the first with one, which the others send to.
+func (b *bench) chainPaths(ctx context.Context, c chain, nodes []*lab.Node) (paths []*path, err error) {
+	var stands []*stand
+	defer func() {
+		for _, s := range stands {
+			s.close()
+		}
+	}()
+	for _, n := range nodes {
+		s, err := newStand(n, b.bin, c)
+		if err != nil {
+			return nil, err
+		}
+		stands = append(stands, s)
+	}
+	if err := stands[0].fill(ctx, 1); err != nil {
+		return nil, refused(err)
+	}
+	b.say("bring %d containers to nodes of %s", b.Containers, c.name)
+	err = each(len(b.Containers), 2, func(i int) error {
+		return stands[i+1].fill(ctx, b.Containers[i]+1) // and one more that packets are sent to
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, count := range b.Containers {
+		s := stands[i+1]
+		from := s.node.Container(resident(count / 2)) // in the middle of the list
+		near, far := s.receiver(count/2+1), stands[0].receiver(0)
+		for where, to := range map[string]receiver{sameNode: near, otherNode: far} {
+			p, err := newPath(carried(c.name, where), count, from, to)
+			if err != nil {
+				return paths, err
+			}
+			paths = append(paths, p)
+		}
+	}
+	return paths, nil
+}
+
+// receiver is a container that packets are sent to.
+type receiver struct {
+	host *lab.Host
+	ip   netip.Addr
+}
+
+// receiver is one that stays, by its place in the list.
+func (s *stand) receiver(i int) receiver { return receiver{s.node.Container(resident(i)), s.ips[i]} }
+
+// newPath starts a server at the path's end.
+func newPath(of string, at int, from *lab.Host, to receiver) (*path, error) {
+	p := &path{of: of, at: at, from: from, to: to.host}
+	err := to.host.Do(func() (err error) { p.server, err = load.Serve(to.ip); return err })
+	return p, err
+}
+
+func closeAll(paths []*path) error {
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, p.server.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// refused tells a layout that the built plugin does not have from other errors.
+func refused(err error) error {
+	var e *types.Error
+	if errors.As(err, &e) && e.Code == types.ErrInvalidNetworkConfig && strings.Contains(e.Msg, `"routing"`) {
+		return fmt.Errorf("%w: %s", errNoLayout, e.Msg)
+	}
+	return err
+}
+
+// measure measures a path by round trips, by connections per second and by packets per second.
+func (b *bench) measure(p *path) error {
+	to := p.server.At()
+	err := p.from.Do(func() error {
+		times, err := probe.RoundTrips(to.Addr(), b.Pings)
+		if err != nil {
+			return err
+		}
+		b.add(point{roundTrip, p.of, p.at}, microseconds(times).median())
+		made, took, err := load.Connects(to, b.Load)
+		b.add(point{connects, p.of, p.at}, float64(made)/took.Seconds())
+		return err
+	})
+	if err == nil {
+		err = b.flood(p)
+	}
+	if err != nil {
+		return fmt.Errorf("%s, %d containers: %w", p.of, p.at, err)
+	}
+	return nil
+}
+
+// maxPackets bounds a flood, beside its time.
+const maxPackets = 1_000_000
+
+// flood counts the packets that reach the receiver's interface in the time that the sender sends.
+func (b *bench) flood(p *path) error {
+	before, err := received(p.to)
+	if err != nil {
+		return err
+	}
+	var took time.Duration
+	if err := p.from.Do(func() (err error) { _, took, err = load.Flood(p.server.At(), maxPackets, b.Load); return err }); err != nil {
+		return err
+	}
+	after, err := received(p.to)
+	if err != nil {
+		return err
+	}
+	if after == before {
+		return errors.New("no packet arrived")
+	}
+	b.add(point{packets, p.of, p.at}, float64(after-before)/took.Seconds())
+	return nil
+}
+
+func received(h *lab.Host) (n uint64, err error) {
+	return n, h.Do(func() error { n, err = load.Received(cni.IfName); return err })
+}
+
+func microseconds(times []time.Duration) sample {
+	var s sample
+	for _, t := range times {
+		s = append(s, float64(t)/float64(time.Microsecond))
+	}
+	return s
+}

@@ -1,0 +1,232 @@
+package bench
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// made are results with figures that are easy to follow: each chain takes ten times as long as the one before it, and each
+// sample is of 0.9, 1 and 1.1 times its median.
+func made() *Results {
+	r := &Results{
+		Plan: Full(), record: record{}, machine: machine{kernel: "6.1", cpu: "a <processor>", cpus: 2, when: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)},
+		layouts: []layout{{name: "per-pod"}, {name: "per-eni"}}, delStarts: 3, peers: "plugins v1",
+	}
+	put := func(p point, v float64) { r.record[p] = sample{1.1 * v, 0.9 * v, v} }
+	ms := 1.0
+	for _, name := range chainNames() {
+		for _, what := range []what{add, check, del} {
+			put(point{what, name, 0}, ms)
+		}
+		for _, count := range append(slices.Clone(r.Containers), r.Few) {
+			put(point{addAmong, name, count}, ms+ms*float64(count)/10_000)
+			put(point{delAmong, name, count}, ms)
+		}
+		for _, size := range r.Crowds {
+			put(point{addsAtOnce, name, size}, float64(size)/ms)
+		}
+		ms *= 10
+	}
+	for processes, ms := range map[int]float64{1: 0.2, 3: 0.6} {
+		put(point{del, bareName(processes), 0}, ms)
+	}
+	put(point{del, linkDeletion, 0}, 0.4)
+	put(point{cold, ours, 0}, 50)
+	put(point{afterCold, ours, 0}, 1)
+	for _, where := range []string{sameNode, otherNode} {
+		for _, quantity := range []what{packets, roundTrip, connects} {
+			put(point{quantity, carried(router, where), 0}, 100)
+			for _, name := range r.carriers() {
+				for _, count := range r.Containers {
+					put(point{quantity, carried(name, where), count}, 100-float64(count)/50)
+				}
+			}
+		}
+	}
+	r.memory = []footprint{{"eni-ipam", 10_000, 4_000_000}, {"eni-ptp", 20_000, 4_000_000}, {"eni-snat", 10_000, 6_000_000}}
+	return r
+}
+
+func TestTheBar(t *testing.T) {
+	r := made()
+	verdicts := map[string]string{}
+	for _, row := range r.barTable().rows {
+		verdicts[row[0]] = strings.Join(row[1:], " ")
+	}
+	for line, want := range map[string]string{
+		"warm ADD ÷ ptp (ipMasq) + host-local":                                                          "0.10 ≤ 0.35 met",
+		"warm ADD ÷ ptp + host-local":                                                                   "0.01 ≤ 0.90 met",
+		"warm ADD with 1000 containers ÷ with 10":                                                       "1.10 ≤ 1.15 met",
+		"ADDs per second, 64 at once ÷ ptp (ipMasq) + host-local":                                       "10.0 ≥ 4.00 met",
+		"DEL ÷ (deletion of the link + 3 processes that do nothing)":                                    "1.00 ≤ 1.15 met",
+		"packets per second with 1000 containers ÷ with 1: per-eni, pod → pod on the node":              "0.80 ≥ 0.95 missed",
+		"round trip with 1000 containers ÷ plain router: per-eni + eni-snat, pod → pod on another node": "0.80 ≤ 1.10 met",
+		"packets per second with 1000 containers ÷ plain router: per-eni, pod → pod on another node":    "0.80 ≥ 0.90 missed",
+		"eni-ipam: peak memory, MB":                                                                     "10.2 ≤ 16.0 met",
+		"eni-ptp: peak memory, MB":                                                                      "20.5 ≤ 16.0 missed",
+		"eni-snat: size, MB":                                                                            "6.00 ≤ 5.00 missed",
+		"processes that stay between calls":                                                             "0.00 ≤ 0.00 met",
+	} {
+		if verdicts[line] != want {
+			t.Errorf("%s: %q, want %q", line, verdicts[line], want)
+		}
+	}
+	r.left = errors.New("still running")
+	r.layouts[1].refusal = errNoLayout
+	for _, name := range []string{sameNode, otherNode} {
+		for _, what := range []what{packets, roundTrip} {
+			delete(r.record, point{what, carried("per-eni", name), 1000})
+		}
+	}
+	for _, row := range r.barTable().rows {
+		if strings.HasSuffix(row[0], "1: per-eni, "+sameNode) && row[3] != "not measured" || strings.HasPrefix(row[0], "processes") && row[3] != "missed" {
+			t.Errorf("%q", row)
+		}
+	}
+}
+
+func TestTables(t *testing.T) {
+	r := made()
+	calls := r.callTable()
+	if diff := cmp.Diff([]string{masq, "ADD", "10.0", "9.50–10.5", "10.8", "11.0", "10.0×"}, calls.rows[1]); diff != "" {
+		t.Error(diff)
+	}
+	for _, made := range r.tables() {
+		for _, row := range made.rows {
+			if len(row) > len(made.head) {
+				t.Errorf("%s: %d cells under %d heads: %q", made.title, len(row), len(made.head), row)
+			}
+		}
+	}
+	small := &table{title: "Title", note: "Note", head: []string{"a", "long"}, rows: [][]string{{"b→", "1"}}}
+	if diff := cmp.Diff("Title\nNote\n  a   long \n  b→     1 \n", small.text()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff("### Title\n\nNote\n\n| a | long |\n|---|--:|\n| b→ | 1 |\n", small.markdown()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFigures(t *testing.T) {
+	for v, want := range map[float64]string{
+		math.NaN(): absent, math.Inf(1): absent, 0: "0.00", 0.123: "0.12", 9.996: "10.0", 12.34: "12.3", 123.4: "123", 1234: "1234", 12_345: "12.3k", 123_456: "123k",
+	} {
+		if got := figure(v); got != want {
+			t.Errorf("%g is %q, want %q", v, got, want)
+		}
+	}
+}
+
+// The picture is XML; all that it draws is within it; and each series is named and drawn.
+func TestPlot(t *testing.T) {
+	picture := made().plot()
+	decoder := xml.NewDecoder(strings.NewReader(picture))
+	var err error
+	for err == nil {
+		_, err = decoder.Token()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if strings.Contains(picture, "NaN") || strings.Contains(picture, "Inf") {
+		t.Error("a number is none")
+	}
+	size := regexp.MustCompile(`viewBox="0 0 (\S+) (\S+)"`).FindStringSubmatch(picture)
+	limits := map[byte]float64{'x': number(t, size[1]), 'y': number(t, size[2])}
+	for _, m := range regexp.MustCompile(` c?([xy])[12]?="([^"]+)"`).FindAllStringSubmatch(picture, -1) {
+		if v := number(t, m[2]); v < 0 || v > limits[m[1][0]] {
+			t.Errorf("%s is outside the picture", m[0])
+		}
+	}
+	for _, name := range append(chainNames(), "plain router", "per-eni + eni-snat", "ADDs per second", "packets per second", "a &lt;processor&gt;") {
+		if !strings.Contains(picture, name) {
+			t.Errorf("%s is not in the picture", name)
+		}
+	}
+	// A dot for each median of a line: of four chains by containers and at once, of four carriers in six panels.
+	r := made()
+	want := 4*(len(r.Containers)+1+len(r.Crowds)) + 4*6*len(r.Containers)
+	if got := strings.Count(picture, "<circle"); got != want {
+		t.Errorf("%d medians are drawn, want %d", got, want)
+	}
+	if got := strings.Count(picture, "<rect"); got != 1+4*3 {
+		t.Errorf("%d bars are drawn, want 12", got-1)
+	}
+}
+
+func number(t *testing.T, s string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestScale(t *testing.T) {
+	linear := scaleOf([]float64{3, 90, math.NaN()}, false)
+	if diff := cmp.Diff([]float64{0, 20, 40, 60, 80}, linear.ticks()); diff != "" {
+		t.Error(diff)
+	}
+	if linear.at(0) != 0 || linear.at(90) >= 1 {
+		t.Errorf("0 is at %g, 90 at %g", linear.at(0), linear.at(90))
+	}
+	log := scaleOf([]float64{3, 90}, true)
+	if diff := cmp.Diff([]float64{5, 10, 20, 50, 100}, log.ticks(), cmp.Comparer(near)); diff != "" {
+		t.Error(diff)
+	}
+	if a, b := log.at(20)-log.at(10), log.at(40)-log.at(20); !near(a, b) {
+		t.Errorf("a doubling is %g, and then %g", a, b)
+	}
+	if none := scaleOf(nil, true); none.at(1) != 1 || len(none.ticks()) == 0 {
+		t.Errorf("without values: %+v", none)
+	}
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) < 1e-9*math.Max(1, math.Abs(a)) }
+
+// The page has all tables, the bar first, and warns of a busy machine.
+func TestPage(t *testing.T) {
+	r := made()
+	dir := t.TempDir()
+	r.others, r.stolen = 0.25, 0.125
+	r.layouts[1].refusal = errNoLayout
+	if err := r.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, pageFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, made := range r.tables() {
+		if strings.Count(string(text), made.markdown()) != 1 {
+			t.Errorf("the page does not have this once:\n%s", made.markdown())
+		}
+	}
+	for _, want := range []string{
+		"was busy: 25.0 % of its processors' time went to other programs and 12.5 %", "`per-eni` was not measured: the built eni-ptp refuses it.",
+		"](benchmarks.svg)", "a <processor>, 2 processors", "1 and with 1000 containers are measured", "plugins v1",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(string(text), "<no value>") {
+		t.Error("the page has a place that nothing fills")
+	}
+	if r.others, r.stolen = 0.01, 0; r.warning() != "" {
+		t.Errorf("a calm machine: %s", r.warning())
+	}
+}
