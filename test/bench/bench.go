@@ -11,6 +11,7 @@ import (
 	"time"
 
 	cni "github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/lab"
 )
 
 // Plan is how much is measured.
@@ -35,11 +36,11 @@ func Full() Plan {
 	}
 }
 
-// Short is a Full plan with fewer rounds and containers, to see what a change does.
+// Short is a plan with fewer rounds and containers, to see what a change does.
 func Short() Plan {
 	p := Full()
-	p.Rounds, p.ScaleRounds, p.CrowdRounds, p.PacketRounds, p.ColdNodes = 20, 5, 1, 3, 3
-	p.Containers = []int{1, 110}
+	p.Rounds, p.ScaleRounds, p.CrowdRounds, p.PacketRounds, p.ColdNodes = 10, 3, 1, 3, 3
+	p.Containers, p.Crowds = []int{1, 50}, []int{1, 16}
 	return p
 }
 
@@ -64,6 +65,26 @@ type bench struct {
 	bin   *cni.Binaries
 	out   io.Writer
 	began time.Time
+	labs  []*lab.Lab
+}
+
+// up brings a lab up, which stays until the run's end: for a good while the kernel would be busy removing thousands of namespaces,
+// and hold locks that the next measurement needs.
+func (b *bench) up(ctx context.Context, o lab.Options) (*lab.Lab, error) {
+	l, err := lab.Up(ctx, o)
+	if err == nil {
+		b.labs = append(b.labs, l)
+	}
+	return l, err
+}
+
+// down ends all labs, once none of the programs runs in them any more.
+func (b *bench) down() error {
+	errs := []error{b.bin.AwaitEnd()}
+	for _, l := range b.labs {
+		errs = append(errs, l.Down())
+	}
+	return errors.Join(errs...)
 }
 
 // Run builds what it needs and measures, and tells on out what it does. Nothing is left when it returns, also where ctx ended before.
@@ -90,6 +111,7 @@ func build() (*cni.Binaries, error) {
 
 func run(ctx context.Context, plan Plan, bin *cni.Binaries, out io.Writer) (r *Results, err error) {
 	b := &bench{Results: &Results{Plan: plan, record: record{}}, bin: bin, out: out, began: time.Now()}
+	defer func() { err = errors.Join(err, b.down()) }()
 	if b.machine, err = look(); err != nil {
 		return nil, err
 	}

@@ -10,25 +10,33 @@ import (
 	"github.com/enichain/enichain/test/lab"
 )
 
-// bigNode is an instance whose ENIs hold 464 addresses each, in prefixes. poolENIs, with the primary one, hold a thousand.
+// bigNode is an instance whose ENIs hold 464 addresses each, in 29 prefixes.
 const (
-	bigNode  = "c5.4xlarge"
-	poolENIs = 4
+	bigNode = "c5.4xlarge"
+	perENI  = 29 * 16
 )
 
-// floorNodes have no chain of anybody's: what a call cannot be below is measured there.
-const floorNodes = 3
+// enis is how many ENIs a node has, with the primary one, for the pool that so many containers need.
+func enis(containers int) int { return 2 + (containers+spare-1)/perENI }
+
+// Nodes that have no chain: the first ones are where what a call cannot be below is measured.
+const (
+	floorNodes = 3
+	probeNode  = 3
+	bareNodes  = 4
+)
 
 // calls measures the chains: one after the other in turn, on nodes with few containers and with many, and many at once. Each
 // chain has a node of its own for each number of containers.
-func (b *bench) calls(ctx context.Context) (err error) {
+func (b *bench) calls(ctx context.Context) error {
 	all := chains()
 	counts := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(b.Containers), b.Few))))
-	l, err := lab.Up(ctx, lab.Options{Name: "bench", Nodes: floorNodes + len(all)*len(counts), ENIs: poolENIs, InstanceType: bigNode})
+	l, err := b.up(ctx, lab.Options{
+		Name: "bench", Nodes: bareNodes + len(all)*len(counts), ENIs: enis(counts[len(counts)-1]), InstanceType: bigNode,
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.bin.AwaitEnd(), l.Down()) }()
 	var stands []*stand
 	defer func() {
 		for _, s := range stands {
@@ -37,7 +45,7 @@ func (b *bench) calls(ctx context.Context) (err error) {
 	}()
 	for _, count := range counts {
 		for _, c := range all {
-			s, err := newStand(l.Nodes[floorNodes+len(stands)], b.bin, c)
+			s, err := newStand(l.Nodes[bareNodes+len(stands)], b.bin, c)
 			if err != nil {
 				return err
 			}
@@ -46,6 +54,9 @@ func (b *bench) calls(ctx context.Context) (err error) {
 	}
 	b.say("bring %d containers to each of %d nodes, by %d chains", counts, len(stands), len(all))
 	if err := each(len(stands), 2, func(i int) error { return stands[i].fill(ctx, stands[i].stay) }); err != nil {
+		return err
+	}
+	if err := b.probeLayouts(ctx, l.Nodes[probeNode]); err != nil {
 		return err
 	}
 	few := slices.DeleteFunc(slices.Clone(stands), func(s *stand) bool { return s.stay != b.Few })
@@ -154,13 +165,12 @@ func (b *bench) crowds(ctx context.Context, few []*stand) error {
 }
 
 // cold measures the first ADD of nodes whose pool is empty: the cloud is asked. The lab's answers at once.
-func (b *bench) cold(ctx context.Context) (err error) {
+func (b *bench) cold(ctx context.Context) error {
 	b.say("the first ADD of %d nodes", b.ColdNodes)
-	l, err := lab.Up(ctx, lab.Options{Name: "cold", Nodes: b.ColdNodes})
+	l, err := b.up(ctx, lab.Options{Name: "cold", Nodes: b.ColdNodes})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.bin.AwaitEnd(), l.Down()) }()
 	c := chain{name: ours, conflist: list("enichain", `{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"}}, {"type": "eni-snat"}`)}
 	for _, n := range l.Nodes {
 		s, err := newStand(n, b.bin, c)

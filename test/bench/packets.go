@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,25 +57,28 @@ type path struct {
 
 // packets measures the dataplane: all paths in turn, on nodes with few containers and with many.
 func (b *bench) packets(ctx context.Context) (err error) {
-	b.layouts = layouts()
-	perLayout := 2 * (len(b.Containers) + 1)
-	l, err := lab.Up(ctx, lab.Options{Name: "packets", Nodes: 2 + len(b.layouts)*perLayout, ENIs: poolENIs, InstanceType: bigNode})
+	here := slices.DeleteFunc(slices.Clone(b.layouts), func(l layout) bool { return l.refusal != nil })
+	perChain := len(b.Containers) + 1
+	l, err := b.up(ctx, lab.Options{
+		Name: "packets", Nodes: 2 + len(here)*2*perChain, ENIs: enis(b.Containers[len(b.Containers)-1] + 1), InstanceType: bigNode,
+	})
 	if err != nil {
 		return err
 	}
 	var paths []*path
-	defer func() {
-		err = errors.Join(err, closeAll(paths), b.bin.AwaitEnd(), l.Down())
-	}()
+	defer func() { err = errors.Join(err, closeAll(paths)) }()
 	if paths, err = plainPaths(l, l.Nodes[0], l.Nodes[1]); err != nil {
 		return fmt.Errorf("the plain router: %w", err)
 	}
-	for i := range b.layouts {
-		nodes := l.Nodes[2+i*perLayout:][:perLayout]
-		more, err := b.layoutPaths(ctx, &b.layouts[i], nodes)
-		paths = append(paths, more...)
-		if err != nil {
-			return err
+	nodes := l.Nodes[2:]
+	for _, layout := range here {
+		for _, snat := range []bool{false, true} {
+			c := chain{name: by(layout.name, snat), conflist: ourConflist(layout.name, snat), ours: true}
+			more, err := b.chainPaths(ctx, c, nodes[:perChain])
+			paths, nodes = append(paths, more...), nodes[perChain:]
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
 		}
 	}
 	b.say("packets on %d paths in turn, %d rounds", len(paths), b.PacketRounds)
@@ -93,28 +97,40 @@ func nothingDropped(l *lab.Lab) error {
 	return err
 }
 
-// layoutPaths fills nodes, with eni-snat and without, where eni-ptp has the layout.
-func (b *bench) layoutPaths(ctx context.Context, l *layout, nodes []*lab.Node) ([]*path, error) {
-	var paths []*path
-	each := len(nodes) / 2
-	for i, snat := range []bool{false, true} {
-		c := chain{name: by(l.name, snat), conflist: ourConflist(l.name, snat), ours: true}
-		more, err := b.chainPaths(ctx, c, nodes[i*each:][:each])
-		paths = append(paths, more...)
-		if errors.Is(err, errNoLayout) {
-			l.refusal = err
-			b.say("%s is left out: %v", l.name, err)
-			return paths, nil
-		}
-		if err != nil {
-			return paths, fmt.Errorf("%s: %w", c.name, err)
-		}
-	}
-	return paths, nil
-}
-
 // errNoLayout says that the built plugin has no such layout.
 var errNoLayout = errors.New("the built eni-ptp refuses it")
+
+// probeLayouts finds out which layouts the built plugin has, by an ADD with each.
+func (b *bench) probeLayouts(ctx context.Context, node *lab.Node) error {
+	for _, l := range layouts() {
+		runtime, err := cni.NewRuntime(node, b.bin, []byte(ourConflist(l.name, false)))
+		if err != nil {
+			return err
+		}
+		_, err = runtime.Run(ctx, l.name)
+		l.refusal = refusal(err)
+		if err != nil && l.refusal == nil {
+			return err
+		}
+		if l.refusal != nil {
+			b.say("%s is left out: %v", l.name, l.refusal)
+		}
+		if err := runtime.Remove(ctx, l.name); err != nil {
+			return err
+		}
+		b.layouts = append(b.layouts, l)
+	}
+	return nil
+}
+
+// refusal tells a layout that the built plugin does not have from other errors.
+func refusal(err error) error {
+	var e *types.Error
+	if errors.As(err, &e) && e.Code == types.ErrInvalidNetworkConfig && strings.Contains(e.Msg, `"routing"`) {
+		return fmt.Errorf("%w: %s", errNoLayout, e.Msg)
+	}
+	return nil
+}
 
 // chainPaths fills the nodes with containers of a chain: the first with one, which the others send to.
 func (b *bench) chainPaths(ctx context.Context, c chain, nodes []*lab.Node) (paths []*path, err error) {
@@ -132,7 +148,7 @@ func (b *bench) chainPaths(ctx context.Context, c chain, nodes []*lab.Node) (pat
 		stands = append(stands, s)
 	}
 	if err := stands[0].fill(ctx, 1); err != nil {
-		return nil, refused(err)
+		return nil, err
 	}
 	b.say("bring %d containers to nodes of %s", b.Containers, c.name)
 	err = each(len(b.Containers), 2, func(i int) error {
@@ -178,15 +194,6 @@ func closeAll(paths []*path) error {
 		errs = append(errs, p.server.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// refused tells a layout that the built plugin does not have from other errors.
-func refused(err error) error {
-	var e *types.Error
-	if errors.As(err, &e) && e.Code == types.ErrInvalidNetworkConfig && strings.Contains(e.Msg, `"routing"`) {
-		return fmt.Errorf("%w: %s", errNoLayout, e.Msg)
-	}
-	return err
 }
 
 // measure measures a path by round trips, by connections per second and by packets per second.

@@ -76,7 +76,7 @@ func TestUsageNamesEachCommand(t *testing.T) {
 	if err := run(nil, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"up", "show", "exec", "env", "netns", "pcap", "inject", "list", "down", "demo"} {
+	for _, command := range []string{"up", "show", "exec", "env", "netns", "pcap", "inject", "list", "down", "demo", "bench"} {
 		if !strings.Contains(out.String(), "\n  enilab "+command) {
 			t.Errorf("the usage does not name %s", command)
 		}
@@ -94,6 +94,7 @@ func TestMistakesAreTold(t *testing.T) {
 		"up -name ..":                "cannot be a lab's name",
 		"show -name no-such-lab":     "is not up; enilab up -name no-such-lab",
 		"exec -name no-such-lab n":   "needs a host and a command",
+		"bench -rounds many":         "full or short is wanted",
 		"env":                        "needs a node",
 		"pcap":                       "needs a host",
 		"netns node1 make c1":        "add or del",

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -260,5 +261,39 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%+v: no error", o)
 			_ = l.Down()
 		}
+	}
+}
+
+// A thread is in its host from call to call, and is the same.
+func TestThread(t *testing.T) {
+	l := up(t, lab.Options{Nodes: 1, ENIs: 1})
+	thread, err := l.Nodes[0].Thread()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer thread.Close()
+	var first int
+	for range 3 {
+		if err := thread.Do(func() error {
+			link, err := netlink.LinkByName("eth0")
+			if err == nil && link.Attrs().MTU != 9001 {
+				t.Errorf("eth0 has an MTU of %d: it is another host's", link.Attrs().MTU)
+			}
+			if first == 0 {
+				first = unix.Gettid()
+			}
+			if id := unix.Gettid(); id != first {
+				t.Errorf("thread %d, and before that %d", id, first)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := thread.Do(func() error { return os.ErrInvalid }); !errors.Is(err, os.ErrInvalid) {
+		t.Errorf("an error became %v", err)
+	}
+	if _, err := l.Nodes[0].Container("none").Thread(); err == nil {
+		t.Error("a thread is in a container that is not there")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -370,4 +371,25 @@ func TestPcapFile(t *testing.T) {
 	if diff := cmp.Diff([]uint32{1_700_000_000, 123_456_789, 5, 1500}, got); diff != "" {
 		t.Errorf("the record's header (-want +got):\n%s", diff)
 	}
+}
+
+func TestRoundTrips(t *testing.T) {
+	n := newNamespace(t)
+	home := netip.MustParseAddr("127.0.0.1")
+	n.do(t, func(context.Context) error {
+		times, err := probe.RoundTrips(home, 10)
+		if len(times) != 10 || slices.Min(times) <= 0 {
+			t.Errorf("10 round trips took %v", times)
+		}
+		return err
+	})
+	n.do(t, func(context.Context) error {
+		if err := os.WriteFile("/proc/sys/net/ipv4/icmp_echo_ignore_all", []byte("1"), 0o644); err != nil {
+			return err
+		}
+		if times, err := probe.RoundTrips(home, 10); err == nil || len(times) > 0 {
+			t.Errorf("nobody answers, and it took %v: %v", times, err)
+		}
+		return nil
+	})
 }
