@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 	if r.left != nil {
 		t.Error(r.left)
 	}
-	for _, name := range append(ownPlugins(), "ptp", "bridge", "host-local", "portmap", "iptables") {
+	for _, name := range append(ownPlugins(), "ptp", "bridge", "host-local", "portmap", "nothing", "iptables") {
 		if i := slices.IndexFunc(r.memory, func(f footprint) bool { return f.program == name && f.peak > 1000 }); i < 0 {
 			t.Errorf("nothing is known of %s's memory: %v", name, r.memory)
 		}
@@ -88,7 +88,7 @@ func TestWarmCallsDoNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)
-	if err := s.fill(t.Context(), 1); err != nil {
+	if err := s.fill(t.Context(), 1, 1); err != nil {
 		t.Fatal(err)
 	}
 	veth := names.Identify("pod", measured, cni.IfName).Veth

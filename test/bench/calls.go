@@ -16,8 +16,11 @@ const (
 	perENI  = 29 * 16
 )
 
-// enis is how many ENIs a node has, with the primary one, for the pool that so many containers need.
-func enis(containers int) int { return 2 + (containers+spare-1)/perENI }
+// enis is how many ENIs a node has, with the primary one, for so many addresses.
+func enis(addresses int) int { return 2 + (addresses-1)/perENI }
+
+// spare is how many addresses a pool has for those that come and go, also where many come at once while others cool.
+const spare = 160
 
 // Nodes that have no chain: the first ones are where what a call cannot be below is measured.
 const (
@@ -32,7 +35,7 @@ func (b *bench) calls(ctx context.Context) error {
 	all := chains()
 	counts := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(b.Containers), b.Few))))
 	l, err := b.up(ctx, lab.Options{
-		Name: "bench", Nodes: bareNodes + len(all)*len(counts), ENIs: enis(counts[len(counts)-1]), InstanceType: bigNode,
+		Name: "bench", Nodes: bareNodes + len(all)*len(counts), ENIs: enis(counts[len(counts)-1] + spare), InstanceType: bigNode,
 	})
 	if err != nil {
 		return err
@@ -53,14 +56,14 @@ func (b *bench) calls(ctx context.Context) error {
 		}
 	}
 	b.say("bring %d containers to each of %d nodes, by %d chains", counts, len(stands), len(all))
-	if err := each(len(stands), 2, func(i int) error { return stands[i].fill(ctx, stands[i].stay) }); err != nil {
+	if err := each(len(stands), 2, func(i int) error { return stands[i].fill(ctx, stands[i].stay, spare) }); err != nil {
 		return err
 	}
 	if err := b.probeLayouts(ctx, l.Nodes[probeNode]); err != nil {
 		return err
 	}
 	few := slices.DeleteFunc(slices.Clone(stands), func(s *stand) bool { return s.stay != b.Few })
-	if err := b.footprints(ctx, few); err != nil {
+	if err := b.footprints(ctx, l.Nodes[probeNode], few); err != nil {
 		return err
 	}
 	if err := b.compare(ctx, l.Nodes[:floorNodes], few); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	cni "github.com/enichain/enichain/test/chain"
+	"github.com/enichain/enichain/test/lab"
 )
 
 // effort is what a verb of a chain takes, in things that do not drift.
@@ -25,8 +26,9 @@ type footprint struct {
 	size    int // octets; 0 where it is not one of those that were built
 }
 
-// footprints counts what each chain does, and looks at how much memory the programs take.
-func (b *bench) footprints(ctx context.Context, stands []*stand) error {
+// footprints counts what each chain does, and looks at how much memory the programs take, also the one that does nothing, on a
+// node without a chain.
+func (b *bench) footprints(ctx context.Context, node *lab.Node, stands []*stand) error {
 	b.say("count processes and netlink messages, and look at the memory")
 	peaks := map[string]int{}
 	for _, s := range stands {
@@ -47,6 +49,14 @@ func (b *bench) footprints(ctx context.Context, stands []*stand) error {
 		if err := s.peaks(ctx, peaks); err != nil {
 			return fmt.Errorf("%s: look at the memory: %w", s.name, err)
 		}
+	}
+	idle, err := newStand(node, b.bin, bare(1))
+	if err != nil {
+		return err
+	}
+	defer idle.close()
+	if err := idle.peaks(ctx, peaks); err != nil {
+		return fmt.Errorf("%s: look at the memory: %w", idle.name, err)
 	}
 	return b.weigh(peaks)
 }

@@ -65,16 +65,13 @@ func peersOf(program string) (string, error) {
 // busyShare is what others may take of the processors before the figures are doubtful.
 const busyShare = 0.05
 
-// ticks is the processors' time so far, in clock ticks: of other programs by process, what a hypervisor gave to others, and all.
-type ticks struct {
-	others        map[int]uint64
-	stolen, total uint64
-}
+// ticks is the processors' time so far, in clock ticks: of other programs, what a hypervisor gave to others, and all.
+type ticks struct{ others, stolen, total uint64 }
 
 // readTicks reads /proc. The kernel's threads and this process with its descendants are not others; a process that ended is
 // part of its parent, once that has waited for it.
 func readTicks() (ticks, error) {
-	t := ticks{others: map[int]uint64{}}
+	var t ticks
 	text, err := os.ReadFile("/proc/stat") // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal
 	if err != nil {
 		return t, err
@@ -105,7 +102,7 @@ func readTicks() (ticks, error) {
 		}
 	}
 	for _, p := range others(all, os.Getpid()) {
-		t.others[p.pid] = p.ticks
+		t.others += p.ticks
 	}
 	return t, nil
 }
@@ -157,10 +154,5 @@ func others(all []process, self int) []process {
 // sharesSince returns what share of the processors' time other programs took since then, and what a hypervisor gave away.
 func (t ticks) sharesSince(then ticks) (others, stolen float64) {
 	total := float64(max(1, t.total-then.total))
-	for pid, n := range t.others {
-		if before := then.others[pid]; before <= n {
-			others += float64(n - before)
-		}
-	}
-	return others / total, float64(t.stolen-then.stolen) / total
+	return max(0, float64(t.others)-float64(then.others)) / total, float64(t.stolen-then.stolen) / total
 }

@@ -61,7 +61,7 @@ func (r *Results) markdown() (string, error) {
 	last := len(tables) - 1
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"Warning": r.warning(), "Bar": tables[last], "Tables": strings.Join(tables[:last], "\n"), "Machine": r.machine.String(),
+		"Warning": r.warning(), "Bar": all[last].body(), "Tables": strings.Join(tables[:last], "\n"), "Machine": r.machine.String(),
 		"Peers": r.peers, "Took": r.took.Round(time.Second).String(), "Plan": r.Plan, "Left": r.leftOut(), "Starts": r.delStarts,
 		"First": r.Containers[0], "Last": r.Containers[len(r.Containers)-1], "Others": percent(r.others), "Stolen": percent(r.stolen),
 	})

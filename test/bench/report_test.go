@@ -211,8 +211,8 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, made := range r.tables() {
-		if strings.Count(string(text), made.markdown()) != 1 {
-			t.Errorf("the page does not have this once:\n%s", made.markdown())
+		if strings.Count(string(text), made.body()) != 1 {
+			t.Errorf("the page does not have this once:\n%s", made.body())
 		}
 	}
 	for _, want := range []string{

@@ -85,10 +85,12 @@ func TestProcesses(t *testing.T) {
 	if diff := cmp.Diff([]process{{1, 0, 1}, {10, 1, 1}, {20, 1, 5}, {21, 20, 6}}, others(all, 11), cmp.AllowUnexported(process{})); diff != "" {
 		t.Error(diff)
 	}
-	then := ticks{others: map[int]uint64{1: 10, 5: 100}, stolen: 5, total: 1000}
-	now := ticks{others: map[int]uint64{1: 30, 5: 90, 6: 30}, stolen: 25, total: 1200}
+	then, now := ticks{others: 110, stolen: 5, total: 1000}, ticks{others: 160, stolen: 25, total: 1200}
 	if took, stolen := now.sharesSince(then); !near(took, 0.25) || !near(stolen, 0.1) {
 		t.Errorf("others took %g, and %g was stolen", took, stolen)
+	}
+	if took, _ := (ticks{others: 100, total: 1100}).sharesSince(then); took != 0 { // a process ended, and nobody waited for it
+		t.Errorf("others took %g", took)
 	}
 	if _, err := readTicks(); err != nil {
 		t.Error(err)

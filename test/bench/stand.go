@@ -13,9 +13,6 @@ import (
 	"github.com/enichain/enichain/test/lab"
 )
 
-// spare is how many addresses a node's pool has beyond those of the containers that stay.
-const spare = 160
-
 // stand is a node with a chain and containers that stay; others come and go.
 type stand struct {
 	chain
@@ -53,8 +50,8 @@ func (s *stand) close() { s.thread.Close() }
 // resident is the ID of a container that stays, by its place in the list.
 func resident(i int) string { return "c" + strconv.Itoa(i) }
 
-// fill brings so many containers to the node, to stay.
-func (s *stand) fill(ctx context.Context, stay int) error {
+// fill brings so many containers to the node, to stay, and gives its pool spare addresses for others.
+func (s *stand) fill(ctx context.Context, stay, spare int) error {
 	if s.ours {
 		free := strconv.Itoa(stay + spare)
 		if _, err := s.node.Output(ctx, s.node.Env(), "/opt/cni/bin/enictl", "warm", free); err != nil {

@@ -48,10 +48,12 @@ func (t *table) text() string {
 	return b.String()
 }
 
-// markdown is the table for a document.
-func (t *table) markdown() string {
+// markdown is the table for a document, under its title.
+func (t *table) markdown() string { return fmt.Sprintf("### %s\n\n%s", t.title, t.body()) }
+
+// body is the same without the title.
+func (t *table) body() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s\n\n", t.title)
 	if t.note != "" {
 		fmt.Fprintf(&b, "%s\n\n", t.note)
 	}
