@@ -211,8 +211,8 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, made := range r.tables() {
-		if strings.Count(string(text), made.body()) != 1 {
-			t.Errorf("the page does not have this once:\n%s", made.body())
+		if title := "# " + made.title + "\n"; strings.Count(string(text), title) != 1 || !strings.Contains(string(text), made.body()) {
+			t.Errorf("the page does not have this, under its title and once:\n%s", made.markdown())
 		}
 	}
 	for _, want := range []string{
