@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
@@ -22,8 +21,12 @@ const (
 	maxMTU = 65535
 )
 
-// vethPrefix leaves room for 12 hexadecimal digits in the kernel's 15 characters.
-var vethPrefix = regexp.MustCompile(`^[a-z]{1,3}$`)
+const lowerCase = "abcdefghijklmnopqrstuvwxyz"
+
+// beginsVeth says whether a prefix leaves room for 12 hexadecimal digits in the kernel's 15 characters.
+func beginsVeth(prefix string) bool {
+	return prefix != "" && len(prefix) <= 3 && strings.Trim(prefix, lowerCase) == ""
+}
 
 // ParsePTP reads eni-ptp's configuration and fills in the defaults. It does not validate, so that a DEL works with what
 // an ADD would refuse.
@@ -54,7 +57,7 @@ func (p *PTP) Validate() error {
 		return errors.New(`"ipam" has no "type": eni-ptp gets its addresses from an IPAM plugin, such as eni-ipam`)
 	case p.MTU != 0 && (p.MTU < minMTU || p.MTU > maxMTU):
 		return fmt.Errorf(`"mtu" is %d: it must be from %d to %d, or 0 for that of the ENI`, p.MTU, minMTU, maxMTU)
-	case !vethPrefix.MatchString(p.VethPrefix):
+	case !beginsVeth(p.VethPrefix):
 		return fmt.Errorf(`"vethPrefix" is %q: it must be one to three letters from a to z, because 12 digits follow`, p.VethPrefix)
 	case p.Routing != PerPod:
 		return fmt.Errorf(`"routing" is %q: it must be %q`, p.Routing, PerPod)

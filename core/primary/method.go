@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // kind is how a Method looks.
@@ -123,7 +124,9 @@ type Link struct {
 
 // others are the interfaces that hosts make for containers, machines and tunnels: Calico's list, and the names of ours and of
 // the other plugins for ENIs.
-var others = regexp.MustCompile(`^(docker|cbr|dummy|virbr|lxcbr|lxc|veth|lo$|cali|tunl|flannel|kube-ipvs|kube-bridge|cni|podman|vxlan|wireguard|wg|nodelocaldns|cilium|eni[0-9a-f]{11}$|pod[0-9a-f]{12}$)`)
+var others = sync.OnceValue(func() *regexp.Regexp { // which an ADD does not need
+	return regexp.MustCompile(`^(docker|cbr|dummy|virbr|lxcbr|lxc|veth|lo$|cali|tunl|flannel|kube-ipvs|kube-bridge|cni|podman|vxlan|wireguard|wg|nodelocaldns|cilium|eni[0-9a-f]{11}$|pod[0-9a-f]{12}$)`)
+})
 
 // Choose returns the interface and its address, which is of the family. It is an error where there is none, and where several could be
 // meant: a guess would send the node's traffic out by the wrong one. A Method that asks by address needs Lookup instead.
@@ -175,7 +178,7 @@ func (m Method) namedFor(name string) bool {
 	case byName:
 		return matches
 	case notNamed, first:
-		return !matches && !others.MatchString(name)
+		return !matches && !others().MatchString(name)
 	}
 	return true
 }

@@ -2,8 +2,8 @@ package snat
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
+	"strings"
 )
 
 // Link is what is known of an interface of the host.
@@ -11,12 +11,6 @@ type Link struct {
 	Kind   string // "veth", "bridge", ...; empty where the host has no such interface
 	Bridge string // the bridge that it is a port of, if any
 }
-
-// The names that main plugins make for containers' host interfaces, one a container.
-var (
-	ptpName       = regexp.MustCompile(`^([^/\s]{1,3})[0-9a-f]{12}$`) // eni-ptp: prefix and hash
-	referenceName = regexp.MustCompile(`^(veth)[0-9a-f]{8}$`)         // containernetworking/plugins, pkg/ip.RandomVethName
-)
 
 // Patterns returns the interfaces by which packets of containers enter the host, given the host's interfaces in a
 // prevResult, what they are, and the primary interface, which is never one. A name that is made for one container alone
@@ -48,13 +42,24 @@ func patternOf(name string, l Link) (string, error) {
 	case l.Kind == "ifb":
 		return "", nil // bandwidth's, by which packets only pass
 	}
-	for _, shape := range []*regexp.Regexp{ptpName, referenceName} {
-		if m := shape.FindStringSubmatch(name); m != nil {
-			return m[1] + "*", nil
-		}
+	// The names that main plugins make for containers' host interfaces, one a container.
+	if s := stem(name, 12); s != "" && len(s) <= 3 { // eni-ptp: prefix and hash
+		return s + "*", nil
+	}
+	if s := stem(name, 8); s == "veth" { // containernetworking/plugins, pkg/ip.RandomVethName
+		return s + "*", nil
 	}
 	if l.Kind == "veth" {
 		return "", fmt.Errorf("the name of %s does not tell how the others of its network begin", name)
 	}
 	return name, nil
+}
+
+// stem returns what a name begins with where the rest is so many hexadecimal digits; "" where it is not.
+func stem(name string, digits int) string {
+	begin := len(name) - digits
+	if begin < 1 || strings.Trim(name[begin:], "0123456789abcdef") != "" {
+		return ""
+	}
+	return name[:begin]
 }
