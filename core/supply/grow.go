@@ -261,7 +261,7 @@ func (s *Supply) full(k *knowledge, f family.Family, refused map[string]error) e
 	var reasons []string
 	cooling := 0
 	for _, eni := range k.enis {
-		if !s.usable(eni) {
+		if !s.pool().Usable(eni) {
 			continue
 		}
 		n := k.counts[f][eni.ID]

@@ -114,7 +114,7 @@ func (s *Supply) state(k *knowledge, f family.Family) pool.State {
 		if e.Lost {
 			continue
 		}
-		if !s.usable(e) {
+		if !s.pool().Usable(e) {
 			st.Others++
 			continue
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
-	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -137,7 +137,7 @@ func TestAnENIWithPrefixesIsDrained(t *testing.T) {
 	}
 	w.learn()
 	ip := p[0].Addr()
-	if _, err := w.supply(nil).Allocate(t.Context(), supply.Request{Owner: owner("c1"), IPs: []netip.Addr{ip}}); err != nil {
+	if _, err := w.supply(nil).Allocate(t.Context(), warm.Request{Owner: owner("c1"), IPs: []netip.Addr{ip}}); err != nil {
 		t.Fatal(err)
 	}
 	d, err := w.supply(nil).Drain(t.Context(), ours)

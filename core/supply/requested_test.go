@@ -9,7 +9,7 @@ import (
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/store"
-	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 )
 
 // allocateThis is an ADD that asks for an address.
@@ -17,7 +17,7 @@ func (w *world) allocateThis(id, ip string) error {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	_, err := w.supply(nil).Allocate(ctx, supply.Request{Owner: owner(id), IPs: []netip.Addr{netip.MustParseAddr(ip)}})
+	_, err := w.supply(nil).Allocate(ctx, warm.Request{Owner: owner(id), IPs: []netip.Addr{netip.MustParseAddr(ip)}})
 	return err
 }
 

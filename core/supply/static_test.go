@@ -12,6 +12,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 )
 
 // static is the supply of a static pool with one interface, and these addresses.
@@ -40,7 +41,7 @@ func TestAStaticPoolListsTheSameByAPrefix(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
 			before, after := w.static(lists[0]...), w.static(lists[1]...)
-			g, err := before.Allocate(t.Context(), supply.Request{Owner: owner("c1")})
+			g, err := before.Allocate(t.Context(), warm.Request{Owner: owner("c1")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +51,7 @@ func TestAStaticPoolListsTheSameByAPrefix(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			again, err := after.Allocate(t.Context(), supply.Request{Owner: owner("c1")})
+			again, err := after.Allocate(t.Context(), warm.Request{Owner: owner("c1")})
 			if err != nil || again.Addresses[0].IP != g.Addresses[0].IP {
 				t.Errorf("c1 has %+v, had %+v: %v", again, g, err)
 			}
@@ -70,7 +71,7 @@ func TestAStaticPoolListsTheSameByAPrefix(t *testing.T) {
 func TestAStaticPoolForgetsWhatIsTakenOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "m5.large", 1, "10.0.0.0/24")
-	g, err := w.static("2001:db8::10-2001:db8::13").Allocate(t.Context(), supply.Request{Owner: owner("c1")})
+	g, err := w.static("2001:db8::10-2001:db8::13").Allocate(t.Context(), warm.Request{Owner: owner("c1")})
 	if err != nil {
 		t.Fatal(err)
 	}

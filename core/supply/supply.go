@@ -14,6 +14,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/pool"
 	"github.com/enichain/enichain/core/store"
+	"github.com/enichain/enichain/core/warm"
 )
 
 // The tags of ENIs that we make, beside those of the cloud package and of the configuration.
@@ -74,7 +75,5 @@ func (s *Supply) policy(f family.Family) pool.Policy {
 // gives says whether containers get addresses of the family.
 func (s *Supply) gives(f family.Family) bool { return slices.Contains(s.conf.Families, f) }
 
-// usable says whether containers may have addresses of the ENI.
-func (s *Supply) usable(e store.ENI) bool {
-	return e.DeviceIndex >= s.conf.FirstDeviceIndex && !e.Draining && !e.Lost
-}
+// pool is what the network may have of the store.
+func (s *Supply) pool() warm.Pool { return warm.Of(s.conf) }

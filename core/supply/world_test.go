@@ -18,6 +18,7 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 	"github.com/enichain/enichain/test/vpcsim"
 )
 
@@ -111,7 +112,7 @@ func (w *world) allocate(id string, more map[string]any) (store.Address, error) 
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	g, err := w.supply(more).Allocate(ctx, supply.Request{Owner: owner(id)})
+	g, err := w.supply(more).Allocate(ctx, warm.Request{Owner: owner(id)})
 	if err != nil {
 		return store.Address{}, err
 	}

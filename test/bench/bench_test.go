@@ -74,9 +74,9 @@ type counts struct{ processes, sends, messages, files int }
 // warmCounts are those of a warm call of our chain. They may be lowered.
 func warmCounts() map[string]map[string]counts {
 	return map[string]map[string]counts{
-		"ADD":   {"eni-ptp": {1, 32, 32, 2}, "eni-ipam": {1, 0, 0, 2}, "eni-snat": {1, 17, 17, 0}},
+		"ADD":   {"eni-ptp": {1, 32, 32, 4}, "eni-snat": {1, 17, 17, 0}},
 		"CHECK": {"eni-ptp": {1, 26, 26, 0}, "eni-ipam": {1, 0, 0, 0}, "eni-snat": {1, 17, 17, 0}},
-		"DEL":   {"eni-ptp": {1, 15, 15, 0}, "eni-ipam": {1, 0, 0, 2}, "eni-snat": {1, 0, 0, 0}},
+		"DEL":   {"eni-ptp": {1, 15, 15, 2}, "eni-snat": {1, 0, 0, 0}},
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/enichain/enichain/core/store"
-	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
 )
@@ -143,11 +143,11 @@ func TestWhatMetadataOmitsAndTheAPIHas(t *testing.T) {
 		n.StaleMetadata(true) // of before there was a second ENI
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := n.supply(n.conf).Allocate(ctx, supply.Request{Owner: owner("sixth")}); err != nil {
+		if _, err := n.supply(n.conf).Allocate(ctx, warm.Request{Owner: owner("sixth")}); err != nil {
 			t.Fatal(err)
 		}
 		n.Inject(vpcsim.Fault{Action: "AssignPrivateIpAddresses", AfterEffect: true})
-		if _, err := n.supply(n.conf).Allocate(ctx, supply.Request{Owner: owner("seventh")}); err != nil {
+		if _, err := n.supply(n.conf).Allocate(ctx, warm.Request{Owner: owner("seventh")}); err != nil {
 			t.Errorf("the answer was lost, and its address not found: %v", err)
 		}
 		n.agree(t)

@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/enichain/enichain/core/store"
-	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 )
 
 const network = "net"
@@ -39,10 +39,10 @@ func (n *node) add(t *testing.T, id string, want netip.Addr) error {
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	before := n.holds(t, id)
-	var got supply.Grant
+	var got warm.Grant
 	var err error
 	dead := mayDie(func() {
-		got, err = n.supply(n.conf).Allocate(ctx, supply.Request{Owner: owner(id), IPs: asked(want)})
+		got, err = n.supply(n.conf).Allocate(ctx, warm.Request{Owner: owner(id), IPs: asked(want)})
 	})
 	n.did("ADD %s %v: %v %v died %v", id, want, got.Addresses, err, dead)
 	if dead || err != nil {

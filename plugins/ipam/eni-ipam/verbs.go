@@ -3,21 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/enichain/enichain/cloud"
 	"github.com/enichain/enichain/core/cnierr"
-	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
-	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 )
 
 func cmdAdd(args *skel.CmdArgs) error {
@@ -34,7 +31,7 @@ func cmdAdd(args *skel.CmdArgs) error {
 	if err != nil {
 		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address of a family, such as 10.0.1.20")
 	}
-	got, err := c.Allocate(c.ctx, supply.Request{
+	got, err := c.Allocate(c.ctx, warm.Request{
 		Owner: c.owner, Sandbox: c.sandbox(), IPs: want,
 		// A runtime whose patience is over kills the main plugin, calls DEL, and forgets the container.
 		Abandoned: func() bool { return os.Getppid() != parent },
@@ -45,7 +42,7 @@ func cmdAdd(args *skel.CmdArgs) error {
 	if c.Lacking(got.Free) {
 		c.refillDetached()
 	}
-	return types.PrintResult(c.result(got), c.request.CNIVersion)
+	return types.PrintResult(warm.Of(&c.request.IPAM).Result(got), c.request.CNIVersion)
 }
 
 func cmdDel(args *skel.CmdArgs) error {
@@ -159,21 +156,6 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 		c.log.Info("released", "address", a.IP, "owner", a.Owner)
 	}
 	return nil
-}
-
-// result is what ADD prints: an IPAM result has addresses and routes, and no interfaces.
-func (c *call) result(g supply.Grant) *types100.Result {
-	r := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
-	for _, a := range g.Addresses {
-		prefix, gateway := layout.Host(a.IP), layout.GatewayOf(a.IP)
-		if c.request.IPAM.Addressing == netconf.Subnet {
-			subnet, router := a.Of.Place(a.IP)
-			prefix, gateway = netip.PrefixFrom(a.IP, subnet.Bits()), router
-		}
-		r.IPs = append(r.IPs, &types100.IPConfig{Address: netconf.IPNet(prefix), Gateway: gateway.AsSlice()})
-		r.Routes = append(r.Routes, &types.Route{Dst: netconf.IPNet(layout.Default(a.IP)), GW: gateway.AsSlice()})
-	}
-	return r
 }
 
 // held returns the addresses that the call's owner holds.

@@ -44,7 +44,7 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	granted, err := c.requestAddress(ends.old)
+	granted, err := c.requestAddress(ns, ends.old)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,10 @@ func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, er
 
 // requestAddress asks IPAM. Where that did not fail in due form, it may have taken an address all the same, which is given
 // back; not that of a container which lives, whose ADD is repeated.
-func (c *call) requestAddress(again bool) (*types100.Result, error) {
+func (c *call) requestAddress(ns *sandbox.Netns, again bool) (*types100.Result, error) {
+	if free := c.takeFree(ns); free != nil {
+		return free, nil
+	}
 	granted, err := c.ipam().Add(c.ctx)
 	var said *types.Error
 	absent := errors.Is(err, delegate.ErrType) || errors.Is(err, delegate.ErrMissing)
@@ -138,6 +141,9 @@ func (c *call) requestAddress(again bool) (*types100.Result, error) {
 // releaseAddress gives the address back to IPAM; it is no error if there is none.
 func (c *call) releaseAddress() error {
 	if c.conf.IPAM.Type == "" {
+		return nil
+	}
+	if c.releaseFree() {
 		return nil
 	}
 	if err := c.ipam().Run(c.ctx, "DEL"); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -185,6 +186,7 @@ type plugin struct {
 	args   string
 	conf   map[string]any
 	stdin  []byte // instead of conf
+	path   string // CNI_PATH, where it is not that of all plugins
 }
 
 // run calls the plugin in the namespace and returns its stdout, or the error that it printed there.
@@ -204,7 +206,7 @@ func run(t testing.TB, ns *nstest.NS, p plugin) ([]byte, *types.Error) {
 	cmd := exec.Command(filepath.Join(bin, "eni-ptp"))
 	cmd.Env = []string{
 		"CNI_COMMAND=" + p.verb, "CNI_CONTAINERID=" + p.id, "CNI_NETNS=" + p.netns, "CNI_IFNAME=" + p.ifName,
-		"CNI_PATH=" + bin, "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"),
+		"CNI_PATH=" + cmp.Or(p.path, bin), "CNI_ARGS=" + p.args, "PATH=" + os.Getenv("PATH"),
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
