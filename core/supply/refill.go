@@ -15,9 +15,6 @@ import (
 // errStale says that the pool changed since it was decided what goes back.
 var errStale = errors.New("the pool has changed")
 
-// Lacking says whether a pool with so many free addresses of a family is to be filled.
-func (s *Supply) Lacking(free int) bool { return s.pool().Lacking(free) }
-
 // spare says whether the pool has something to give back. Many free addresses alone do not tell: they may be of prefixes
 // that are in use.
 func (s *Supply) spare(tx *store.Tx) (bool, error) {

@@ -39,6 +39,15 @@ type Request struct {
 // ErrAbandoned says that who asked for an address is gone.
 var ErrAbandoned = errors.New("who asked for an address is gone")
 
+// SandboxOf is what is known of a container: its network namespace, which the inode identifies beyond its path, and its pod, by
+// CNI_ARGS.
+func SandboxOf(netns string, inode uint64, cniArgs string) store.Sandbox {
+	return store.Sandbox{
+		Netns: netns, NetnsInode: inode,
+		PodNamespace: netconf.Arg(cniArgs, "K8S_POD_NAMESPACE"), PodName: netconf.Arg(cniArgs, "K8S_POD_NAME"),
+	}
+}
+
 // Wants returns the address of the family that is wanted; the zero Addr is any.
 func (r Request) Wants(f family.Family) netip.Addr {
 	for _, ip := range r.IPs {

@@ -13,6 +13,7 @@ import (
 	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
+	"github.com/enichain/enichain/core/warm"
 )
 
 // call is one run of the plugin.
@@ -49,16 +50,6 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 	return c, func() { cancel(); _ = file.Close() }, nil
 }
 
-// sandbox is what is known of the container.
-func (c *call) sandbox() store.Sandbox {
-	return store.Sandbox{
-		Netns:        c.args.Netns,
-		NetnsInode:   inode(c.args.Netns),
-		PodNamespace: netconf.Arg(c.args.Args, "K8S_POD_NAMESPACE"),
-		PodName:      netconf.Arg(c.args.Args, "K8S_POD_NAME"),
-	}
-}
-
 // validate refuses a configuration with which no address can be given.
 func (c *call) validate() error {
 	if c.logErr != nil {
@@ -67,8 +58,8 @@ func (c *call) validate() error {
 	return cnierr.New(cnierr.Config, c.request.Validate(), hintConfig)
 }
 
-// cooldown is how long a released address rests.
-func (c *call) cooldown() time.Duration { return time.Duration(*c.request.IPAM.Cooldown) }
+// pool is what the network may have of the store.
+func (c *call) pool() warm.Pool { return warm.Of(&c.request.IPAM) }
 
 // inode identifies a network namespace beyond its path, which another container may get later; 0 where none is there.
 func inode(path string) uint64 {

@@ -32,17 +32,17 @@ func cmdAdd(args *skel.CmdArgs) error {
 		return cnierr.New(cnierr.RequestedAddress, err, "ask for one address of a family, such as 10.0.1.20")
 	}
 	got, err := c.Allocate(c.ctx, warm.Request{
-		Owner: c.owner, Sandbox: c.sandbox(), IPs: want,
+		Owner: c.owner, Sandbox: warm.SandboxOf(args.Netns, inode(args.Netns), args.Args), IPs: want,
 		// A runtime whose patience is over kills the main plugin, calls DEL, and forgets the container.
 		Abandoned: func() bool { return os.Getppid() != parent },
 	})
 	if err != nil {
 		return diagnose(fmt.Errorf("allocate an address to %s: %w", c.owner, err))
 	}
-	if c.Lacking(got.Free) {
+	if c.pool().Lacking(got.Free) {
 		c.refillDetached()
 	}
-	return types.PrintResult(warm.Of(&c.request.IPAM).Result(got), c.request.CNIVersion)
+	return types.PrintResult(c.pool().Result(got), c.request.CNIVersion)
 }
 
 func cmdDel(args *skel.CmdArgs) error {
@@ -150,7 +150,7 @@ func collect(tx *store.Tx, c *call, valid map[netconf.Attachment]bool, given boo
 		if live {
 			continue
 		}
-		if _, err := tx.Release(*a.Owner, c.cooldown()); err != nil {
+		if err := c.pool().Release(tx, *a.Owner); err != nil {
 			return err
 		}
 		c.log.Info("released", "address", a.IP, "owner", a.Owner)

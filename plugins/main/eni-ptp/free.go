@@ -31,10 +31,7 @@ func (c *call) takeFree(ns *sandbox.Netns) *types100.Result {
 	pool := warm.Of(&request.IPAM)
 	var got warm.Grant
 	done := c.inStore(func(tx *store.Tx) (err error) {
-		got, err = pool.Give(tx, warm.Request{Owner: c.owner, IPs: want, Sandbox: store.Sandbox{
-			Netns: c.args.Netns, NetnsInode: ns.Inode(),
-			PodNamespace: netconf.Arg(c.args.Args, "K8S_POD_NAMESPACE"), PodName: netconf.Arg(c.args.Args, "K8S_POD_NAME"),
-		}})
+		got, err = pool.Give(tx, warm.Request{Owner: c.owner, IPs: want, Sandbox: warm.SandboxOf(c.args.Netns, ns.Inode(), c.args.Args)})
 		if err == nil && pool.Lacking(got.Free) {
 			return errIPAMs // which starts a refill
 		}
