@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 
+	cni "github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
 )
 
@@ -56,7 +57,7 @@ func (b *bench) calls(ctx context.Context) error {
 		}
 	}
 	b.say("bring %d containers to each of %d nodes, by %d chains", counts, len(stands), len(all))
-	if err := each(len(stands), 2, func(i int) error { return stands[i].fill(ctx, stands[i].stay, spare) }); err != nil {
+	if err := cni.Each(len(stands), 2, func(i int) error { return stands[i].fill(ctx, stands[i].stay, spare) }); err != nil {
 		return err
 	}
 	if err := b.probeLayouts(ctx, l.Nodes[probeNode]); err != nil {

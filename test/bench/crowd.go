@@ -48,13 +48,13 @@ func (c *crowd) leave() {
 // come adds all at once, and returns how long it took until the last was there. None is there any more when it returns.
 func (c *crowd) come(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
-	err := each(c.size, c.size, func(i int) error {
+	err := cni.Each(c.size, c.size, func(i int) error {
 		_, err := c.runtimes[i].Add(ctx, c.id(i))
 		return err
 	})
 	took := time.Since(began)
 	if err == nil {
-		err = each(c.size, c.size, func(i int) error { return c.runtimes[i].Del(ctx, c.id(i)) })
+		err = cni.Each(c.size, c.size, func(i int) error { return c.runtimes[i].Del(ctx, c.id(i)) })
 	}
 	if err != nil {
 		return took, fmt.Errorf("%s, %d at once: %w", c.name, c.size, err)

@@ -155,7 +155,7 @@ func (b *bench) chainPaths(ctx context.Context, c chain, nodes []*lab.Node) (pat
 		return nil, err
 	}
 	b.say("bring %d containers to nodes of %s", b.Containers, c.name)
-	err = each(len(b.Containers), 2, func(i int) error {
+	err = cni.Each(len(b.Containers), 2, func(i int) error {
 		return stands[i+1].fill(ctx, b.Containers[i]+1, 0) // and one more that packets are sent to
 	})
 	if err != nil {

@@ -2,11 +2,9 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	cni "github.com/enichain/enichain/test/chain"
@@ -101,19 +99,3 @@ func (s *stand) live(ctx context.Context) (l life, err error) {
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// each calls fn for the numbers below n, so many at a time, and joins the errors.
-func each(n, atOnce int, fn func(i int) error) error {
-	errs := make([]error, n)
-	places := make(chan struct{}, atOnce)
-	var calls sync.WaitGroup
-	for i := range n {
-		places <- struct{}{}
-		calls.Go(func() {
-			errs[i] = fn(i)
-			<-places
-		})
-	}
-	calls.Wait()
-	return errors.Join(errs...)
-}

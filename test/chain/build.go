@@ -21,18 +21,21 @@ type Binaries struct {
 	flags []string // of the go command, for that
 }
 
+// race is the go command's flag for the race detector, which needs cgo.
+const race = "-race"
+
 // Build builds the plugins and the drivers.
-func Build() (*Binaries, error) { return buildOurs("plain", false) }
+func Build() (*Binaries, error) { return buildOurs("plain") }
 
 // BuildRacing builds the plugins and the drivers with the race detector, which makes each call several times as dear.
-func BuildRacing() (*Binaries, error) { return buildOurs("racing", true, "-race") }
+func BuildRacing() (*Binaries, error) { return buildOurs("racing", race) }
 
 // BuildRelease builds the plugins and the drivers as `make dist` does: static and stripped. So is what is added to them.
 func BuildRelease() (*Binaries, error) {
-	return buildOurs("release", false, "-trimpath", "-ldflags=-s -w")
+	return buildOurs("release", "-trimpath", "-ldflags=-s -w")
 }
 
-func buildOurs(how string, cgo bool, flags ...string) (*Binaries, error) {
+func buildOurs(how string, flags ...string) (*Binaries, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return nil, err
@@ -50,7 +53,7 @@ func buildOurs(how string, cgo bool, flags ...string) (*Binaries, error) {
 		return nil, err
 	}
 	b := &Binaries{Dir: dir, how: how, flags: flags}
-	if err := b.add(build{module: root, cgo: cgo, packages: packages}); err != nil {
+	if err := b.add(build{module: root, packages: packages}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return b, nil

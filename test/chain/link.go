@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,6 @@ import (
 type build struct {
 	of       string // whose programs, where they are not ours
 	module   string // its folder
-	cgo      bool   // the race detector needs it
 	packages []string
 	name     string // of the one program, where it is not the package's
 }
@@ -42,8 +42,8 @@ func (b *Binaries) add(of build) (err error) {
 	if err := flock.Take(context.Background(), lock, unix.LOCK_EX); err != nil {
 		return err
 	}
-	args := append([]string{"build", "-buildvcs=false", "-o", filepath.Join(kept, of.name) + of.slash()}, b.flags...)
-	if err := run(of.module, of.cgo, append(args, of.packages...)...); err != nil {
+	args := append([]string{"build", "-buildvcs=false", "-o", filepath.Join(kept, of.name)}, b.flags...)
+	if err := run(of.module, slices.Contains(b.flags, race), append(args, of.packages...)...); err != nil {
 		return err
 	}
 	return of.copyTo(b, kept)
@@ -65,14 +65,6 @@ func (of build) copyTo(b *Binaries, kept string) error {
 		return fmt.Errorf("copy %s: %w: %s", strings.Join(missing, ", "), err, out)
 	}
 	return nil
-}
-
-// slash tells the go command that programs get their own names in the folder.
-func (of build) slash() string {
-	if of.name == "" {
-		return "/"
-	}
-	return ""
 }
 
 func (of build) names() []string {

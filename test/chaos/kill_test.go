@@ -35,22 +35,7 @@ func TestMain(m *testing.M) {
 	if *here {
 		os.Exit(m.Run())
 	}
-	var err error
-	if bin, err = chain.Build(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	status := 1
-	if err := buildWallJumps(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		status = m.Run()
-	}
-	if err := bin.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
+	chain.MainWith(m, &bin, buildWallJumps)
 }
 
 // process is a run of eni-ipam; a verb of CNI, or "refill".

@@ -33,15 +33,7 @@ func TestMain(m *testing.M) { chain.MainWith(m, &bin, more) }
 
 // more is what these tests need beside the plugins.
 func more() error {
-	if err := bin.AddOutside("github.com/containernetworking/cni/cnitool"); err != nil {
-		return err
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin.Dir+"/", "../enilab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build enilab: %w: %s", err, out)
-	}
-	return nil
+	return errors.Join(bin.AddOutside("github.com/containernetworking/cni/cnitool"), bin.AddOurs("test/enilab"))
 }
 
 const (

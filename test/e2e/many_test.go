@@ -2,13 +2,11 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,17 +15,6 @@ import (
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
 )
-
-// each runs fn for the numbers below n, all at once, and joins the errors.
-func each(n int, fn func(i int) error) error {
-	errs := make([]error, n)
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() { errs[i] = fn(i) })
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
 
 // 64 ADDs of distinct containers at once, then their DELs, and again: no address twice, none lost, nothing left.
 func TestManyAtOnce(t *testing.T) {
@@ -62,7 +49,7 @@ func TestNoDataRaces(t *testing.T) {
 				return err
 			}
 			for _, do := range []func(context.Context, string, ...chain.Option) error{run, r.Check, r.Remove} {
-				if err := each(8, func(i int) error { return do(t.Context(), fmt.Sprint("c", i)) }); err != nil {
+				if err := chain.Each(8, 8, func(i int) error { return do(t.Context(), fmt.Sprint("c", i)) }); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -89,7 +76,7 @@ func manyAtOnce(t *testing.T, c clouds.Cloud) {
 	var before []string
 	for round := range rounds {
 		ips := make([]netip.Addr, containers)
-		if err := each(containers, func(i int) error {
+		if err := chain.Each(containers, containers, func(i int) error {
 			result, err := r.Run(t.Context(), fmt.Sprintf("r%d-c%d", round, i))
 			if err == nil {
 				ips[i] = chain.IP(result)
@@ -102,10 +89,10 @@ func manyAtOnce(t *testing.T, c clouds.Cloud) {
 		if distinct := len(slices.Compact(slices.Clone(ips))); distinct != containers {
 			t.Fatalf("round %d: %d addresses for %d containers: %v", round, distinct, containers, ips)
 		}
-		if err := each(containers, func(i int) error { return r.Check(t.Context(), fmt.Sprintf("r%d-c%d", round, i)) }); err != nil {
+		if err := chain.Each(containers, containers, func(i int) error { return r.Check(t.Context(), fmt.Sprintf("r%d-c%d", round, i)) }); err != nil {
 			t.Fatal(err)
 		}
-		if err := each(containers, func(i int) error { return r.Remove(t.Context(), fmt.Sprintf("r%d-c%d", round, i)) }); err != nil {
+		if err := chain.Each(containers, containers, func(i int) error { return r.Remove(t.Context(), fmt.Sprintf("r%d-c%d", round, i)) }); err != nil {
 			t.Fatal(err)
 		}
 		after, err := chain.Snapshot(t.Context(), n, dataDir)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -41,10 +40,8 @@ func run(m *testing.M) (status int, err error) {
 	); err != nil {
 		return 1, err
 	}
-	build := exec.Command("go", "build", "-o", bin.Path("echo"), "./echo")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the pods' program: %w: %s", err, out)
+	if err := bin.AddOurs("test/kube/echo"); err != nil { // the pods' program
+		return 1, err
 	}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"} {
 		if _, err := os.Stat(binary(name)); err != nil {
