@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/marking"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
@@ -60,7 +62,7 @@ func (t *tool) doctor(args []string) error {
 		c.bad("read the store: %v", err)
 		s = &snapshot{}
 	}
-	links, err := c.kernel(s)
+	links, err := c.kernel(r.net, s)
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func (c *checkup) cloud(ctx context.Context, net *network) {
 }
 
 // kernel looks at the settings and rules that traffic depends on, and returns the links of the ENIs.
-func (c *checkup) kernel(s *snapshot) (links []eniLink, err error) {
+func (c *checkup) kernel(net *network, s *snapshot) (links []eniLink, err error) {
 	host, err := netstate.Here()
 	if err != nil {
 		return nil, err
@@ -144,11 +146,14 @@ func (c *checkup) kernel(s *snapshot) (links []eniLink, err error) {
 			continue
 		}
 		if s.needed(e) {
-			wanted.Sysctls = append(wanted.Sysctls, layout.ENI(e, link.Device).Sysctls...)
+			wanted.Sysctls = append(wanted.Sysctls, layout.ENI(e, link.Device, netconf.PerPod).Sysctls...)
 		} else {
 			c.good("%s (%s) is prepared when a container needs it", e.ID, link.Name)
 		}
 		links = append(links, eniLink{e.Primary, link})
+	}
+	if net.routing() == netconf.PerENI {
+		c.marking(net, links)
 	}
 	for _, sysctl := range wanted.Sysctls {
 		d, err := host.Diff(layout.State{Sysctls: []layout.Sysctl{sysctl}})
@@ -162,6 +167,23 @@ func (c *checkup) kernel(s *snapshot) (links []eniLink, err error) {
 		}
 	}
 	return links, c.foreignRules(host)
+}
+
+// marking says what marks containers' packets with the number of their ENI.
+func (c *checkup) marking(net *network, links []eniLink) {
+	if net.ptp.Marking == netconf.NFTables || len(links) == 0 {
+		c.good("the packets of containers are marked by %s", cmp.Or(net.ptp.Marking, netconf.Auto))
+		return
+	}
+	err := marking.Available(links[0].Index)
+	switch {
+	case err == nil:
+		c.good("the packets of containers are marked by %s", netconf.TCX)
+	case net.ptp.Marking == netconf.TCX:
+		c.bad(`"marking" is %q: %v`, netconf.TCX, err)
+	default:
+		c.good("the packets of containers are marked by %s, which costs more than %s: %v", netconf.NFTables, netconf.TCX, err)
+	}
 }
 
 // eniLink is the link of an ENI.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/supply"
@@ -71,6 +72,6 @@ func forgetENI(eni store.ENI) error {
 		return err
 	}
 	defer h.Close()
-	_, err = h.RemoveRules(layout.ENI(eni, layout.Device{}).Rules...)
+	_, err = h.RemoveRules(layout.ENI(eni, layout.Device{}, netconf.PerENI).Rules...)
 	return err
 }

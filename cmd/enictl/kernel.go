@@ -60,12 +60,13 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	own := map[store.Owner]*attached{}
 	veths := map[family.Family][]string{} // of the network, by the family of the address
 	for _, a := range s.assigned() {
 		veth, found := vethOf(*a.Owner, links, k.net)
 		switch {
 		case found:
-			errs = append(errs, k.healAttachment(s, a, veth))
+			errs = append(errs, k.healAddress(s, a, veth, own))
 			if a.Owner.Network == k.net.name {
 				f := family.Of(a.IP)
 				veths[f] = append(veths[f], veth.Name)
@@ -74,6 +75,10 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 			k.warn("%s has no link on this host: %s was not attached to the end, or is gone; the runtime's GC frees the address", a.IP, ownerOf(a))
 		}
 	}
+	for _, c := range own {
+		errs = append(errs, k.healAttachment(ctx, c))
+	}
+	errs = append(errs, k.removeUnused(ctx, s))
 	for _, f := range family.All() {
 		errs = append(errs, k.healSNAT(ctx, veths[f], f))
 	}
@@ -101,8 +106,8 @@ func (k *healer) healENI(e store.ENI) error {
 	if err != nil {
 		return fmt.Errorf("find the link of %s: %w", e.ID, err)
 	}
-	return k.compare(e.ID, layout.ENI(e, link.Device), func() error {
-		_, err := k.host.RepairENI(e)
+	return k.compare(e.ID, layout.ENI(e, link.Device, k.net.routing()), func() error {
+		_, err := k.host.RepairENI(e, k.net.routing())
 		return err
 	})
 }
@@ -122,18 +127,31 @@ func vethOf(o store.Owner, links []netstate.Link, net *network) (netstate.Link, 
 	return netstate.Link{}, false
 }
 
-// healAttachment puts the route, the rules and the settings of a container's host end right.
-func (k *healer) healAttachment(s *snapshot, a store.Address, veth netstate.Link) error {
+// healAddress puts the route, the rules and the settings of a container's host end right, for one of its addresses, and adds
+// that to its attachment.
+func (k *healer) healAddress(s *snapshot, a store.Address, veth netstate.Link, own map[store.Owner]*attached) error {
 	eni, known := s.eni(a.ENI)
 	if !known {
 		k.warn("%s is of %s, which the store does not have: reconcile looks for it", a.IP, a.ENI)
 		return nil
 	}
-	want := layout.Attachment{Veth: veth.Device, VethMAC: veth.MAC, Addresses: []layout.Address{{IP: a.IP, Table: tableOf(eni)}}}
+	want := layout.Attachment{
+		Veth: veth.Device, VethMAC: veth.MAC, Routing: k.net.routing(),
+		Addresses: []layout.Address{{IP: a.IP, Table: tableOf(eni), Number: eni.Number}},
+	}
+	if err := k.chooseLayout(&want, *a.Owner); err != nil {
+		return err
+	}
+	if own[*a.Owner] == nil {
+		own[*a.Owner] = &attached{Attachment: want.In(want.Routing), veth: veth}
+	} else {
+		own[*a.Owner].Addresses = append(own[*a.Owner].Addresses, want.Addresses...)
+	}
 	what := fmt.Sprintf("%s on %s", a.IP, veth.Name)
 	before := k.changed
 	err := k.compare(what, layout.OnHost(want), func() error {
 		state := layout.OnHost(want)
+		state.Routes = k.withSource(state.Routes)
 		if err := k.host.RemoveStaleRules(state.Rules...); err != nil {
 			return err
 		}
@@ -207,19 +225,23 @@ func (k *healer) removeLeftovers(read func() (*snapshot, error)) error {
 		}
 		k.changed++
 		if k.dry {
-			k.say("would remove the rule %q: its address is nobody's", r.Rule)
+			k.say("would remove the rule %q: it is nobody's", r.Rule)
 			continue
 		}
 		if err := k.host.RemoveRule(r.Rule); err != nil {
 			return err
 		}
-		k.say("removed the rule %q: its address was nobody's", r.Rule)
+		k.say("removed the rule %q: it was nobody's", r.Rule)
 	}
 	return nil
 }
 
 // isLeftover says whether a rule of ours serves nobody.
 func (k *healer) isLeftover(s *snapshot, r netstate.Rule) (bool, error) {
+	if r.Numbered() && !slices.ContainsFunc(s.enis, func(e store.ENI) bool { return e.Table == r.Table }) {
+		leads, err := k.host.Leads(r.Rule)
+		return !leads, err
+	}
 	ip, ours := r.Of()
 	if !ours || slices.ContainsFunc(s.enis, func(e store.ENI) bool { return e.PrimaryIP == ip || e.PrimaryIP6 == ip }) {
 		return false, nil

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,19 +23,24 @@ import (
 )
 
 const labConflist = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
-	{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "%s", "manage": "all", "firstDeviceIndex": 1}}, {"type": "eni-snat"}]}`
+	{"type": "eni-ptp"%s, "ipam": {"type": "eni-ipam", "cloud": "%s", "manage": "all", "firstDeviceIndex": 1}}, {"type": "eni-snat"}]}`
 
 // labNode is a node of the lab with a container on its second ENI.
 type labNode struct {
 	*lab.Node
 	t         *testing.T
+	lab       *lab.Lab
+	cloud     string
 	container netip.Addr
 	other     netip.Addr // another node
 }
 
-func newLabNode(t *testing.T, cloud string) *labNode {
+func newLabNode(t *testing.T, cloud string) *labNode { return newLabNodeOf(t, cloud, "") }
+
+// newLabNodeOf is newLabNode with more in eni-ptp's section, from a comma on.
+func newLabNodeOf(t *testing.T, cloud, ptp string) *labNode {
 	t.Helper()
-	l, err := lab.Up(t.Context(), lab.Options{Name: t.Name(), Cloud: cloud})
+	l, err := lab.Up(t.Context(), lab.Options{Name: strings.ReplaceAll(t.Name(), " ", "_"), Cloud: cloud})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +49,8 @@ func newLabNode(t *testing.T, cloud string) *labNode {
 			t.Error(err)
 		}
 	})
-	n := &labNode{Node: l.Nodes[0], t: t, other: l.VPC.ENIs(l.Nodes[1].InstanceID)[0].PrimaryIP}
-	r, err := chain.NewRuntime(n.Node, bin, fmt.Appendf(nil, labConflist, cloud))
+	n := &labNode{Node: l.Nodes[0], t: t, lab: l, cloud: cloud, other: l.VPC.ENIs(l.Nodes[1].InstanceID)[0].PrimaryIP}
+	r, err := chain.NewRuntime(n.Node, bin, fmt.Appendf(nil, labConflist, ptp, cloud))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,8 +147,20 @@ func (n *labNode) flush() {
 
 func TestRepair(t *testing.T) { clouds.Each(t, repairIn) }
 
-func repairIn(t *testing.T, c clouds.Cloud) {
-	n := newLabNode(t, c.Name)
+func repairIn(t *testing.T, c clouds.Cloud) { repairOf(t, c.Name, "") }
+
+func TestRepairPerENI(t *testing.T) {
+	for _, ptp := range layouts()[1:] {
+		t.Run(ptp[strings.LastIndex(ptp, ":")+3:len(ptp)-1], func(t *testing.T) {
+			t.Parallel()
+			repairOf(t, clouds.All()[0].Name, ptp)
+		})
+	}
+}
+
+func repairOf(t *testing.T, cloud, ptp string) {
+	t.Helper()
+	n := newLabNodeOf(t, cloud, ptp)
 	if !n.reaches() {
 		t.Fatal("the container reaches nobody to begin with")
 	}

@@ -50,6 +50,14 @@ type network struct {
 	snat       *netconf.SNAT // nil where it is not in the chain
 }
 
+// routing returns the layout of the policy rules that the network is to have.
+func (n *network) routing() netconf.Routing {
+	if n.ptp == nil {
+		return netconf.PerPod
+	}
+	return n.ptp.Routing
+}
+
 // findNetwork reads the conflist that is named, or else the first that has eni-ipam, in the order in which runtimes take
 // them.
 func findNetwork(p place) (*network, error) {

@@ -66,7 +66,7 @@ func (t *tool) reconcileOnce(net *network, dry bool) error {
 	if err == nil {
 		var s *snapshot
 		if s, err = read(); err == nil { // anew: what was removed may have got an owner meanwhile
-			err = k.heal(ctx, s)
+			err = errors.Join(k.heal(ctx, s), k.removeElements(ctx))
 		}
 	}
 	if err := errors.Join(cloudErr, err); err != nil {

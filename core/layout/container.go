@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"github.com/enichain/enichain/core/netconf"
 )
 
 // Attachment is a container's attachment, as far as the kernel's state depends on it.
@@ -13,6 +15,7 @@ type Attachment struct {
 	Loopback  Device           // the container's lo
 	Interface Device           // the container's end
 	Addresses []Address
+	Routing   netconf.Routing // of the host's rules; the zero Routing is PerPod
 	// Beside has the gateway of each family in which another interface has the container's default route: by this one
 	// leaves what has its address, or is bound to it, and what is for Destinations.
 	Beside []netip.Addr
@@ -25,6 +28,8 @@ type Address struct {
 	IP netip.Addr
 	// Table is that of the ENI which owns the address: TableMain for the primary ENI and where no ENI is known.
 	Table int
+	// Number is that of the ENI; 0 for the primary ENI and where no ENI is known.
+	Number int
 	// Src is the source address of what the host sends to the container; the zero Addr leaves the choice to the kernel.
 	Src netip.Addr
 }
@@ -54,11 +59,52 @@ func OnHost(c Attachment) State {
 		s.Addrs = []Addr{{Dev: c.Veth, Prefix: netip.PrefixFrom(Gateway6(), 64)}}
 	}
 	for _, a := range c.Addresses {
-		s.Routes = append(s.Routes, Route{Dst: Host(a.IP), Dev: c.Veth, Table: TableMain, Src: a.Src})
-		s.Rules = append(s.Rules, AddressRules(a)...)
+		s.Routes = append(s.Routes, Route{Dst: Host(a.IP), Dev: c.Veth, Table: c.tableOnHost(), Src: a.Src})
+		if c.Routing != netconf.PerENI {
+			s.Rules = append(s.Rules, AddressRules(a)...)
+		}
+	}
+	if c.Routing == netconf.PerENI {
+		for _, gw := range c.gateways() {
+			s.Rules = append(s.Rules, PodsRule(gw.Is6()))
+		}
 	}
 	return s
 }
+
+// tableOnHost returns the table that has the routes to the container.
+func (c Attachment) tableOnHost() int {
+	if c.Routing == netconf.PerENI {
+		return TablePods
+	}
+	return TableMain
+}
+
+// In returns the attachment in a layout, be it another than its own.
+func (c Attachment) In(routing netconf.Routing) Attachment {
+	c.Routing = routing
+	return c
+}
+
+// Other returns the layout that a routing is not.
+func Other(routing netconf.Routing) netconf.Routing {
+	if routing == netconf.PerENI {
+		return netconf.PerPod
+	}
+	return netconf.PerENI
+}
+
+// OwnOnHost returns the routes and rules of OnHost that are the container's alone.
+func OwnOnHost(c Attachment) State {
+	s := State{Routes: OnHost(c).Routes}
+	if c.Routing != netconf.PerENI {
+		s.Rules = OnHost(c).Rules
+	}
+	return s
+}
+
+// PodsRule returns the rule of a family by which all containers are reached, where the rules are per ENI.
+func PodsRule(ipv6 bool) Rule { return Rule{Pref: PrefToContainer, Table: TablePods, IPv6: ipv6} }
 
 // AddressRules returns a container's rules for one address: to it by main, from it by its ENI's table.
 func AddressRules(a Address) []Rule {

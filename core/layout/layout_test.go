@@ -10,6 +10,7 @@ import (
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -105,10 +106,57 @@ func TestENI(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(lines(tt.want), lines(layout.ENI(tt.eni, dev).String())); diff != "" {
+			if diff := cmp.Diff(lines(tt.want), lines(layout.ENI(tt.eni, dev, netconf.PerPod).String())); diff != "" {
 				t.Fatalf("unexpected state (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Where the rules are per ENI, its number has one of each family, before the rule that shows that all is there.
+func TestENIByNumber(t *testing.T) {
+	eni := store.ENI{
+		Table: 2, Number: 2, Subnet: netip.MustParsePrefix("10.19.16.0/20"), Gateway: netip.MustParseAddr("10.19.16.1"),
+		PrimaryIP: netip.MustParseAddr("10.19.16.17"), Gateway6: netip.MustParseAddr("fe80:ec2::1"),
+	}
+	dev := layout.Device{Index: 3, Name: "eth1"}
+	got := layout.State{Rules: layout.ENI(eni, dev, netconf.PerENI).Rules}
+	want := `
+		rule 512: from all to 10.19.16.17 lookup main
+		rule 1536: from all fwmark 0x2/0x3f lookup 2
+		rule 1536: from all fwmark 0x2/0x3f lookup 2
+		rule 1536: from 10.19.16.17 lookup 2
+	`
+	if diff := cmp.Diff(lines(want), lines(got.String())); diff != "" {
+		t.Errorf("unexpected rules (-want +got):\n%s", diff)
+	}
+	if got.Rules[1].Family() != family.IPv4 || got.Rules[2].Family() != family.IPv6 {
+		t.Error("the number has no rule of each family")
+	}
+	var ready []string
+	for _, l := range layout.Ready(eni, dev, netconf.PerENI) {
+		ready = append(ready, l.String()+" -> "+l.Want.String())
+	}
+	wantReady := []string{
+		"ip route get 192.0.2.1 from 10.19.16.17 -> default via 10.19.16.1 dev eth1 table 2",
+		"ip route get 192.0.2.1 mark 0x2 -> default via 10.19.16.1 dev eth1 table 2",
+		"ip route get 2001:db8::1 mark 0x2 -> default via fe80:ec2::1 dev eth1 table 2",
+	}
+	if diff := cmp.Diff(wantReady, ready); diff != "" {
+		t.Errorf("unexpected questions (-want +got):\n%s", diff)
+	}
+	eni.Primary = true
+	if rules := layout.ENI(eni, dev, netconf.PerENI).Rules; len(rules) > 0 {
+		t.Errorf("the primary ENI has rules: %v", rules)
+	}
+}
+
+// A number and the marks of others that are named at layout.Mark are not of the same bits.
+func TestBitsOfFwmark(t *testing.T) {
+	for _, others := range []uint32{layout.Mark, layout.MarkNew, 0x4000, 0x8000, 0x2000, 0x0f00, 0xffff0000} {
+		if layout.MaskENI&others != 0 {
+			t.Errorf("%#x has bits of %#x", layout.MaskENI, others)
+		}
 	}
 }
 
@@ -239,6 +287,36 @@ func TestContainer(t *testing.T) {
 			`,
 		},
 		{
+			name:       "of two families, on ENIs of their own, with the rules per ENI",
+			attachment: attached(layout.Address{IP: ip, Table: 2, Number: 2}, layout.Address{IP: netip.MustParseAddr("2001:db8::6"), Table: 3, Number: 3}).In(netconf.PerENI),
+			host: `
+				sysctl net/ipv4/conf/pod0/forwarding=1
+				sysctl net/ipv4/conf/pod0/proxy_arp=1
+				sysctl net/ipv4/neigh/pod0/proxy_delay=0
+				sysctl net/ipv6/conf/pod0/disable_ipv6=0
+				sysctl net/ipv6/conf/pod0/accept_ra=0
+				sysctl net/ipv6/conf/pod0/addr_gen_mode=1
+				link pod0 up
+				addr fe80::1/64 dev pod0
+				route 10.19.16.6 dev pod0 table 101512 scope link
+				route 2001:db8::6 dev pod0 table 101512
+				rule 512: from all lookup 101512
+				rule 512: from all lookup 101512
+			`,
+			inside: `
+				link lo up
+				link eth0 up
+				addr 10.19.16.6/32 dev eth0
+				addr 2001:db8::6/128 dev eth0
+				neigh 169.254.1.1 dev eth0 lladdr fa:e4:56:6f:92:8d PERMANENT
+				neigh fe80::1 dev eth0 lladdr fa:e4:56:6f:92:8d PERMANENT
+				route 169.254.1.1 dev eth0 scope link
+				route default via 169.254.1.1 dev eth0
+				route fe80::1 dev eth0
+				route default via fe80::1 dev eth0
+			`,
+		},
+		{
 			name:       "without an address",
 			attachment: attached(),
 			host: `
@@ -282,7 +360,7 @@ func TestDestinations(t *testing.T) {
 func TestWords(t *testing.T) {
 	ip := netip.MustParseAddr("10.0.1.5")
 	dev := layout.Device{Index: 3, Name: "eth0"}
-	ready := layout.Ready(store.ENI{PrimaryIP: ip, Gateway: netip.MustParseAddr("10.0.1.1"), Table: 300}, dev)
+	ready := layout.Ready(store.ENI{PrimaryIP: ip, Gateway: netip.MustParseAddr("10.0.1.1"), Table: 300}, dev, netconf.PerPod)[0]
 	tests := []struct{ got, want string }{
 		{layout.MarkRule(family.IPv4).String(), "1024: from all fwmark 0x80/0x80 lookup main"},
 		{layout.State{Rules: layout.NewRules(

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/enichain/enichain/core/family"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -43,8 +44,9 @@ func Node(primary Device) State {
 // ENI returns what the ENI needs on the host, where dev is its link (recipes 3.1 and 4.1). The primary ENI is the
 // host's own: nothing of it is changed but forwarding and the reverse path filter.
 //
-// The rule from its primary address comes last, so that a lookup which finds it proves that the rest is there (Ready).
-func ENI(eni store.ENI, dev Device) State {
+// The rule from its primary address comes last, and that for its number before it, so that lookups which find them prove
+// that the rest is there (Ready).
+func ENI(eni store.ENI, dev Device, routing netconf.Routing) State {
 	if eni.Primary {
 		return State{Sysctls: []Sysctl{Forwards(dev), looseReversePath(dev)}}
 	}
@@ -61,15 +63,27 @@ func ENI(eni store.ENI, dev Device) State {
 		// The kernel adds the subnet's route with an address that has the subnet's mask, a DHCP client with a lease. It
 		// would take the host's own traffic to the subnet, with the primary ENI's address, out of this ENI.
 		Absent: []Route{{Dst: eni.Subnet.Masked(), Dev: dev, Table: TableMain}},
-		Rules: []Rule{
-			{Pref: PrefToContainer, To: self, Table: TableMain},
-			{Pref: PrefFromContainer, From: self, Table: eni.Table},
-		},
+		Rules:  []Rule{{Pref: PrefToContainer, To: self, Table: TableMain}},
 	}
 	if eni.Gateway6.IsValid() {
 		s.add6(eni, dev)
 	}
+	if routing == netconf.PerENI {
+		s.Rules = append(s.Rules, NumberRules(eni)...)
+	}
+	s.Rules = append(s.Rules, Rule{Pref: PrefFromContainer, From: self, Table: eni.Table})
 	return s
+}
+
+// NumberRules returns the rules by which packets that carry the ENI's number leave by it, one of each of its families.
+func NumberRules(eni store.ENI) []Rule {
+	r := Rule{Pref: PrefFromContainer, Mark: uint32(eni.Number), Mask: MaskENI, Table: eni.Table}
+	rules := []Rule{r}
+	if eni.Gateway6.IsValid() {
+		r.IPv6 = true
+		rules = append(rules, r)
+	}
+	return rules
 }
 
 // add6 adds what the ENI needs for IPv6. It is no uplink of the host's: what a router advertises there is not listened to.
@@ -91,9 +105,18 @@ func (s *State) add6(eni store.ENI, dev Device) {
 	}, s.Rules...)
 }
 
-// Ready returns the one question whose answer shows that ENI was applied and has not been damaged since.
-func Ready(eni store.ENI, dev Device) Lookup {
-	return Lookup{From: eni.PrimaryIP, To: Elsewhere(eni.PrimaryIP), Want: defaultOf(eni, dev)}
+// Ready returns the questions whose answers show that ENI was applied and has not been damaged since.
+func Ready(eni store.ENI, dev Device, routing netconf.Routing) []Lookup {
+	ready := []Lookup{{From: eni.PrimaryIP, To: Elsewhere(eni.PrimaryIP), Want: defaultOf(eni, dev)}}
+	if routing != netconf.PerENI {
+		return ready
+	}
+	number := uint32(eni.Number)
+	ready = append(ready, Lookup{Mark: number, To: Elsewhere(eni.PrimaryIP), Want: defaultOf(eni, dev)})
+	if eni.Gateway6.IsValid() {
+		ready = append(ready, Lookup{Mark: number, To: Elsewhere(eni.Gateway6), Want: defaultOf6(eni, dev)})
+	}
+	return ready
 }
 
 // MarkRule returns the rule by which a family's traffic that carries our mark leaves by the primary ENI.

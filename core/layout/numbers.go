@@ -2,7 +2,11 @@
 // Its functions are pure; package netstate compares what they return with the kernel, and applies it.
 package layout
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/enichain/enichain/core/store"
+)
 
 // The numbers that we put into the kernel, each chosen not to meet those of the neighbours.
 const (
@@ -10,18 +14,26 @@ const (
 	// that ours can be listed and removed without guessing. It is free in iproute2's rt_protos.
 	Protocol = 101
 
-	// PrefToContainer is the preference of `to IP lookup main`: a container of this node is always reached by its veth.
+	// PrefToContainer is the preference of `to IP lookup main`, and of `lookup TablePods`: a container of this node is always
+	// reached by its veth.
 	PrefToContainer = 512
 	// PrefMark is the preference of `fwmark Mark/Mark lookup main`: marked traffic leaves by the primary ENI.
 	PrefMark = 1024
 	// PrefNewStays and PrefNewLeaves are those of the rules that judge, where iptables cannot, by its destination where a
 	// new connection goes: on to PrefFromContainer, or by main. Rules for any destination have the preferences behind.
 	PrefNewStays, PrefNewLeaves = 1280, 1408
-	// PrefFromContainer is the preference of `from IP lookup T`: the rest leaves by the ENI that owns the source address.
+	// PrefFromContainer is the preference of `from IP lookup T`, and of `fwmark N/MaskENI lookup T`: the rest leaves by the ENI
+	// that owns the source address.
 	PrefFromContainer = 1536
 
 	// TableBase is added to an ENI's device index to give its routing table, where the configuration says nothing else.
 	TableBase = 1
+
+	// TablePods holds a route to each container, and nothing else, where the rules are per ENI: what it does not find goes on
+	// to the next rule. It is Protocol and PrefToContainer written one behind the other. ENIs' tables are counted from TableBase;
+	// the numbers that others document are below 1000 (Tailscale 52, sbr from 100, the kernel's 253 to 255), and 2004 and 2005
+	// (Cilium).
+	TablePods = store.ReservedTable
 
 	// TableInside is added to the index of a container's interface to give its table in the container, where there are
 	// several. sbr takes tables from 100 on.
@@ -35,6 +47,12 @@ const (
 	MarkNew = 0x40
 	// MarkMasquerade is the bit of fwmark by which kube-proxy tells itself what to masquerade (its masqueradeBit, 14).
 	MarkMasquerade = 0x4000
+	// MaskENI are the bits of fwmark that hold the number of the ENI by which a container's packet leaves, where the rules are
+	// per ENI; 0 is none. They are beside those of the others that are named at Mark.
+	MaskENI = store.Numbers - 1
+	// GroupMarked is the group (IFLA_GROUP) of the host veths whose packets nftables marks: an element of its map that outlives
+	// its container's veth says nothing of a veth that is not in the group.
+	GroupMarked = 101
 
 	// VethPrefix begins the name of a container's host veth, where the configuration says nothing else.
 	VethPrefix = "pod"

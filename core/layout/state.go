@@ -76,13 +76,14 @@ type Route struct {
 	Src netip.Addr
 }
 
-// Rule is a policy rule. The zero Prefix is "all"; a Mark is compared under the same bits as mask. Out is the name of the
+// Rule is a policy rule. The zero Prefix is "all"; a Mark is compared under Mask, of which 0 is the mark's own bits. Out is the name of the
 // device that a socket is bound to. A rule with a Goto, the preference of a later one, goes on there, and has no Table.
 type Rule struct {
 	Pref  int
 	From  netip.Prefix
 	To    netip.Prefix
 	Mark  uint32
+	Mask  uint32
 	Out   string
 	Table int
 	// IPv6 is the family of a rule with neither From nor To, which tell it otherwise.
@@ -98,11 +99,20 @@ func (r Rule) Family() family.Family {
 	return family.IPv4
 }
 
+// MarkMask returns the bits under which the mark is compared.
+func (r Rule) MarkMask() uint32 {
+	if r.Mask == 0 {
+		return r.Mark
+	}
+	return r.Mask
+}
+
 // Lookup is a question to the kernel's routing, "which route takes a packet from From to To", and the answer wanted. A
-// Want.Table of 0 accepts any table. From may be the zero Addr.
+// Want.Table of 0 accepts any table. From may be the zero Addr, and Mark 0.
 type Lookup struct {
 	From netip.Addr
 	To   netip.Addr
+	Mark uint32
 	Want Route
 }
 
@@ -194,7 +204,7 @@ func (r Rule) String() string {
 		fmt.Fprintf(&b, " to %s", destination(r.To, "all"))
 	}
 	if r.Mark != 0 {
-		fmt.Fprintf(&b, " fwmark %#x/%#x", r.Mark, r.Mark)
+		fmt.Fprintf(&b, " fwmark %#x/%#x", r.Mark, r.MarkMask())
 	}
 	if r.Out != "" {
 		fmt.Fprintf(&b, " oif %s", r.Out)
@@ -212,6 +222,9 @@ func (l Lookup) String() string {
 	s := "ip route get " + l.To.String()
 	if l.From.IsValid() {
 		s += " from " + l.From.String()
+	}
+	if l.Mark != 0 {
+		s += fmt.Sprintf(" mark %#x", l.Mark)
 	}
 	return s
 }

@@ -80,9 +80,10 @@ type PTP struct {
 	Routes []Route `json:"routes,omitempty"`
 	// VethPrefix begins the host veth's name; 12 hexadecimal digits follow. At most 3 characters.
 	VethPrefix string `json:"vethPrefix,omitempty"`
-	// Routing is the layout of the policy rules: "per-pod".
-	Routing string `json:"routing,omitempty"`
-	Log     Log    `json:"log,omitzero"`
+	// Routing is the layout of the policy rules, and Marking how packets are marked in that of PerENI.
+	Routing Routing `json:"routing,omitempty"`
+	Marking Marking `json:"marking,omitempty"`
+	Log     Log     `json:"log,omitzero"`
 
 	RuntimeConfig struct {
 		MAC string `json:"mac,omitempty"`

@@ -9,8 +9,24 @@ import (
 	"strings"
 )
 
-// PerPod is the layout of the policy rules with rules of each container's own.
-const PerPod = "per-pod"
+// Routing is a layout of the policy rules.
+type Routing string
+
+// The layouts: with rules of each container's own; and with one rule for each ENI, for packets that carry its number as a mark.
+const (
+	PerPod Routing = "per-pod"
+	PerENI Routing = "per-eni"
+)
+
+// Marking is a way to put an ENI's number on the packets of its containers.
+type Marking string
+
+// The ways beside NFTables, which is a map of addresses: a BPF program on each host veth (Linux 6.6), or that where the kernel
+// has it.
+const (
+	Auto Marking = "auto"
+	TCX  Marking = "tcx"
+)
 
 // EniIPAM is the type of our own IPAM plugin, by which eni-ptp knows that the store has the addresses.
 const EniIPAM = "eni-ipam"
@@ -41,6 +57,9 @@ func ParsePTP(stdin []byte) (*PTP, error) {
 	if p.Routing == "" {
 		p.Routing = PerPod
 	}
+	if p.Marking == "" {
+		p.Marking = Auto
+	}
 	if p.IPAM.DataDir == "" {
 		p.IPAM.DataDir = DefaultDataDir
 	}
@@ -59,8 +78,10 @@ func (p *PTP) Validate() error {
 		return fmt.Errorf(`"mtu" is %d: it must be from %d to %d, or 0 for that of the ENI`, p.MTU, minMTU, maxMTU)
 	case !beginsVeth(p.VethPrefix):
 		return fmt.Errorf(`"vethPrefix" is %q: it must be one to three letters from a to z, because 12 digits follow`, p.VethPrefix)
-	case p.Routing != PerPod:
-		return fmt.Errorf(`"routing" is %q: it must be %q`, p.Routing, PerPod)
+	case p.Routing != PerPod && p.Routing != PerENI:
+		return fmt.Errorf(`"routing" is %q: it must be %q or %q`, p.Routing, PerPod, PerENI)
+	case p.Marking != Auto && p.Marking != TCX && p.Marking != NFTables:
+		return fmt.Errorf(`"marking" is %q: it must be %q, %q or %q`, p.Marking, Auto, TCX, NFTables)
 	}
 	_, err := p.Destinations()
 	return err

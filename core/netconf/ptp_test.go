@@ -15,7 +15,7 @@ func TestParsePTP(t *testing.T) {
 	if err := p.Validate(); err != nil {
 		t.Error(err)
 	}
-	if p.VethPrefix != "pod" || p.Routing != netconf.PerPod || p.IPAM.DataDir != netconf.DefaultDataDir || !p.OwnIPAM() {
+	if p.VethPrefix != "pod" || p.Routing != netconf.PerPod || p.Marking != netconf.Auto || p.IPAM.DataDir != netconf.DefaultDataDir || !p.OwnIPAM() {
 		t.Errorf("unexpected defaults: %+v", p)
 	}
 	if _, err := netconf.ParsePTP([]byte(`{"mtu":"big"}`)); err == nil {
@@ -27,6 +27,8 @@ func TestValidatePTP(t *testing.T) {
 	tests := []struct{ conf, want string }{
 		{`{"ipam":{"type":"host-local"},"mtu":576,"vethPrefix":"a"}`, ""},
 		{`{"ipam":{"type":"host-local"},"mtu":65535,"vethPrefix":"eni","routing":"per-pod"}`, ""},
+		{`{"ipam":{"type":"x"},"routing":"per-eni","marking":"nftables"}`, ""},
+		{`{"ipam":{"type":"x"},"marking":"clsact"}`, `"marking" is "clsact": it must be "auto", "tcx" or "nftables"`},
 		{`{}`, `"ipam" has no "type"`},
 		{`{"ipam":{"type":"x"},"mtu":575}`, `"mtu" is 575: it must be from 576 to 65535`},
 		{`{"ipam":{"type":"x"},"mtu":-1}`, `"mtu" is -1`},
@@ -37,7 +39,7 @@ func TestValidatePTP(t *testing.T) {
 		{`{"ipam":{"type":"x"},"routes":[{"dst":"fd00::1/8"}]}`, `it must be a network`},
 		{`{"ipam":{"type":"x"},"routes":[{"gw":"10.0.0.1"}]}`, `"routes" has "dst" ""`},
 		{`{"ipam":{"type":"x"},"routes":[{"dst":"0.0.0.0/0"}]}`, `the default route is "defaultRoute"'s`},
-		{`{"ipam":{"type":"x"},"routing":"per-eni"}`, `"routing" is "per-eni": it must be "per-pod"`},
+		{`{"ipam":{"type":"x"},"routing":"ospf"}`, `"routing" is "ospf": it must be "per-pod" or "per-eni"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.conf, func(t *testing.T) {

@@ -143,7 +143,8 @@ func kernelRule(r layout.Rule) *netlink.Rule {
 	}
 	if r.Mark != 0 {
 		k.Mark = r.Mark
-		k.Mask = &r.Mark
+		mask := r.MarkMask()
+		k.Mask = &mask
 	}
 	return k
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 )
 
@@ -26,6 +27,21 @@ func (r Rule) Of() (netip.Addr, bool) {
 		return r.From.Addr(), true
 	}
 	return netip.Addr{}, false
+}
+
+// Numbered says whether a rule of ours is that of an ENI's number.
+func (r Rule) Numbered() bool {
+	return r.Ours && r.Plain && r.Pref == layout.PrefFromContainer && r.Mark != 0 && r.MarkMask() == layout.MaskENI
+}
+
+// Leads says whether the table of a rule has a default route of the rule's family. That of an ENI which is gone has none.
+func (h *Handle) Leads(r layout.Rule) (bool, error) {
+	unspecified := netip.IPv4Unspecified()
+	if r.Family() == family.IPv6 {
+		unspecified = netip.IPv6Unspecified()
+	}
+	_, found, err := h.RouteIn(r.Table, layout.Default(unspecified))
+	return found, err
 }
 
 // Unrouted says whether no route is for the address alone. One that has such a route is somebody's, whoever knows of it:

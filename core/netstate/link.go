@@ -27,6 +27,7 @@ type Link struct {
 	MTU   int
 	Up    bool
 	Alias string
+	Group int
 	Peer  int // a veth's peer: its index in its own namespace
 	NSID  int // the peer's namespace, as this one numbers it; negative where they are the same
 }
@@ -35,7 +36,7 @@ func linkOf(k netlink.Link) Link {
 	a := k.Attrs()
 	return Link{
 		Device: layout.Device{Index: a.Index, Name: a.Name},
-		Kind:   k.Type(), MAC: a.HardwareAddr, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Alias: a.Alias,
+		Kind:   k.Type(), MAC: a.HardwareAddr, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Alias: a.Alias, Group: int(a.Group),
 		Peer: a.ParentIndex, NSID: a.NetNsID,
 	}
 }
@@ -156,6 +157,14 @@ func (h *Handle) AddVeth(v Veth) (Link, error) {
 	}
 	made.Alias = v.Alias
 	return made, nil
+}
+
+// SetGroup puts a link into a group.
+func (h *Handle) SetGroup(dev layout.Device, group int) error {
+	if err := h.nl.LinkSetGroup(deviceLink(dev), group); err != nil {
+		return fmt.Errorf("put link %s into group %d: %w", dev.Name, group, err)
+	}
+	return nil
 }
 
 // IsPair says whether veth, of this namespace, and peer, of ns, are the two ends of one pair.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/sandbox"
@@ -83,7 +84,7 @@ func TestPrepareENI(t *testing.T) {
 			}
 		}
 		for range 2 {
-			link, err := h.PrepareENI(e)
+			link, err := h.PrepareENI(e, netconf.PerPod)
 			if err != nil {
 				return err
 			}
@@ -195,7 +196,7 @@ func TestPrepareENIConcurrently(t *testing.T) {
 					return err
 				}
 				defer h.Close()
-				if _, err := h.PrepareENI(e); err != nil {
+				if _, err := h.PrepareENI(e, netconf.PerPod); err != nil {
 					t.Error(err)
 				}
 				return nil
@@ -213,7 +214,7 @@ func TestPrepareENIConcurrently(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if d, err := h.Diff(layout.ENI(e, link.Device)); d != "" || err != nil {
+		if d, err := h.Diff(layout.ENI(e, link.Device, netconf.PerPod)); d != "" || err != nil {
 			t.Errorf("after 32 at once: %q %v", d, err)
 		}
 		return nil
@@ -271,11 +272,11 @@ func TestENIPieces(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in(t, func(h *netstate.Handle) error {
 				e := eni(t, h)
-				link, err := h.PrepareENI(e)
+				link, err := h.PrepareENI(e, netconf.PerPod)
 				if err != nil {
 					return err
 				}
-				state := layout.ENI(e, link.Device)
+				state := layout.ENI(e, link.Device, netconf.PerPod)
 				if d, err := h.Diff(state); d != "" || err != nil {
 					t.Fatalf("right after its preparation: %q %v", d, err)
 				}
@@ -291,7 +292,7 @@ func TestENIPieces(t *testing.T) {
 				if tt.unseen {
 					prepare = h.RepairENI
 				}
-				if _, err := prepare(e); err != nil {
+				if _, err := prepare(e, netconf.PerPod); err != nil {
 					return err
 				}
 				if d, err := h.Diff(state); d != "" || err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 )
 
 // Rule is a rule of the kernel. Ours says that it has our protocol; Plain, that it selects and acts in no other way than
@@ -37,6 +38,7 @@ func (h *Handle) Rules() ([]Rule, error) {
 				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Out: k.OifName, Table: k.Table,
 				IPv6: k.Family == netlink.FAMILY_V6,
 				Goto: max(k.Goto, 0),
+				Mask: maskOf(k),
 			},
 			Ours:  k.Protocol == layout.Protocol,
 			Plain: plain(k),
@@ -49,11 +51,19 @@ func (h *Handle) Rules() ([]Rule, error) {
 func plain(k netlink.Rule) bool {
 	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" &&
 		k.SuppressPrefixlen < 0 && k.SuppressIfgroup < 0 && k.IPProto == 0 && k.Sport == nil && k.Dport == nil &&
-		k.UIDRange == nil && (k.Mask == nil || *k.Mask == k.Mark)
+		k.UIDRange == nil && (k.Mask == nil || *k.Mask == k.Mark || k.Mark != 0)
+}
+
+// maskOf returns the Mask of a layout.Rule.
+func maskOf(k netlink.Rule) uint32 {
+	if k.Mask == nil || *k.Mask == k.Mark {
+		return 0
+	}
+	return *k.Mask
 }
 
 func sameSelector(a, b layout.Rule) bool {
-	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.Out == b.Out && a.Family() == b.Family()
+	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.MarkMask() == b.MarkMask() && a.Out == b.Out && a.Family() == b.Family()
 }
 
 // RouteTo returns the route that the kernel finds for a packet of the host's own to the address, as it stands in its
@@ -126,7 +136,7 @@ func (h *Handle) SourceTo(to netip.Addr) (netip.Addr, error) {
 // lookup asks the kernel; with match it answers the table's route, without, what becomes of the packet. The device in
 // the answer has no name.
 func (h *Handle) lookup(l layout.Lookup, match bool) (layout.Route, bool, error) {
-	got, err := h.nl.RouteGetWithOptions(ip(l.To), &netlink.RouteGetOptions{SrcAddr: ip(l.From), FIBMatch: match})
+	got, err := h.nl.RouteGetWithOptions(ip(l.To), &netlink.RouteGetOptions{SrcAddr: ip(l.From), Mark: l.Mark, FIBMatch: match})
 	switch {
 	case err == nil && len(got) > 0:
 		r := got[0]
@@ -162,22 +172,47 @@ func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
 	return out, nil
 }
 
-// HostRoutes returns the single addresses that main routes by the device: what a host veth leads to.
+// HostRoutes returns the single addresses that are routed by the device, in any of the layouts: what a host veth leads to.
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
 	var ips []netip.Addr
-	for _, f := range family.All() {
-		routes, err := h.routes(layout.TableMain, dev, f)
-		if gone(err) { // the device has gone since it was found, and its routes with it
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range routes {
-			if p := routePrefix(r); p.IsSingleIP() {
-				ips = append(ips, p.Addr())
+	for _, table := range []int{layout.TableMain, layout.TablePods} {
+		for _, f := range family.All() {
+			routes, err := h.routes(table, dev, f)
+			if gone(err) { // the device has gone since it was found, and its routes with it
+				return nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range routes {
+				if p := routePrefix(r); p.IsSingleIP() && !slices.Contains(ips, p.Addr()) {
+					ips = append(ips, p.Addr())
+				}
 			}
 		}
 	}
 	return ips, nil
+}
+
+// RoutingOf returns the layout that an attachment has on the host: its own, unless it is its routes of the other that are there.
+func (h *Handle) RoutingOf(c layout.Attachment) (netconf.Routing, error) {
+	for _, routing := range []netconf.Routing{c.Routing, layout.Other(c.Routing)} {
+		for _, r := range layout.OwnOnHost(c.In(routing)).Routes {
+			r.Src = netip.Addr{}
+			if d, err := h.diffRoute(r); d == "" || err != nil {
+				return routing, err
+			}
+		}
+	}
+	return c.Routing, nil
+}
+
+// Empty says whether a table has no route.
+func (h *Handle) Empty(table int) (bool, error) {
+	for _, f := range family.All() {
+		if routes, err := h.routes(table, layout.Device{}, f); err != nil || len(routes) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }

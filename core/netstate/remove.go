@@ -52,6 +52,43 @@ func (h *Handle) RemoveStaleRules(rules ...layout.Rule) error {
 	return nil
 }
 
+// RemoveOwn takes away what is a container's own on the host in a layout: its rules, whatever table they point to, and its
+// routes, which where its veth is none are those by any device.
+func (h *Handle) RemoveOwn(c layout.Attachment) error {
+	own := layout.OwnOnHost(c)
+	if _, err := h.RemoveRules(own.Rules...); err != nil {
+		return err
+	}
+	return each("remove route", own.Routes, h.removeRoute)
+}
+
+// FindOwn names the first route or rule that is a container's own on the host in a layout, whatever table the rule points to;
+// "" says that there is none.
+func (h *Handle) FindOwn(c layout.Attachment) (string, error) {
+	own := layout.OwnOnHost(c)
+	for _, r := range own.Routes {
+		r.Src = netip.Addr{}
+		if d, err := h.diffAbsent(r); d != "" || err != nil {
+			return d, err
+		}
+	}
+	if len(own.Rules) == 0 {
+		return "", nil
+	}
+	all, err := h.Rules()
+	if err != nil {
+		return "", err
+	}
+	for _, want := range own.Rules {
+		for _, got := range all {
+			if got.Ours && got.Plain && sameSelector(got.Rule, want) {
+				return fmt.Sprintf("rule %q is there and must not be", got.Rule), nil
+			}
+		}
+	}
+	return "", nil
+}
+
 // ForAddress returns the rules that a container's address may have, with no table.
 func ForAddress(ip netip.Addr) []layout.Rule { return layout.AddressRules(layout.Address{IP: ip}) }
 
@@ -110,6 +147,8 @@ func selector(r layout.Rule) string {
 		return "to " + r.To.String()
 	case r.Out != "":
 		return "oif " + r.Out
+	case r.Mark != 0:
+		return fmt.Sprintf("fwmark %#x/%#x", r.Mark, r.MarkMask())
 	}
 	return "from " + r.From.String()
 }

@@ -160,7 +160,7 @@ func (w *world) prepareNode() {
 			ID: "eni-1", DeviceIndex: 1, Table: 2, Subnet: netip.MustParsePrefix("10.0.1.0/24"),
 			Gateway: netip.MustParseAddr("10.0.1.1"), PrimaryIP: netip.MustParseAddr(eth1IP),
 			Gateway6: netip.MustParseAddr(fabricIP6), PrimaryIP6: netip.MustParseAddr(eth1IP6),
-		}, eth1.Device)))
+		}, eth1.Device, netconf.PerPod)))
 	})
 }
 

@@ -142,3 +142,47 @@ func TestAMappedAddressIsTheSameAddress(t *testing.T) {
 		return errors.Join(err, err2)
 	})
 }
+
+// An ENI's number is that of its table where that is free, for its life; none is 0 or another's, and all 63 can be had. One of
+// an older store gets one when it is next put.
+func TestNumbersOfENIs(t *testing.T) {
+	s := At(t.TempDir())
+	update(t, s, func(tx *Tx) error {
+		err := tx.PutENI(ENI{ID: "primary", Primary: true, Table: 254})
+		for i := range 65 {
+			err = errors.Join(err, tx.PutENI(ENI{ID: fmt.Sprint("eni-", i), DeviceIndex: i, Table: 62 + i}))
+		}
+		return errors.Join(err, tx.PutENI(ENI{ID: "eni-3", Table: 9, Number: 9}))
+	})
+	update(t, s, func(tx *Tx) error {
+		enis, err := tx.ENIs()
+		numbers := map[int]string{}
+		for _, e := range enis {
+			last := e.ID == "eni-63" || e.ID == "eni-64"
+			if (e.Number == 0) != (last || e.Primary) {
+				t.Errorf("%s has the number %d", e.ID, e.Number)
+			}
+			if other, taken := numbers[e.Number]; taken && e.Number != 0 {
+				t.Errorf("%s and %s both have the number %d", other, e.ID, e.Number)
+			}
+			numbers[e.Number] = e.ID
+		}
+		if numbers[62] != "eni-0" || numbers[63] != "eni-1" || numbers[1] != "eni-2" || numbers[2] != "eni-3" {
+			t.Errorf("unexpected numbers %v", numbers)
+		}
+		return err
+	})
+	update(t, s, func(tx *Tx) error {
+		if err := tx.set(bucketENIs, []byte("old"), ENI{ID: "old", Table: 7}); err != nil {
+			return err
+		}
+		return errors.Join(tx.RemoveENI("eni-5"), tx.PutENI(ENI{ID: "old"}))
+	})
+	update(t, s, func(tx *Tx) error {
+		old, _, err := tx.ENI("old")
+		if old.Number != 4 || old.Table != 7 {
+			t.Errorf("unexpected ENI %+v, want the number that is free", old)
+		}
+		return err
+	})
+}

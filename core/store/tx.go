@@ -158,20 +158,25 @@ func (tx *Tx) ENI(id string) (ENI, bool, error) {
 }
 
 // PutENI adds an ENI or replaces what is known of it. A new one gets the table that it wishes, or the next that no other
-// has: device indexes repeat, on types with several network cards and after a detach. The table is for life, a known
-// interface index, limit or IPv6 stays where the new one is 0, and whether it drains is for Drain to say.
+// has: device indexes repeat, on types with several network cards and after a detach. Table and number are for life, a known
+// interface index, program, limit or IPv6 stays where the new one is 0, and whether it drains is for Drain to say.
 func (tx *Tx) PutENI(e ENI) error {
 	old, known, err := tx.ENI(e.ID)
 	if err != nil {
 		return err
 	}
 	if known {
-		e.Table, e.Draining = old.Table, old.Draining
-		e.IfIndex = cmp.Or(e.IfIndex, old.IfIndex)
+		e.Table, e.Number, e.Draining = old.Table, old.Number, old.Draining
+		e.IfIndex, e.Program = cmp.Or(e.IfIndex, old.IfIndex), cmp.Or(e.Program, old.Program)
 		e.Limit, e.Limit6 = cmp.Or(e.Limit, old.Limit), cmp.Or(e.Limit6, old.Limit6)
 		e.Subnet6, e.Gateway6, e.PrimaryIP6 = cmp.Or(e.Subnet6, old.Subnet6), cmp.Or(e.Gateway6, old.Gateway6), cmp.Or(e.PrimaryIP6, old.PrimaryIP6)
 	} else if e.Table, err = tx.freeTable(e); err != nil {
 		return err
+	}
+	if e.Number == 0 && !e.Primary {
+		if e.Number, err = tx.freeNumber(e); err != nil {
+			return err
+		}
 	}
 	return tx.set(bucketENIs, []byte(e.ID), e)
 }
@@ -182,7 +187,7 @@ func (tx *Tx) freeTable(e ENI) (int, error) {
 	if e.Primary {
 		return e.Table, nil
 	}
-	taken := map[int]bool{unix.RT_TABLE_DEFAULT: true, unix.RT_TABLE_MAIN: true, unix.RT_TABLE_LOCAL: true}
+	taken := map[int]bool{unix.RT_TABLE_DEFAULT: true, unix.RT_TABLE_MAIN: true, unix.RT_TABLE_LOCAL: true, ReservedTable: true}
 	others, err := tx.ENIs()
 	for _, other := range others {
 		taken[other.Table] = true
@@ -192,6 +197,22 @@ func (tx *Tx) freeTable(e ENI) (int, error) {
 		table++
 	}
 	return table, err
+}
+
+// freeNumber returns the number that an ENI gets: that of its table, or the next that no other has; 0 where all are taken.
+// So stores whose tables begin apart number apart too.
+func (tx *Tx) freeNumber(e ENI) (int, error) {
+	taken := map[int]bool{0: true}
+	others, err := tx.ENIs()
+	for _, other := range others {
+		taken[other.Number] = true
+	}
+	for i := range Numbers {
+		if n := (e.Table + i) % Numbers; !taken[n] {
+			return n, err
+		}
+	}
+	return 0, err
 }
 
 // Address returns one address; false where the store does not have it. One of a range has no record while it is free.

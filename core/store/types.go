@@ -60,13 +60,15 @@ type ENI struct {
 	Link        string       `json:"link,omitempty"` // interface name, for "cloud": "static" without a MAC
 	DeviceIndex int          `json:"deviceIndex"`
 	Primary     bool         `json:"primary,omitempty"`
-	Table       int          `json:"table"` // routing table; kept for the ENI's life, main (254) for the primary
+	Table       int          `json:"table"`            // routing table; kept for the ENI's life, main (254) for the primary
+	Number      int          `json:"number,omitempty"` // 1 to 63, kept for its life: its containers' packets may carry it; 0 for the primary, and where all are taken
 	Subnet      netip.Prefix `json:"subnet"`
 	Gateway     netip.Addr   `json:"gateway"`
 	PrimaryIP   netip.Addr   `json:"primaryIP"`
 	MTU         int          `json:"mtu,omitempty"`     // 0 leaves the link's
 	Limit       int          `json:"limit,omitempty"`   // addresses or prefixes of IPv4 it may hold, the primary address counted; 0 is unknown
 	IfIndex     int          `json:"ifindex,omitempty"` // where the link was last seen: a hint, to be verified by MAC
+	Program     uint32       `json:"program,omitempty"` // ID of the BPF program that marks packets with Number, when last seen: a hint
 	SubnetID    string       `json:"subnetID,omitempty"`
 	// Subnet6, Gateway6 and PrimaryIP6 are those of IPv6, and PrimaryIP6 the host's own; zero where there is none.
 	Subnet6    netip.Prefix `json:"subnet6,omitzero"`
@@ -81,6 +83,12 @@ type ENI struct {
 	// Draining says that an operator wants it empty: no container gets an address of it any more.
 	Draining bool `json:"draining,omitempty"`
 }
+
+// ReservedTable is the number of a routing table that no ENI gets.
+const ReservedTable = 101512
+
+// Numbers is how many numbers ENIs can have, with 0, which is none: those of six bits.
+const Numbers = 64
 
 // OwnIP returns the ENI's own address of the family of ip, which may be none.
 func (e ENI) OwnIP(ip netip.Addr) netip.Addr {

@@ -13,9 +13,11 @@ import (
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/delegate"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/marking"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/sandbox"
+	"github.com/enichain/enichain/core/store"
 )
 
 // pair is the two ends of a container's veth.
@@ -64,7 +66,7 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 		return nil, err
 	}
 	ips = given // from here on their rules are ours to undo
-	place, err := c.locate(ips)
+	place, err := c.locateNumbered(ips)
 	if err != nil {
 		return nil, err
 	}
@@ -249,16 +251,21 @@ func (c *call) wire(inside *netstate.Handle, ns *sandbox.Netns, ends pair, place
 	}
 	a := layout.Attachment{
 		Veth: ends.veth.Device, VethMAC: ends.veth.MAC, Loopback: lo.Device, Interface: ends.peer.Device,
-		Addresses: place.addresses, Beside: w.beside, Destinations: w.to,
+		Addresses: place.addresses, Beside: w.beside, Destinations: w.to, Routing: c.conf.Routing,
 	}
-	onHost := layout.OnHost(a)
 	if ends.old {
-		err = c.host.RemoveStaleRules(onHost.Rules...)
+		err = c.keepSource(a)
 	} else {
-		err = c.forgetRules(place.ips())
+		err = c.forgetEarlier(a)
 	}
 	if err != nil {
 		return err
+	}
+	onHost := layout.OnHost(a)
+	if ends.old {
+		if err := c.host.RemoveStaleRules(onHost.Rules...); err != nil {
+			return err
+		}
 	}
 	if err := c.host.Apply(layout.State{Sysctls: onHost.Sysctls, Links: onHost.Links}); err != nil {
 		return err
@@ -269,7 +276,60 @@ func (c *call) wire(inside *netstate.Handle, ns *sandbox.Netns, ends pair, place
 	if err := c.host.Apply(onHost); err != nil {
 		return err
 	}
-	return c.setSource(a, place)
+	if err := c.setSource(a, place); err != nil {
+		return err
+	}
+	if err := c.mark(a, ends, place); err != nil || !ends.old {
+		return err
+	}
+	return c.host.RemoveOwn(a.In(layout.Other(a.Routing)))
+}
+
+// keepSource lets the routes of an attachment that was there before have the source address that they had.
+func (c *call) keepSource(a layout.Attachment) error {
+	for i, address := range a.Addresses {
+		route, found, err := c.host.RouteTo(address.IP)
+		if err != nil {
+			return err
+		}
+		if found && route.Dst == layout.Host(address.IP) && route.Dev.Index == a.Veth.Index {
+			a.Addresses[i].Src = route.Src
+		}
+	}
+	return nil
+}
+
+// forgetEarlier takes away what an earlier owner of the addresses may have left. Only above another IPAM, which may give an
+// address away before its veth is gone, can that be a route.
+func (c *call) forgetEarlier(a layout.Attachment) error {
+	if err := c.forgetRules(placement{addresses: a.Addresses}.ips()); err != nil || c.conf.OwnIPAM() {
+		return err
+	}
+	a.Veth = layout.Device{} // any
+	return c.host.RemoveOwn(a.In(layout.Other(a.Routing)))
+}
+
+// mark has the packets of the container's veth marked, where the rules are per ENI.
+func (c *call) mark(a layout.Attachment, ends pair, p placement) error {
+	if a.Routing != netconf.PerENI {
+		if ends.old {
+			return marking.Clear(c.host, ends.veth)
+		}
+		return nil
+	}
+	eni, alone := p.marked()
+	o, err := marking.Set(c.ctx, c.host, ends.veth, a, c.conf.Marking, eni.Program)
+	if errors.Is(err, marking.ErrNoTCX) {
+		return cnierr.New(cnierr.Kernel, err, `"marking": "auto" uses nftables where there is no tcx (Linux 6.6)`)
+	}
+	if err != nil {
+		return err
+	}
+	c.log.Info("packets are marked", "by", o.By, "number", eni.Number, "noTCX", o.Lacks)
+	if alone && o.Program != 0 && o.Program != eni.Program {
+		return c.remember(eni.ID, func(now *store.ENI) { now.Program = o.Program })
+	}
+	return nil
 }
 
 // wireInside brings the container to what layout says.

@@ -10,6 +10,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/marking"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/sandbox"
@@ -39,9 +40,15 @@ func (c *call) compare(ns *sandbox.Netns, result *types100.Result) (string, erro
 	a.Addresses = place.addresses
 	w := waysOf(result)
 	a.Beside, a.Destinations = w.beside, w.to
+	// One that is from before the configuration was changed is whole in the layout that it has.
+	a.Routing = c.conf.Routing
+	if a.Routing, err = c.host.RoutingOf(a); err != nil {
+		return "", err
+	}
 	steps := []func() (string, error){
-		func() (string, error) { return c.compareHost(place) },
+		func() (string, error) { return c.compareHost(place, a.Routing) },
 		func() (string, error) { return c.host.Diff(layout.OnHost(a)) },
+		func() (string, error) { return c.compareMarks(a) },
 		func() (string, error) { return c.compareSource(place) },
 		func() (string, error) { return c.compareInside(inside, a, peer) },
 	}
@@ -81,7 +88,7 @@ func (c *call) findPair(inside *netstate.Handle, ns *sandbox.Netns) (a layout.At
 }
 
 // compareHost compares forwarding and the ENIs.
-func (c *call) compareHost(p placement) (string, error) {
+func (c *call) compareHost(p placement, routing netconf.Routing) (string, error) {
 	forwarding, err := c.host.Forwarding(p.families())
 	if err != nil {
 		return "", err
@@ -97,11 +104,25 @@ func (c *call) compareHost(p placement) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if d, err := c.host.Diff(layout.ENI(eni, link.Device)); d != "" || err != nil {
+		if d, err := c.host.Diff(layout.ENI(eni, link.Device, routing)); d != "" || err != nil {
 			return d, err
 		}
 	}
 	return "", nil
+}
+
+// compareMarks looks at what marks the veth's packets, where the rules are per ENI.
+func (c *call) compareMarks(a layout.Attachment) (string, error) {
+	if a.Routing != netconf.PerENI {
+		return "", nil
+	}
+	veth, err := c.host.LinkByIndex(a.Veth.Index)
+	if err != nil {
+		return "", err
+	}
+	by, d, err := marking.Diff(c.ctx, veth, a)
+	c.log.Info("looked at what marks the packets", "by", by, "difference", d)
+	return d, err
 }
 
 func (c *call) compareSource(p placement) (string, error) {

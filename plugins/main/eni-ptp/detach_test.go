@@ -19,15 +19,18 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/store"
 )
 
 // prepared is a node whose ENIs all were prepared, so that what a container adds can be told apart.
-func prepared(t testing.TB) *node {
+func prepared(t testing.TB) *node { return preparedOf(t, variant{}) }
+
+func preparedOf(t testing.TB, v variant) *node {
 	t.Helper()
-	n := newNode(t)
+	n := newNodeOf(t, v)
 	for _, p := range ports() {
 		call := plugin{id: "warm-" + p.eni.ID, netns: nstest.New(t).Path(), conf: n.conf(p.eni.ID)}
 		add(t, n.NS, call)
@@ -38,7 +41,9 @@ func prepared(t testing.TB) *node {
 }
 
 // A DEL works with whatever is left, and leaves nothing, over a store and over host-local.
-func TestDel(t *testing.T) {
+func TestDel(t *testing.T) { onEach(t, delOn) }
+
+func delOn(t *testing.T, v variant) {
 	// The kernel takes the namespace's links away in the background, before the DEL or after.
 	gone := func(_ *node, ns *nstest.NS, _ *plugin) { ns.Close() }
 	tests := []struct {
@@ -74,12 +79,12 @@ func TestDel(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(ipam+" "+tt.name, func(t *testing.T) {
 				t.Parallel()
-				n := prepared(t)
+				n := preparedOf(t, v)
 				before := n.everything(t)
 				ns := nstest.New(t)
 				p := plugin{id: "a", netns: ns.Path(), conf: n.conf("eni-1")}
 				if ipam == "host-local" {
-					p.conf = hostLocal(t)
+					p.conf = v.of(hostLocal(t))
 				}
 				if !tt.noADD {
 					if r := add(t, n.NS, p); tt.result {
@@ -148,8 +153,10 @@ func TestDelWhenIPAMFails(t *testing.T) {
 
 // The runtime is late with A's DEL: B has the address now and keeps all that it has. Over a store, the store says so;
 // over host-local, B's route does.
-func TestALateDelHarmsNobody(t *testing.T) {
-	n := prepared(t)
+func TestALateDelHarmsNobody(t *testing.T) { onEach(t, aLateDelHarmsNobodyOn) }
+
+func aLateDelHarmsNobodyOn(t *testing.T, v variant) {
+	n := preparedOf(t, v)
 	ns, other := nstest.New(t), nstest.New(t)
 	conf := n.conf("eni-1")
 	a := plugin{id: "a", netns: ns.Path(), conf: conf}
@@ -171,9 +178,13 @@ func TestALateDelHarmsNobody(t *testing.T) {
 }
 
 func TestALateDelHarmsNobodyOverHostLocal(t *testing.T) {
-	n := prepared(t)
+	onEach(t, aLateDelHarmsNobodyOverHostLocalOn)
+}
+
+func aLateDelHarmsNobodyOverHostLocalOn(t *testing.T, v variant) {
+	n := preparedOf(t, v)
 	ns, other := nstest.New(t), nstest.New(t)
-	conf := hostLocal(t)
+	conf := v.of(hostLocal(t))
 	a := plugin{id: "a", netns: ns.Path(), conf: conf}
 	r := add(t, n.NS, a)
 	a.conf = with(conf, map[string]any{"prevResult": r})
@@ -210,8 +221,10 @@ func lateDel(t *testing.T, n *node, a, b plugin, in *nstest.NS) {
 }
 
 // Another's rule at our preference, with our selector, is not ours to remove.
-func TestAForeignRuleSurvives(t *testing.T) {
-	n := prepared(t)
+func TestAForeignRuleSurvives(t *testing.T) { onEach(t, aForeignRuleSurvivesOn) }
+
+func aForeignRuleSurvivesOn(t *testing.T, v variant) {
+	n := preparedOf(t, v)
 	n.Do(func() error { return addRule(1536, "10.19.16.6/32", 77, 4) })
 	before := n.everything(t)
 	p := plugin{id: "a", netns: nstest.New(t).Path(), conf: n.conf("eni-1")}
@@ -227,8 +240,10 @@ func TestAForeignRuleSurvives(t *testing.T) {
 }
 
 // A stale rule of an earlier owner, which would win, goes with the next ADD.
-func TestAStaleRuleGoes(t *testing.T) {
-	n := prepared(t)
+func TestAStaleRuleGoes(t *testing.T) { onEach(t, aStaleRuleGoesOn) }
+
+func aStaleRuleGoesOn(t *testing.T, v variant) {
+	n := preparedOf(t, v)
 	n.Do(func() error {
 		return errors.Join(addRule(1536, "10.19.16.6/32", 3, layout.Protocol), addRule(1536, "10.19.16.9/32", 3, layout.Protocol))
 	})
@@ -241,7 +256,9 @@ func TestAStaleRuleGoes(t *testing.T) {
 	}
 }
 
-func TestGC(t *testing.T) {
+func TestGC(t *testing.T) { onEach(t, gCOn) }
+
+func gCOn(t *testing.T, v variant) {
 	list := func(ids ...string) any {
 		out := []any{}
 		for _, id := range ids {
@@ -263,7 +280,7 @@ func TestGC(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			n := prepared(t)
+			n := preparedOf(t, v)
 			before := n.everything(t)
 			dead := nstest.New(t)
 			// A path of its own: the descriptor's number, and the namespace's, are soon another's.
@@ -320,7 +337,11 @@ func wantLeft(t *testing.T, n *node, before, want []string, noList bool) {
 	t.Helper()
 	got := 0
 	for _, line := range n.everything(t) {
-		if strings.HasPrefix(line, "512:") && !slices.Contains(before, line) {
+		own := strings.HasPrefix(line, "512:")
+		if n.variant.routing == netconf.PerENI {
+			own = strings.Contains(line, " dev podX")
+		}
+		if own && !slices.Contains(before, line) {
 			got++
 		}
 	}
@@ -343,10 +364,12 @@ func wantLeft(t *testing.T, n *node, before, want []string, noList bool) {
 }
 
 // A network of host-local's has no store: the veths' aliases tell whose they are.
-func TestGCOverHostLocal(t *testing.T) {
-	n := prepared(t)
+func TestGCOverHostLocal(t *testing.T) { onEach(t, gCOverHostLocalOn) }
+
+func gCOverHostLocalOn(t *testing.T, v variant) {
+	n := preparedOf(t, v)
 	before := n.everything(t)
-	conf := hostLocal(t)
+	conf := v.of(hostLocal(t))
 	for _, id := range []string{"a", "b"} {
 		add(t, n.NS, plugin{id: id, netns: nstest.New(t).Path(), conf: conf})
 	}
@@ -358,8 +381,10 @@ func TestGCOverHostLocal(t *testing.T) {
 }
 
 // kill -9 at each message to the kernel's network: the DEL that follows brings host and store back to where they were.
-func TestKilledAtEachStep(t *testing.T) {
-	n := prepared(t)
+func TestKilledAtEachStep(t *testing.T) { onEach(t, killedAtEachStepOn) }
+
+func killedAtEachStepOn(t *testing.T, v variant) {
+	n := preparedOf(t, v)
 	before := n.everything(t)
 	bin := os.Getenv(binEnv)
 	for step := 1; ; step++ {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/store"
 )
@@ -35,8 +36,10 @@ const (
 )
 
 // newNode6 is newNode with IPv6 beside IPv4: the primary ENI learnt its default route from the router.
-func newNode6(t testing.TB) *node {
-	n := newNode(t)
+func newNode6(t testing.TB) *node { return newNode6Of(t, variant{}) }
+
+func newNode6Of(t testing.TB, v variant) *node {
+	n := newNodeOf(t, v)
 	of := map[string][]string{"eth0": {primary6}, "eth1": {first6, second6}, "eth2": {other6}}
 	n.vpc.Do(func() error {
 		spoofed := `add table ip6 vpc; add chain ip6 vpc c { type filter hook prerouting priority -300; };
@@ -147,8 +150,10 @@ func (n *node) conf6(eni, address, second string) map[string]any {
 	return c
 }
 
-func TestDualStack(t *testing.T) {
-	n := newNode6(t)
+func TestDualStack(t *testing.T) { onEach(t, dualStackOn) }
+
+func dualStackOn(t *testing.T, v variant) {
+	n := newNode6Of(t, v)
 	before := n.everything(t)
 	a, b, c, only := nstest.New(t), nstest.New(t), nstest.New(t), nstest.New(t)
 	disabled := func() error { return sysctl("ipv6/conf/default/disable_ipv6", "1") } // as runtimes do
@@ -167,6 +172,12 @@ func TestDualStack(t *testing.T) {
 		"512: from all to " + eth1IP6 + " lookup main", "512: from all to " + first6 + " lookup main", "512: from all to " + other6 + " lookup main",
 		"512: from all to " + primary6 + " lookup main", "512: from all to " + second6 + " lookup main",
 		"1536: from " + eth1IP6 + " lookup 2", "1536: from " + first6 + " lookup 2", "1536: from " + other6 + " lookup 3", "1536: from " + second6 + " lookup 2",
+	}
+	if v.routing == netconf.PerENI {
+		want = []string{
+			"512: from all to " + eth1IP6 + " lookup main", "512: from all lookup 101512",
+			"1536: from " + eth1IP6 + " lookup 2", "1536: from all fwmark 0x2/0x3f lookup 2", "1536: from all fwmark 0x3/0x3f lookup 3",
+		}
 	}
 	if diff := cmp.Diff(want, rulesOf(t, n.NS, netlink.FAMILY_V6)); diff != "" {
 		t.Errorf("unexpected rules of IPv6 (-want +got):\n%s", diff)
@@ -201,8 +212,8 @@ func TestDualStack(t *testing.T) {
 		p.verb = "DEL"
 		succeed(t, n.NS, p)
 	}
-	if left := rulesOf(t, n.NS, netlink.FAMILY_V6); len(left) != 2 {
-		t.Errorf("left of IPv6: %q, want the ENI's own two", left)
+	if left := rulesOf(t, n.NS, netlink.FAMILY_V6); len(left) != v.shared() {
+		t.Errorf("left of IPv6: %q, want %d", left, v.shared())
 	}
 	after := n.everything(t)
 	for _, line := range after {
@@ -219,13 +230,18 @@ func (p plugin) checking(result *types100.Result) plugin {
 }
 
 // A packet with a source that is not the ENI's is dropped: the walks above prove by which ENI they went.
-func TestTheWrongENIIsDroppedForIPv6(t *testing.T) {
-	n := newNode6(t)
+func TestTheWrongENIIsDroppedForIPv6(t *testing.T) { onEach(t, theWrongENIIsDroppedForIPv6On) }
+
+func theWrongENIIsDroppedForIPv6On(t *testing.T, v variant) {
+	n := newNode6Of(t, v)
 	a := nstest.New(t)
 	add(t, n.NS, plugin{id: "a", netns: a.Path(), conf: n.conf6("eni-1", "", first6)})
 	n.Do(func() error {
-		r := netlink.NewRule()
-		r.Family, r.Priority, r.Src, r.Table = netlink.FAMILY_V6, 1536, parsedNet(first6+"/128"), 2
+		r := shared(1536, 2, 2)
+		r.Family = netlink.FAMILY_V6
+		if v.routing == netconf.PerPod {
+			r.Mark, r.Mask, r.Src = 0, nil, parsedNet(first6+"/128")
+		}
 		return netlink.RuleDel(r)
 	})
 	if _, err := ping(t, a, "", far6); err == nil {
@@ -234,11 +250,13 @@ func TestTheWrongENIIsDroppedForIPv6(t *testing.T) {
 }
 
 // Over another IPAM both families are routed by main, and a DEL without a prevResult leaves nothing.
-func TestDualStackOverHostLocal(t *testing.T) {
-	n := newNode6(t)
+func TestDualStackOverHostLocal(t *testing.T) { onEach(t, dualStackOverHostLocalOn) }
+
+func dualStackOverHostLocalOn(t *testing.T, v variant) {
+	n := newNode6Of(t, v)
 	before := n.everything(t)
 	a, b := nstest.New(t), nstest.New(t)
-	conf := hostLocal(t)
+	conf := v.of(hostLocal(t))
 	conf["ipam"].(map[string]any)["ranges"] = []any{
 		[]any{map[string]any{"subnet": "10.88.0.0/24"}}, []any{map[string]any{"subnet": "fd00:88::/64"}},
 	}
@@ -253,10 +271,11 @@ func TestDualStackOverHostLocal(t *testing.T) {
 	for _, id := range []string{"a", "b"} {
 		succeed(t, n.NS, plugin{verb: "DEL", id: id, netns: "", conf: conf})
 	}
-	if diff := cmp.Diff(before, n.everything(t)); diff != "" {
+	after := slices.DeleteFunc(n.everything(t), func(line string) bool { return !slices.Contains(before, line) && isENI(line) })
+	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("left (-before +after):\n%s", diff)
 	}
-	if left := rulesOf(t, n.NS, netlink.FAMILY_V6); len(left) > 0 {
+	if left := rulesOf(t, n.NS, netlink.FAMILY_V6); len(left) > 1 || v.routing == netconf.PerPod && len(left) > 0 {
 		t.Errorf("left of IPv6: %q", left)
 	}
 }
@@ -282,19 +301,25 @@ func TestResultOfTwoFamilies(t *testing.T) {
 }
 
 // Each piece that is missing is named, and an ADD of the same container mends it.
-func TestCheckNamesEachPieceOfIPv6(t *testing.T) {
-	n := newNode6(t)
+func TestCheckNamesEachPieceOfIPv6(t *testing.T) { onEach(t, checkNamesEachPieceOfIPv6On) }
+
+func checkNamesEachPieceOfIPv6On(t *testing.T, v variant) {
+	n := newNode6Of(t, v)
 	a := nstest.New(t)
 	p := plugin{id: "a", netns: a.Path(), conf: n.conf6("eni-1", "", first6)}
 	result := add(t, n.NS, p)
 	veth := layout.Identify("pod", "a", "eth0").Veth
+	leave, leaving, reach := "ip -6 rule del pref 1536 from "+first6, first6, "ip -6 rule del pref 512 to "+first6
+	if v.routing == netconf.PerENI {
+		leave, leaving, reach = "ip -6 rule del pref 1536 fwmark 0x2/0x3f", "all fwmark 0x2/0x3f", "ip -6 rule del pref 512 table 101512"
+	}
 	for _, tt := range []struct {
 		ns           *nstest.NS
 		damage, want string
 	}{
-		{n.NS, "ip -6 rule del pref 1536 from " + first6, "rule \"1536: from " + first6 + " lookup 2\" is missing"},
-		{n.NS, "ip -6 rule del pref 512 to " + first6, "is missing"},
-		{n.NS, "ip -6 route del " + first6 + " dev " + veth, "route \"" + first6 + " dev " + veth},
+		{n.NS, leave, "rule \"1536: from " + leaving + " lookup 2\" is missing"},
+		{n.NS, reach, "is missing"},
+		{n.NS, fmt.Sprint("ip -6 route del ", first6, " dev ", veth, " table ", v.table()), "route \"" + first6 + " dev " + veth},
 		{n.NS, "ip -6 addr del fe80::1/64 dev " + veth, "address fe80::1/64 is missing"},
 		{n.NS, "ip -6 route flush table 2", "route \"default via " + gateway6 + " dev eth1 table 2\" is missing"},
 		{n.NS, "echo 0 > /proc/sys/net/ipv6/conf/all/forwarding", "sysctl net/ipv6/conf/all/forwarding is 0, not 1"},

@@ -33,6 +33,7 @@ type node struct {
 	vpc     *nstest.NS
 	dataDir string
 	enis    []store.ENI
+	variant variant // of its configurations
 }
 
 type port struct {
@@ -58,9 +59,11 @@ func ports() []port {
 	}
 }
 
-func newNode(t testing.TB) *node {
+func newNode(t testing.TB) *node { return newNodeOf(t, variant{}) }
+
+func newNodeOf(t testing.TB, v variant) *node {
 	t.Helper()
-	n := &node{NS: nstest.New(t), vpc: nstest.New(t), dataDir: t.TempDir()}
+	n := &node{variant: v, NS: nstest.New(t), vpc: nstest.New(t), dataDir: t.TempDir()}
 	n.Do(func() error {
 		// A bridge that is older than eth0 offers its address as the source to link-scope destinations.
 		attrs := netlink.NewLinkAttrs()
@@ -147,10 +150,10 @@ func (n *node) fill(tx *store.Tx) error {
 
 // conf is a configuration that takes addresses of the ENI.
 func (n *node) conf(eni string) map[string]any {
-	return map[string]any{
+	return n.variant.of(map[string]any{
 		"cniVersion": "1.1.0", "name": "net", "type": "eni-ptp",
 		"ipam": map[string]any{"type": "eni-ipam", "dataDir": n.dataDir, "eni": eni},
-	}
+	})
 }
 
 // hostLocal is a configuration without a store.
@@ -195,7 +198,7 @@ func rulesOf(t testing.TB, ns *nstest.NS, family int) []string {
 	ns.Do(func() error {
 		all, err := netlink.RuleList(family)
 		for _, k := range all {
-			r := layout.Rule{Pref: k.Priority, Mark: k.Mark, Out: k.OifName, Table: k.Table, From: parsed(k.Src), To: parsed(k.Dst)}
+			r := layout.Rule{Pref: k.Priority, Mark: k.Mark, Mask: mask(k), Out: k.OifName, Table: k.Table, From: parsed(k.Src), To: parsed(k.Dst)}
 			if r.Pref != 0 && r.Pref < 32766 {
 				out = append(out, r.String())
 			}
@@ -205,12 +208,22 @@ func rulesOf(t testing.TB, ns *nstest.NS, family int) []string {
 	return out
 }
 
+func mask(k netlink.Rule) uint32 {
+	if k.Mask == nil {
+		return 0
+	}
+	return *k.Mask
+}
+
 // routes lists a table's routes as ip does; a container's host veth is called podX.
 func routes(t testing.TB, ns *nstest.NS, table int) []string {
 	t.Helper()
 	var out []string
 	ns.Do(func() error {
 		all, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+		if errors.Is(err, unix.ENOENT) { // there was never a route in it
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -249,6 +262,7 @@ func parsed(n *net.IPNet) netip.Prefix {
 func (n *node) everything(t testing.TB) []string {
 	t.Helper()
 	out := append(rules(t, n.NS), routes(t, n.NS, layout.TableMain)...)
+	out = append(out, routes(t, n.NS, layout.TablePods)...)
 	n.Do(func() error {
 		links, err := netlink.LinkList()
 		for _, l := range links {

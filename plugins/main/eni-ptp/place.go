@@ -11,6 +11,7 @@ import (
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
 )
@@ -67,6 +68,24 @@ func (c *call) locate(ips []netip.Addr) (placement, error) {
 	return p, err
 }
 
+// locateNumbered is locate where ENIs need numbers: one that a store has from before ENIs had them gets its own.
+func (c *call) locateNumbered(ips []netip.Addr) (placement, error) {
+	p, err := c.locate(ips)
+	if err != nil || c.conf.Routing != netconf.PerENI {
+		return p, err
+	}
+	for _, eni := range p.enis {
+		if eni.Number != 0 || eni.Primary {
+			continue
+		}
+		if err := c.remember(eni.ID, func(*store.ENI) {}); err != nil {
+			return p, err
+		}
+		return c.locate(ips)
+	}
+	return p, nil
+}
+
 func (p *placement) addPrimary(tx *store.Tx) error {
 	node, known, err := tx.Node()
 	if err != nil || !known || node.PrimaryENI == "" {
@@ -100,7 +119,7 @@ func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
 	if eni.Primary {
 		table = layout.TableMain
 	}
-	p.addresses = append(p.addresses, layout.Address{IP: ip, Table: table})
+	p.addresses = append(p.addresses, layout.Address{IP: ip, Table: table, Number: eni.Number})
 	if !slices.ContainsFunc(p.enis, func(e store.ENI) bool { return e.ID == eni.ID }) {
 		p.enis = append(p.enis, eni)
 	}
@@ -117,9 +136,9 @@ func (c *call) prepareHost(p placement, repair bool) (int, error) {
 	if err := c.host.Apply(forwarding); err != nil {
 		return 0, err
 	}
-	prepare := c.host.PrepareENI
+	prepare := func(eni store.ENI) (netstate.Link, error) { return c.host.PrepareENI(eni, c.conf.Routing) }
 	if repair {
-		prepare = c.host.RepairENI
+		prepare = func(eni store.ENI) (netstate.Link, error) { return c.host.RepairENI(eni, c.conf.Routing) }
 	}
 	mtu := 0
 	for _, eni := range p.enis {
@@ -137,7 +156,7 @@ func (c *call) prepareHost(p placement, repair bool) (int, error) {
 			return 0, err
 		}
 		if eni.IfIndex != link.Index {
-			if err := c.remember(eni, link); err != nil {
+			if err := c.remember(eni.ID, func(now *store.ENI) { now.IfIndex = link.Index }); err != nil {
 				return 0, err
 			}
 			c.removeLeftovers()
@@ -178,6 +197,20 @@ func (p placement) owns(eni store.ENI) bool {
 	return slices.ContainsFunc(p.addresses, func(a layout.Address) bool { return a.Table == table })
 }
 
+// marked returns an ENI whose number packets of the container carry; alone says that they carry no other.
+func (p placement) marked() (eni store.ENI, alone bool) {
+	alone = true
+	for _, a := range p.addresses {
+		i := slices.IndexFunc(p.enis, func(e store.ENI) bool { return a.Number != 0 && e.Number == a.Number })
+		if i < 0 || eni.ID != "" && eni.ID != p.enis[i].ID {
+			alone = false
+			continue
+		}
+		eni = p.enis[i]
+	}
+	return eni, alone
+}
+
 // uplinkMTU returns the MTU of the host's default route's link, and 0, the kernel's choice, where it has none.
 func (c *call) uplinkMTU(ip netip.Addr) (int, error) {
 	route, found, err := c.host.RouteTo(layout.Elsewhere(ip))
@@ -188,20 +221,21 @@ func (c *call) uplinkMTU(ip netip.Addr) (int, error) {
 	return link.MTU, err
 }
 
-// remember keeps the index of an ENI's link, which saves the next ADD a dump of all links.
-func (c *call) remember(eni store.ENI, link netstate.Link) error {
+// remember keeps what was learnt of an ENI: the index of its link saves the next ADD a dump of all links, its program that it
+// is loaded again.
+func (c *call) remember(id string, learn func(now *store.ENI)) error {
 	ctx, cancel := c.storeTime()
 	defer cancel()
 	err := store.At(c.conf.IPAM.DataDir).Update(ctx, func(tx *store.Tx) error {
-		now, known, err := tx.ENI(eni.ID)
+		now, known, err := tx.ENI(id)
 		if err != nil || !known {
 			return err
 		}
-		now.IfIndex = link.Index
+		learn(&now)
 		return tx.PutENI(now)
 	})
 	if err != nil {
-		return cnierr.New(cnierr.IO, fmt.Errorf("remember the link of %s: %w", eni.ID, err), hintStore)
+		return cnierr.New(cnierr.IO, fmt.Errorf("remember what is known of %s: %w", id, err), hintStore)
 	}
 	return nil
 }

@@ -1,25 +1,29 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate/nstest"
 )
 
 // Recipes 3 and 4: a container on an ENI of another subnet and one on an ENI of the primary's subnet, and one on the
 // primary ENI; rules and routes are the recipe's, and each reaches what the recipe reaches.
-func TestRecipes(t *testing.T) {
-	n := newNode(t)
+func TestRecipes(t *testing.T) { onEach(t, recipesOn) }
+
+func recipesOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
 	a, b, c := nstest.New(t), nstest.New(t), nstest.New(t)
 	add(t, n.NS, plugin{id: "a", netns: a.Path(), conf: n.conf("eni-1")})
 	add(t, n.NS, plugin{id: "b", netns: b.Path(), conf: n.conf("eni-2")})
 	add(t, n.NS, plugin{id: "c", netns: c.Path(), conf: n.conf("eni-0")})
 
-	want := []string{
+	wantRules := []string{
 		"512: from all to 10.19.16.17 lookup main",
 		"512: from all to 10.19.16.6 lookup main",
 		"512: from all to 10.19.0.24 lookup main",
@@ -30,20 +34,36 @@ func TestRecipes(t *testing.T) {
 		"1536: from 10.19.0.24 lookup 3",
 		"1536: from 10.19.0.17 lookup 3",
 	}
-	if diff := cmp.Diff(want, rules(t, n.NS)); diff != "" {
+	main, pods := []string{
+		"10.19.0.0/20 dev eth0 scope link src 10.19.0.22",
+		"10.19.0.24 dev eth2 scope link",
+		"10.19.16.17 dev eth1 scope link",
+		"172.17.0.0/16 dev docker0 scope link src 172.17.0.1",
+		"default via 10.19.0.1 dev eth0",
+	}, []string{
+		"10.19.0.17 dev podX" + v.in() + " scope link src 10.19.0.22",
+		"10.19.0.40 dev podX" + v.in() + " scope link src 10.19.0.22",
+		"10.19.16.6 dev podX" + v.in() + " scope link src 10.19.0.22",
+	}
+	if v.routing == netconf.PerENI {
+		wantRules = []string{
+			"512: from all to 10.19.16.17 lookup main",
+			"512: from all lookup 101512",
+			"512: from all to 10.19.0.24 lookup main",
+			"1536: from all fwmark 0x2/0x3f lookup 2",
+			"1536: from 10.19.16.17 lookup 2",
+			"1536: from all fwmark 0x3/0x3f lookup 3",
+			"1536: from 10.19.0.24 lookup 3",
+		}
+	} else {
+		main, pods = append(main, pods...), nil
+		slices.Sort(main)
+	}
+	if diff := cmp.Diff(wantRules, rules(t, n.NS)); diff != "" {
 		t.Errorf("unexpected rules (-want +got):\n%s", diff)
 	}
 	for table, want := range map[int][]string{
-		layout.TableMain: {
-			"10.19.0.0/20 dev eth0 scope link src 10.19.0.22",
-			"10.19.0.17 dev podX scope link src 10.19.0.22",
-			"10.19.0.24 dev eth2 scope link",
-			"10.19.0.40 dev podX scope link src 10.19.0.22",
-			"10.19.16.17 dev eth1 scope link",
-			"10.19.16.6 dev podX scope link src 10.19.0.22",
-			"172.17.0.0/16 dev docker0 scope link src 172.17.0.1",
-			"default via 10.19.0.1 dev eth0",
-		},
+		layout.TableMain: main, layout.TablePods: pods,
 		2: {"10.19.16.1 dev eth1 table 2 scope link", "default via 10.19.16.1 dev eth1 table 2"},
 		3: {"10.19.0.1 dev eth2 table 3 scope link", "default via 10.19.0.1 dev eth2 table 3"},
 	} {
@@ -91,13 +111,21 @@ func TestRecipes(t *testing.T) {
 
 // The VPC of these tests drops a source that is not the ENI's: without its rule a container reaches nobody. That proves
 // that the walks above are proof.
-func TestTheWrongENIIsDropped(t *testing.T) {
-	n := newNode(t)
+func TestTheWrongENIIsDropped(t *testing.T) { onEach(t, theWrongENIIsDroppedOn) }
+
+func theWrongENIIsDroppedOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
 	a := nstest.New(t)
 	add(t, n.NS, plugin{id: "a", netns: a.Path(), conf: n.conf("eni-1")})
 	n.Do(func() error {
 		r := netlink.NewRule()
-		r.Priority, r.Src = 1536, netlink.NewIPNet([]byte{10, 19, 16, 6})
+		r.Priority, r.Table = 1536, 2
+		if v.routing == netconf.PerENI {
+			bits := uint32(layout.MaskENI)
+			r.Mark, r.Mask = 2, &bits
+		} else {
+			r.Src = netlink.NewIPNet([]byte{10, 19, 16, 6})
+		}
 		return netlink.RuleDel(r)
 	})
 	if _, err := ping(t, a, "", otherIP); err == nil {

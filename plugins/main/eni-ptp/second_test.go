@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/store"
 )
@@ -90,7 +91,9 @@ func strict(t testing.TB, spaces ...*nstest.NS) {
 
 // A second interface has its address, its own table and what the configuration lists, and leaves the first one's default
 // route alone; either may go first.
-func TestASecondAttachment(t *testing.T) {
+func TestASecondAttachment(t *testing.T) { onEach(t, aSecondAttachmentOn) }
+
+func aSecondAttachmentOn(t *testing.T, v variant) {
 	routed := map[string]any{"routes": []any{map[string]any{"dst": "172.30.0.0/16"}}}
 	tests := []struct {
 		name   string
@@ -106,7 +109,7 @@ func TestASecondAttachment(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			n := prepared(t)
+			n := preparedOf(t, v)
 			strict(t, n.NS)
 			before := n.everything(t)
 			c := attachTwice(t, n, n.conf("eni-1"), tt.second(n))
@@ -354,16 +357,26 @@ func TestDestinationsAreNotForOtherAddresses(t *testing.T) {
 	}
 }
 
-// Two stores that count tables alike would cut the first one's containers off.
+// Two stores that count tables, or number ENIs, alike would cut the first one's containers off.
 func TestATableOfAnotherStoreIsRefused(t *testing.T) {
-	n := prepared(t)
+	onEach(t, func(t *testing.T, v variant) {
+		anotherStoreIsRefused(t, v, 2, `table 2 has the default route of eth1: networks with stores of their own need a "tableBase" each`)
+	})
+}
+
+func TestANumberOfAnotherStoreIsRefused(t *testing.T) {
+	anotherStoreIsRefused(t, variant{netconf.PerENI, netconf.TCX}, 2+store.Numbers, `the rule "1536: from all fwmark 0x2/0x3f lookup 2" takes the number 2 to a table of eth1`)
+}
+
+func anotherStoreIsRefused(t *testing.T, v variant, table int, want string) {
+	t.Helper()
+	n := preparedOf(t, v)
 	ns := nstest.New(t)
-	p := plugin{id: "a", netns: ns.Path(), conf: n.conf("eni-1")}
-	add(t, n.NS, p)
+	add(t, n.NS, plugin{id: "a", netns: ns.Path(), conf: n.conf("eni-1")})
 	other := t.TempDir()
 	err := store.At(other).Update(t.Context(), func(tx *store.Tx) error {
 		mine := ports()[2]
-		mine.eni.Table = 2
+		mine.eni.Table = table
 		return errors.Join(tx.PutENI(mine.eni), tx.AddAddresses(mine.eni.ID, []netip.Addr{netip.MustParseAddr(mine.ips[0])}))
 	})
 	if err != nil {
@@ -371,7 +384,7 @@ func TestATableOfAnotherStoreIsRefused(t *testing.T) {
 	}
 	conf := with(n.conf("eni-2"), map[string]any{"name": "other", "ipam": map[string]any{"type": "eni-ipam", "dataDir": other, "eni": "eni-2"}})
 	_, refused := run(t, n.NS, plugin{verb: "ADD", id: "b", netns: nstest.New(t).Path(), conf: conf})
-	if refused == nil || refused.Code != 101 || !strings.Contains(refused.Msg, `table 2 has the default route of eth1: networks with stores of their own need a "tableBase" each`) {
+	if refused == nil || refused.Code != 101 || !strings.Contains(refused.Msg, want) {
 		t.Errorf("unexpected error: %v", refused)
 	}
 	if _, err := ping(t, ns, "", otherIP); err != nil {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/store"
 )
@@ -24,9 +25,11 @@ import (
 func specVersions() []string { return version.VersionsStartingFrom("0.3.0").SupportedVersions() }
 
 // Each version of the specification: ADD twice, CHECK, DEL twice, over eni-ipam and over host-local, and nothing stays.
-func TestLifeInEachVersion(t *testing.T) {
-	n := newNode(t)
-	for name, conf := range map[string]map[string]any{"eni-ipam": n.conf("eni-1"), "host-local": hostLocal(t)} {
+func TestLifeInEachVersion(t *testing.T) { onEach(t, lifeInEachVersionOn) }
+
+func lifeInEachVersionOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
+	for name, conf := range map[string]map[string]any{"eni-ipam": n.conf("eni-1"), "host-local": v.of(hostLocal(t))} {
 		// The ENI stays prepared: what counts is what a container adds.
 		warm := plugin{id: "warm", netns: nstest.New(t).Path(), conf: conf}
 		add(t, n.NS, warm)
@@ -177,7 +180,8 @@ func TestAddRefuses(t *testing.T) {
 		{name: "long prefix", conf: set("vethPrefix", "veth"), code: 7, want: `"vethPrefix" is "veth"`},
 		{name: "odd prefix", conf: set("vethPrefix", "a/b"), code: 7, want: `"vethPrefix" is "a/b"`},
 		{name: "small MTU", conf: set("mtu", 100), code: 7, want: `"mtu" is 100`},
-		{name: "unknown routing", conf: set("routing", "ospf"), code: 7, want: `"routing" is "ospf": it must be "per-pod"`},
+		{name: "unknown routing", conf: set("routing", "ospf"), code: 7, want: `"routing" is "ospf": it must be "per-pod" or "per-eni"`},
+		{name: "unknown marking", conf: set("marking", "clsact"), code: 7, want: `"marking" is "clsact": it must be "auto", "tcx" or "nftables"`},
 		{name: "bad MAC", args: "MAC=nonsense", code: 7, want: "requested MAC: address nonsense: invalid MAC address"},
 		{name: "multicast MAC", args: "MAC=01:00:5e:00:00:01", code: 7, want: "is not an Ethernet unicast address"},
 		{name: "no namespace", netns: "/run/netns/no-such", code: 8, want: "no network namespace there"},
@@ -241,8 +245,10 @@ func TestAddUndoes(t *testing.T) {
 
 // An address that somebody has whom the store does not know is given to nobody: the kernel knows better than a store that
 // was removed under live containers.
-func TestAddRefusesAnAddressInUse(t *testing.T) {
-	n := newNode(t)
+func TestAddRefusesAnAddressInUse(t *testing.T) { onEach(t, addRefusesAnAddressInUseOn) }
+
+func addRefusesAnAddressInUseOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
 	live := nstest.New(t)
 	add(t, n.NS, plugin{id: "live", netns: live.Path(), conf: n.conf("eni-1")})
 	n.Do(func() error { return os.RemoveAll(n.dataDir) })
@@ -319,8 +325,10 @@ func TestDNS(t *testing.T) {
 }
 
 // A veth of our name whose container's end is elsewhere is stale: it goes, and the ADD succeeds.
-func TestAStaleVethIsReplaced(t *testing.T) {
-	n := newNode(t)
+func TestAStaleVethIsReplaced(t *testing.T) { onEach(t, aStaleVethIsReplacedOn) }
+
+func aStaleVethIsReplacedOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
 	first, second := nstest.New(t), nstest.New(t)
 	p := plugin{id: "a", netns: first.Path(), conf: n.conf("eni-1")}
 	add(t, n.NS, p)
@@ -338,16 +346,20 @@ func TestAStaleVethIsReplaced(t *testing.T) {
 }
 
 // A second ADD brings back what was lost, and does not touch a container that is whole.
-func TestAddCompletes(t *testing.T) {
-	n := newNode(t)
+func TestAddCompletes(t *testing.T) { onEach(t, addCompletesOn) }
+
+func addCompletesOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
 	ns := nstest.New(t)
 	p := plugin{id: "a", netns: ns.Path(), conf: n.conf("eni-1")}
 	add(t, n.NS, p)
 	before := n.everything(t)
 	n.Do(func() error {
-		r := netlink.NewRule()
-		r.Priority, r.Src = 1536, &net.IPNet{IP: net.IP{10, 19, 16, 6}, Mask: net.CIDRMask(32, 32)}
-		return netlink.RuleDel(r)
+		veth := layout.Identify("pod", "a", "eth0").Veth
+		if v.routing == netconf.PerENI {
+			return errors.Join(delRoute(veth, layout.TablePods, "10.19.16.6/32"), unmark(veth))
+		}
+		return delRule(1536, "10.19.16.6/32", "")
 	})
 	add(t, n.NS, p)
 	if diff := cmp.Diff(before, n.everything(t)); diff != "" {
@@ -359,9 +371,11 @@ func TestAddCompletes(t *testing.T) {
 }
 
 // 32 containers at once prepare the same ENI and each gets what is its own; then all go at once.
-func TestAtOnce(t *testing.T) {
-	n := newNode(t)
-	conf := hostLocal(t)
+func TestAtOnce(t *testing.T) { onEach(t, atOnceOn) }
+
+func atOnceOn(t *testing.T, v variant) {
+	n := newNodeOf(t, v)
+	conf := v.of(hostLocal(t))
 	const containers = 32
 	var spaces []*nstest.NS
 	for range containers {
@@ -405,6 +419,9 @@ func TestAtOnce(t *testing.T) {
 
 // isENI says whether a line is of an ENI itself, which stays prepared.
 func isENI(line string) bool {
+	if strings.Contains(line, "fwmark") || strings.HasSuffix(line, "from all lookup 101512") {
+		return true // of all ENIs, of all containers
+	}
 	for _, p := range ports() {
 		if strings.Contains(line, p.eni.PrimaryIP.String()) {
 			return true

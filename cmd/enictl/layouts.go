@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/marking"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/store"
+)
+
+// attached is a container's attachment with all of its addresses, and its host veth.
+type attached struct {
+	layout.Attachment
+	veth netstate.Link
+}
+
+// chooseLayout leaves the attachment of another network the layout that it has: its configuration is not looked at.
+func (k *healer) chooseLayout(c *layout.Attachment, owner store.Owner) (err error) {
+	if k.net.ptp == nil || owner.Network != k.net.name {
+		c.Routing, err = k.host.RoutingOf(*c)
+	}
+	return err
+}
+
+// withSource returns a container's routes with the source addresses that its routes have, in whatever layout.
+func (k *healer) withSource(routes []layout.Route) []layout.Route {
+	for i, r := range routes {
+		if has, found, err := k.host.RouteTo(r.Dst.Addr()); err == nil && found && has.Dst == r.Dst && has.Dev.Index == r.Dev.Index {
+			routes[i].Src = has.Src
+		}
+	}
+	return routes
+}
+
+// healAttachment brings a container, whose routes and rules are right, from the other layout to its own: first its packets'
+// marks, and then what the other layout has of it goes.
+func (k *healer) healAttachment(ctx context.Context, c *attached) error {
+	if err := k.healMarks(ctx, c); err != nil {
+		return err
+	}
+	other := c.In(layout.Other(c.Routing))
+	d, err := k.host.FindOwn(other)
+	if err != nil || d == "" {
+		return err
+	}
+	return k.put("what is left of "+string(other.Routing)+" on "+c.veth.Name, d, func() error {
+		if c.Routing != netconf.PerENI {
+			if err := marking.Clear(k.host, c.veth); err != nil {
+				return err
+			}
+		}
+		return k.host.RemoveOwn(other)
+	})
+}
+
+// healMarks has a container's packets marked as its layout needs it, in the configured way.
+func (k *healer) healMarks(ctx context.Context, c *attached) error {
+	if c.Routing != netconf.PerENI { // no rule asks for them
+		return nil
+	}
+	want := netconf.Auto
+	if k.net.ptp != nil {
+		want = k.net.ptp.Marking
+	}
+	by, d, err := marking.Diff(ctx, c.veth, c.Attachment)
+	if err != nil {
+		return err
+	}
+	if d == "" {
+		d, err = otherWay(by, want, c.veth)
+	}
+	if err != nil || d == "" {
+		return err
+	}
+	return k.put("the marks of "+c.veth.Name, d, func() error {
+		o, err := marking.Set(ctx, k.host, c.veth, c.Attachment, want, 0)
+		if err == nil && o.Lacks != nil {
+			k.say("%s marks the packets of %s: %v", o.By, c.veth.Name, o.Lacks)
+		}
+		return err
+	})
+}
+
+// otherWay says that packets are marked in a way that is not the wanted one, where that can be had.
+func otherWay(by, want netconf.Marking, veth netstate.Link) (string, error) {
+	if want == netconf.Auto {
+		want = netconf.TCX
+		if err := marking.Available(veth.Index); errors.Is(err, marking.ErrNoTCX) {
+			want = netconf.NFTables
+		} else if err != nil {
+			return "", err
+		}
+	}
+	if by == "" || by == want {
+		return "", nil
+	}
+	return fmt.Sprintf("they are marked by %s, not by %s", by, want), nil
+}
+
+// removeUnused removes what the containers of a layout have in common, once there is none.
+func (k *healer) removeUnused(ctx context.Context, s *snapshot) error {
+	empty, err := k.host.Empty(layout.TablePods)
+	if err != nil {
+		return err
+	}
+	if empty && k.net.routing() != netconf.PerENI {
+		err = k.removeShared(s)
+	}
+	links, linkErr := k.host.Links()
+	if err := errors.Join(err, linkErr); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(links, func(l netstate.Link) bool { return l.Group == layout.GroupMarked }) {
+		return nil
+	}
+	has, err := marking.HasTables(ctx)
+	if err != nil || !has {
+		return err
+	}
+	return k.put("nftables", "table "+marking.Table+" marks no container's packets", func() error { return marking.RemoveTables(ctx) })
+}
+
+// removeElements removes the elements of nftables' map whose addresses are nobody's: they outlive containers, for the next with
+// the address, which with IPv6 may never come.
+func (k *healer) removeElements(ctx context.Context) error {
+	has, err := marking.HasTables(ctx)
+	if err != nil || !has {
+		return err
+	}
+	unused, err := marking.Unused(ctx, func(ip netip.Addr) (bool, error) {
+		left, err := k.host.Unrouted(ip)
+		return !left, err
+	})
+	if err != nil || len(unused) == 0 {
+		return err
+	}
+	difference := fmt.Sprintf("table %s has the numbers of %d addresses that are nobody's", marking.Table, len(unused))
+	return k.put("nftables", difference, func() error { return marking.RemoveElements(ctx, unused) })
+}
+
+// removeShared removes the rules that all containers have in common where the rules are per ENI.
+func (k *healer) removeShared(s *snapshot) error {
+	unused := []layout.Rule{layout.PodsRule(false), layout.PodsRule(true)}
+	for _, e := range s.enis {
+		if !e.Primary && e.Number != 0 {
+			e.Gateway6 = netip.IPv6Unspecified() // of both families
+			unused = append(unused, layout.NumberRules(e)...)
+		}
+	}
+	all, err := k.host.Rules()
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if !r.Ours || !slices.ContainsFunc(unused, func(u layout.Rule) bool { return u.String() == r.String() && u.IPv6 == r.IPv6 }) {
+			continue
+		}
+		if err := k.put("the rules", fmt.Sprintf("%q serves no container", r.Rule), func() error { return k.host.RemoveRule(r.Rule) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+// Package marking puts the number of an ENI on the packets that come from its containers' host veths, which the rules per ENI
+// (package layout) route by: with a BPF program on each veth, or with nftables.
+package marking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+)
+
+// ErrNoTCX says that the kernel takes no BPF program on a link by tcx: it is older than Linux 6.6, or forbids it.
+var ErrNoTCX = errors.New("this kernel has no tcx")
+
+// Outcome is what marks the packets of a veth.
+type Outcome struct {
+	By      netconf.Marking // TCX or NFTables; empty where the packets carry no number
+	Program uint32          // the BPF program's ID
+	Lacks   error           // why it is not TCX, where that was wanted and need not be
+}
+
+// Set has the packets of the attachment's veth marked with the numbers of its addresses, in the way that is wanted. It may be
+// repeated; another way goes once the new one works. hint is the ID of a program that may do. All of it is for the calling
+// thread's namespace.
+func Set(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.Attachment, want netconf.Marking, hint uint32) (Outcome, error) {
+	n := numbersOf(c)
+	if n == (numbers{}) {
+		return Outcome{}, Clear(h, veth)
+	}
+	var o Outcome
+	if want != netconf.NFTables {
+		id, err := attach(veth.Index, n, hint)
+		if err == nil {
+			return Outcome{By: netconf.TCX, Program: id}, leaveGroup(h, veth)
+		}
+		if !errors.Is(err, ErrNoTCX) || want == netconf.TCX {
+			return o, fmt.Errorf("mark what comes from %s: %w", veth.Name, err)
+		}
+		o.Lacks = err
+	}
+	if err := setElements(ctx, c, veth.Group == layout.GroupMarked); err != nil {
+		return o, fmt.Errorf("mark what comes from %s: %w", veth.Name, err)
+	}
+	if veth.Group != layout.GroupMarked {
+		if err := h.SetGroup(veth.Device, layout.GroupMarked); err != nil {
+			return o, err
+		}
+	}
+	o.By = netconf.NFTables
+	return o, detach(veth.Index)
+}
+
+// Available returns why the kernel has no tcx on a link, if so: the error is then ErrNoTCX.
+func Available(ifindex int) error {
+	_, err := attached(ifindex)
+	return err
+}
+
+// Clear has the veth's packets not marked any more.
+func Clear(h *netstate.Handle, veth netstate.Link) error {
+	return errors.Join(leaveGroup(h, veth), detach(veth.Index))
+}
+
+// leaveGroup takes the veth out of the group that nftables marks.
+func leaveGroup(h *netstate.Handle, veth netstate.Link) error {
+	if veth.Group != layout.GroupMarked {
+		return nil
+	}
+	return h.SetGroup(veth.Device, 0)
+}
+
+// Diff says what marks the packets of the attachment's veth, and what is wrong with it; "" is nothing. Any way will do.
+func Diff(ctx context.Context, veth netstate.Link, c layout.Attachment) (by netconf.Marking, difference string, err error) {
+	n := numbersOf(c)
+	program, err := attached(veth.Index)
+	if err != nil && !errors.Is(err, ErrNoTCX) {
+		return "", "", err
+	}
+	switch {
+	case veth.Group == layout.GroupMarked: // whatever the program says: nftables comes after it
+		by = netconf.NFTables
+		difference, err = diffElements(ctx, c)
+		return by, difference, err
+	case program.name == n.name():
+		return netconf.TCX, "", nil
+	case program.name != "":
+		return netconf.TCX, fmt.Sprintf("the BPF program %s is on %s, not %s", program.name, veth.Name, n.name()), nil
+	case n == numbers{}:
+		return "", "", nil
+	}
+	return "", fmt.Sprintf("nothing marks the packets of %s with %s: neither the BPF program %s nor nftables, for which it is not in the group %d",
+		veth.Name, n, n.name(), layout.GroupMarked), nil
+}
+
+// numbers are those that a veth's packets carry, by family; 0 is none.
+type numbers struct{ ipv4, ipv6 int }
+
+// numbersOf returns the numbers of an attachment's addresses. A family without an address has the other's, so that the
+// containers of an ENI have the same whatever their families are.
+func numbersOf(c layout.Attachment) numbers {
+	var n numbers
+	var has4, has6 bool
+	for _, a := range c.Addresses {
+		if a.IP.Is4() {
+			n.ipv4, has4 = a.Number, true
+		} else {
+			n.ipv6, has6 = a.Number, true
+		}
+	}
+	if !has4 {
+		n.ipv4 = n.ipv6
+	}
+	if !has6 {
+		n.ipv6 = n.ipv4
+	}
+	return n
+}
+
+func (n numbers) String() string {
+	if n.ipv4 == n.ipv6 {
+		return fmt.Sprintf("%#x", n.ipv4)
+	}
+	return fmt.Sprintf("%#x (IPv4) and %#x (IPv6)", n.ipv4, n.ipv6)
+}
