@@ -16,16 +16,46 @@ import (
 )
 
 // backend is where eni-snat writes: what its section has more for that, from a comma on, and what runs the plugins so that
-// the node's iptables is of one variant.
+// the node's iptables is of one variant; and what eni-ptp's has more, for its layout of the rules.
 type backend struct {
 	conf    string
 	wrapper []string
 	variant xtables.Variant
+	layout  string
+}
+
+// The layouts that are not the default.
+const (
+	perENIByTCX      = `, "routing": "per-eni", "marking": "tcx"`
+	perENIByNFTables = `, "routing": "per-eni", "marking": "nftables"`
+)
+
+// perENI is the backend beside rules per ENI.
+func (b backend) perENI() backend {
+	b.layout = perENIByTCX
+	return b
+}
+
+// routed is a conflist whose eni-ptp has the layout.
+func (b backend) routed(conflist string) string {
+	return strings.Replace(conflist, `"type": "eni-ptp"`, `"type": "eni-ptp"`+b.layout, 1)
+}
+
+// onRoutings runs a test of what packets do on each cloud, and on AWS with rules per ENI, by each way of marking.
+func onRoutings(t *testing.T, test func(t *testing.T, cloud string, b backend)) {
+	t.Helper()
+	onClouds(t, func(t *testing.T, cloud string) { test(t, cloud, backend{}) })
+	for name, layout := range map[string]string{" per-eni by tcx": perENIByTCX, " per-eni by nftables": perENIByNFTables} {
+		t.Run(vpcsim.AWS+name, func(t *testing.T) {
+			t.Parallel()
+			test(t, vpcsim.AWS, backend{layout: layout})
+		})
+	}
 }
 
 func iptablesOf(t *testing.T, v xtables.Variant) backend {
 	t.Helper()
-	return backend{`, "backend": "iptables"`, []string{"env", "PATH=" + xtablestest.Dir(t, v) + ":" + os.Getenv("PATH")}, v}
+	return backend{conf: `, "backend": "iptables"`, wrapper: []string{"env", "PATH=" + xtablestest.Dir(t, v) + ":" + os.Getenv("PATH")}, variant: v}
 }
 
 // holds wants eni-snat's rules to be where the backend says, and nowhere else.
@@ -42,20 +72,23 @@ func (b backend) holds(t *testing.T, n *lab.Node) {
 	if err != nil {
 		t.Error(err)
 	}
-	if tables, err := n.Output(t.Context(), nil, "nft", "list", "tables"); err != nil || strings.Contains(string(tables), "table ip enichain") != (b.variant == "") {
+	if tables, err := n.Output(t.Context(), nil, "nft", "list", "tables"); err != nil || strings.Contains(string(tables)+"\n", "table ip enichain\n") != (b.variant == "") {
 		t.Errorf("nftables has %s: %v", tables, err)
 	}
 }
 
-// onBackends runs a test of what packets do on each cloud, and on AWS with eni-snat on iptables, of either variant.
+// onBackends runs a test of what packets do on each routing, and on AWS with eni-snat on iptables, of either variant, with the
+// rules per pod and per ENI.
 func onBackends(t *testing.T, test func(t *testing.T, cloud string, b backend)) {
 	t.Helper()
-	onClouds(t, func(t *testing.T, cloud string) { test(t, cloud, backend{}) })
+	onRoutings(t, test)
 	for _, v := range xtablestest.Variants() {
-		t.Run(vpcsim.AWS+" on iptables-"+string(v), func(t *testing.T) {
-			t.Parallel()
-			test(t, vpcsim.AWS, iptablesOf(t, v))
-		})
+		for name, b := range map[string]backend{"": iptablesOf(t, v), " per-eni": iptablesOf(t, v).perENI()} {
+			t.Run(vpcsim.AWS+" on iptables-"+string(v)+name, func(t *testing.T) {
+				t.Parallel()
+				test(t, vpcsim.AWS, b)
+			})
+		}
 	}
 }
 

@@ -45,9 +45,10 @@ type kubeSide struct {
 
 // kube-proxy's own rules, of both modes and both families, beside eni-snat's on each backend.
 func TestKubeProxy(t *testing.T) {
-	backends := map[string]backend{"nftables": {}}
+	backends := map[string]backend{"nftables": {}, "nftables, per-eni": backend{}.perENI(), "nftables, per-eni by nftables": {layout: perENIByNFTables}}
 	for _, v := range xtablestest.Variants() {
 		backends["iptables-"+string(v)] = iptablesOf(t, v)
+		backends["iptables-"+string(v)+", per-eni"] = iptablesOf(t, v).perENI()
 	}
 	for name, b := range backends {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +66,7 @@ func upKubeNode(t *testing.T, b backend) kubeNode {
 	l := upLab(t, lab.Options{IPv6: true})
 	k := kubeNode{Lab: l, node: l.Nodes[0], other: l.Nodes[1]}
 	k.c1, k.c2 = k.node.Container("netns1"), k.node.Container("netns2")
-	r := onNode(t, k.node, fmt.Sprintf(whole, `, "families": ["ipv4", "ipv6"]`, b.conf))
+	r := onNode(t, k.node, b.routed(fmt.Sprintf(whole, `, "families": ["ipv4", "ipv6"]`, b.conf)))
 	r.Wrap(b.wrapper...)
 	first, second := k.run(t, r, 1), k.run(t, r, 2)
 	primary6 := func(n *lab.Node) netip.Addr { return l.VPC.ENIs(n.InstanceID)[0].PrimaryIP6 }

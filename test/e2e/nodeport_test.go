@@ -60,7 +60,7 @@ func TestNodePort(t *testing.T) { onBackends(t, nodePortAnswers) }
 func nodePortAnswers(t *testing.T, cloud string, b backend) {
 	for name, options := range map[string]string{"SNAT on": "", "SNAT off": `, "snat": false`} {
 		t.Run(name, func(t *testing.T) {
-			r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf+options), b.wrapper...)
+			r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf+options), b)
 			s := serve(t, r.c1, r.p1, servicePort)
 			nodePortRule(t, r.node, r.p1)
 			to := netip.AddrPortFrom(node1Primary, nodePort)
@@ -89,7 +89,7 @@ func nodePortAnswers(t *testing.T, cloud string, b backend) {
 func TestNodePortSwitchedOff(t *testing.T) { onBackends(t, nodePortSwitchedOff) }
 
 func nodePortSwitchedOff(t *testing.T, cloud string, b backend) {
-	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf+`, "nodePort": false`), b.wrapper...)
+	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf+`, "nodePort": false`), b)
 	serve(t, r.c1, r.p1, servicePort)
 	nodePortRule(t, r.node, r.p1)
 	if _, err := call(t, r.Internet, netip.AddrPortFrom(node1Primary, nodePort)); err == nil {

@@ -32,13 +32,13 @@ type recipeNode struct {
 	p1, p2 netip.Addr // their addresses
 }
 
-func upRecipe(t *testing.T, cloud, conflist string, wrapper ...string) recipeNode {
+func upRecipe(t *testing.T, cloud, conflist string, b backend) recipeNode {
 	t.Helper()
 	l := upLab(t, lab.Options{Cloud: cloud})
 	n := l.Nodes[0]
 	ip1, ip2 := assign(t, l, n, 1, 1)[0], assign(t, l, n, 2, 1)[0]
-	r := onNode(t, n, on(cloud, conflist))
-	r.Wrap(wrapper...)
+	r := onNode(t, n, b.routed(on(cloud, conflist)))
+	r.Wrap(b.wrapper...)
 	p1, p2 := runIn(t, r, "netns1", chain.WithIP(ip1)), runIn(t, r, "netns2", chain.WithIP(ip2))
 	if p1 != ip1 || p2 != ip2 {
 		t.Fatalf("containers have %s and %s, asked for %s and %s", p1, p2, ip1, ip2)
@@ -49,11 +49,12 @@ func upRecipe(t *testing.T, cloud, conflist string, wrapper ...string) recipeNod
 // veth returns the host's end of the container whose address it is.
 func veth(t *testing.T, n *lab.Node, ip netip.Addr) string {
 	t.Helper()
-	lines, err := chain.IPCommand(t.Context(), &n.Host, "route", "show", ip.String())
+	lines, err := chain.IPCommand(t.Context(), &n.Host, "-o", "route", "get", ip.String())
 	if err != nil || len(lines) != 1 {
 		t.Fatalf("route to %s: %q, %v", ip, lines, err)
 	}
-	return strings.Fields(lines[0])[2]
+	_, dev, _ := strings.Cut(lines[0], " dev ")
+	return strings.Fields(dev)[0]
 }
 
 func ping(t *testing.T, from *lab.Host, to netip.Addr, bind probe.From) (probe.Reply, error) {
@@ -89,7 +90,7 @@ func hops(t *testing.T, from *lab.Host, to netip.Addr) string {
 func TestRecipe31And41TheENIOnTheHost(t *testing.T) { onClouds(t, theENIOnTheHost) }
 
 func theENIOnTheHost(t *testing.T, cloud string) {
-	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""), backend{})
 	host := &r.node.Host
 	v1, v2 := veth(t, r.node, r.p1), veth(t, r.node, r.p2)
 	// The order within a preference is that of addition.
@@ -119,10 +120,10 @@ func theENIOnTheHost(t *testing.T, cloud string) {
 }
 
 // Recipes 3.2 and 4.2: a container on each.
-func TestRecipe32And42AContainerOnEach(t *testing.T) { onClouds(t, aContainerOnEach) }
+func TestRecipe32And42AContainerOnEach(t *testing.T) { onRoutings(t, aContainerOnEach) }
 
-func aContainerOnEach(t *testing.T, cloud string) {
-	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
+func aContainerOnEach(t *testing.T, cloud string, b backend) {
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""), b)
 	other := map[*lab.Host]netip.Addr{r.c1: r.p2, r.c2: r.p1}
 	own := map[*lab.Host]netip.Addr{r.c1: node1ENI1, r.c2: node1ENI2}
 	for c, ip := range map[*lab.Host]netip.Addr{r.c1: r.p1, r.c2: r.p2} {
@@ -158,10 +159,10 @@ func aContainerOnEach(t *testing.T, cloud string) {
 }
 
 // Recipe 5: the traffic of a secondary ENI's container is on that ENI, and not on the primary.
-func TestRecipe5TheTrafficIsOnTheENIItself(t *testing.T) { onClouds(t, theTrafficIsOnTheENIItself) }
+func TestRecipe5TheTrafficIsOnTheENIItself(t *testing.T) { onRoutings(t, theTrafficIsOnTheENIItself) }
 
-func theTrafficIsOnTheENIItself(t *testing.T, cloud string) {
-	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""))
+func theTrafficIsOnTheENIItself(t *testing.T, cloud string, b backend) {
+	r := upRecipe(t, cloud, fmt.Sprintf(ptpOnly, ""), b)
 	for dev, ip := range map[string]netip.Addr{"eth1": r.p1, "eth2": r.p2} {
 		capture := startCapture(t, &r.node.Host)
 		mustPing(t, &r.Nodes[1].Host, ip, probe.From{})
@@ -176,7 +177,7 @@ func theTrafficIsOnTheENIItself(t *testing.T, cloud string) {
 func TestRecipePodToExternal(t *testing.T) { onBackends(t, podToExternal) }
 
 func podToExternal(t *testing.T, cloud string, b backend) {
-	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf), b.wrapper...)
+	r := upRecipe(t, cloud, fmt.Sprintf(whole, "", b.conf), b)
 	b.holds(t, r.node)
 	for _, c := range []*lab.Host{r.c1, r.c2} {
 		capture := startCapture(t, &r.node.Host)
@@ -202,7 +203,7 @@ func TestWithoutSNATTheVPCDropsIt(t *testing.T) {
 		if b.conf != "" { // there, and switched off
 			conflist = fmt.Sprintf(whole, "", b.conf+`, "snat": false`)
 		}
-		theVPCDropsIt(t, upRecipe(t, cloud, conflist, b.wrapper...))
+		theVPCDropsIt(t, upRecipe(t, cloud, conflist, b))
 	})
 }
 

@@ -61,9 +61,13 @@ func capabilities() []chain.Option {
 func TestChained(t *testing.T) {
 	t.Parallel()
 	const all, allOfBoth = "all", "all, both families"
-	for _, name := range append(order(), all, allOfBoth) {
+	// The rules per ENI need a program on the veth, where bandwidth has a qdisc, or nftables.
+	perENI := map[string]string{"all, both families, per-eni": "tcx", "bandwidth, per-eni": "nftables"}
+	for _, name := range append(order(), all, allOfBoth, "all, both families, per-eni", "bandwidth, per-eni") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			marking := perENI[name]
+			name := strings.TrimSuffix(name, ", per-eni")
 			chained, main := []string{name}, both(eniPTP)
 			switch name {
 			case all:
@@ -73,7 +77,11 @@ func TestChained(t *testing.T) {
 			}
 			s := newSite(t, lab.Options{IPv6: true})
 			// Without eni-snat's own opening of a node's filter: firewall is to open it.
-			plugins := []string{main, `{"type": "eni-snat", "forward": false}`}
+			ptp := main
+			if marking != "" {
+				ptp = strings.Replace(main, `"type": "eni-ptp"`, `"type": "eni-ptp", "routing": "per-eni", "marking": "`+marking+`"`, 1)
+			}
+			plugins := []string{ptp, `{"type": "eni-snat", "forward": false}`}
 			for _, n := range chained {
 				plugins = append(plugins, neighbours()[n].conf)
 			}
