@@ -41,11 +41,16 @@ func (b backend) routed(conflist string) string {
 	return strings.Replace(conflist, `"type": "eni-ptp"`, `"type": "eni-ptp"`+b.layout, 1)
 }
 
+// perENI are the layouts with rules per ENI, by how a test of each is called.
+func perENI() map[string]string {
+	return map[string]string{" per-eni by tcx": perENIByTCX, " per-eni by nftables": perENIByNFTables}
+}
+
 // onRoutings runs a test of what packets do on each cloud, and on AWS with rules per ENI, by each way of marking.
 func onRoutings(t *testing.T, test func(t *testing.T, cloud string, b backend)) {
 	t.Helper()
 	onClouds(t, func(t *testing.T, cloud string) { test(t, cloud, backend{}) })
-	for name, layout := range map[string]string{" per-eni by tcx": perENIByTCX, " per-eni by nftables": perENIByNFTables} {
+	for name, layout := range perENI() {
 		t.Run(vpcsim.AWS+name, func(t *testing.T) {
 			t.Parallel()
 			test(t, vpcsim.AWS, backend{layout: layout})

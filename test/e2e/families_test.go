@@ -23,23 +23,31 @@ import (
 // internet6 is the internet's host, which knows the VPC.
 var internet6 = netip.MustParseAddr("2001:db8:100::10")
 
-// stack is which families containers have, in the words of the "ipam" section, on a cloud.
+// stack is which families containers have, in the words of the "ipam" section, on a cloud, and the layout of their rules.
 type stack struct {
 	clouds.Cloud
 	families string
+	backend
 }
 
-// onStacks runs a test on each cloud, of containers with both families and with IPv6 alone.
+// onStacks runs a test on each cloud, of containers with both families and with IPv6 alone; and on AWS of those with both by
+// rules per ENI, by each way of marking.
 func onStacks(t *testing.T, test func(t *testing.T, s stack)) {
 	t.Helper()
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		for name, families := range map[string]string{"both families": `["ipv4", "ipv6"]`, "IPv6 alone": `["ipv6"]`} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				test(t, stack{c, families})
+				test(t, stack{c, families, backend{}})
 			})
 		}
 	})
+	for name, layout := range perENI() {
+		t.Run(vpcsim.AWS+name, func(t *testing.T) {
+			t.Parallel()
+			test(t, stack{clouds.AWS(), `["ipv4", "ipv6"]`, backend{layout: layout}})
+		})
+	}
 }
 
 // dual says whether containers have both families.
@@ -48,7 +56,7 @@ func (s stack) dual() bool { return strings.Contains(s.families, "ipv4") }
 // conflist is the whole chain, which heeds requests for addresses; more is of the ipam section, from a comma on.
 func (s stack) conflist(more string) string {
 	chain := strings.Replace(whole, `"eni-ptp"`, `"eni-ptp", "capabilities": {"ips": true}`, 1)
-	return on(s.Name, fmt.Sprintf(chain, fmt.Sprintf(`, "cooldown": "0s", "families": %s%s`, s.families, more), ""))
+	return s.routed(on(s.Name, fmt.Sprintf(chain, fmt.Sprintf(`, "cooldown": "0s", "families": %s%s`, s.families, more), "")))
 }
 
 // on gives the node's ENI of a device index an address of each family, of IPv6 one of a prefix where the cloud has such.
