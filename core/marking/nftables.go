@@ -27,7 +27,7 @@ const Table = "enichain-eni"
 
 const (
 	mapName   = "eni"
-	chainName = "mark"
+	chainName = "pods" // "mark" is a word of nft's own
 	// priority is before those who look at the mark, or set bits of their own: the first of the kernel's is at -300, raw.
 	priority = -310
 )
@@ -179,9 +179,9 @@ func diffElement(ctx context.Context, a layout.Address) (string, error) {
 	}
 	defer func() { _ = conn.CloseLasting() }()
 	ipv6 := a.IP.Is6()
-	elements, err := conn.GetSetElements(mapOf(ipv6))
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return "", fmt.Errorf("read %s: %w", words(ipv6), err)
+	elements, err := readElements(conn, ipv6)
+	if err != nil {
+		return "", err
 	}
 	has := 0
 	for _, e := range elements {
@@ -203,6 +203,23 @@ func diffElement(ctx context.Context, a layout.Address) (string, error) {
 		return fmt.Sprintf("the rule of %s is not enichain's", words(ipv6)), nil
 	}
 	return "", nil
+}
+
+// readElements returns what is in the family's map; none where there is no map.
+func readElements(conn *nftables.Conn, ipv6 bool) ([]nftables.SetElement, error) {
+	// Of a map's elements the library does not say whether it was absence (v0.3.0, GetSetElements).
+	set, err := conn.GetSetByName(tableOf(ipv6), mapName)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	var elements []nftables.SetElement
+	if err == nil {
+		elements, err = conn.GetSetElements(set)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", words(ipv6), err)
+	}
+	return elements, nil
 }
 
 // sameCode compares a rule with one that was sent.
@@ -240,10 +257,10 @@ func Unused(ctx context.Context, serves func(netip.Addr) (bool, error)) ([]netip
 		if err != nil {
 			return nil, err
 		}
-		elements, err := conn.GetSetElements(mapOf(ipv6))
+		elements, err := readElements(conn, ipv6)
 		_ = conn.CloseLasting()
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return nil, fmt.Errorf("read %s: %w", words(ipv6), err)
+		if err != nil {
+			return nil, err
 		}
 		for _, e := range elements {
 			ip, _ := netip.AddrFromSlice(e.Key)

@@ -75,8 +75,8 @@ type counts struct{ processes, sends, messages, files int }
 func warmCounts() map[string]map[string]counts {
 	return map[string]map[string]counts{
 		"ADD":   {"eni-ptp": {1, 32, 32, 4}, "eni-snat": {1, 17, 17, 0}},
-		"CHECK": {"eni-ptp": {1, 26, 26, 0}, "eni-ipam": {1, 0, 0, 0}, "eni-snat": {1, 17, 17, 0}},
-		"DEL":   {"eni-ptp": {1, 15, 15, 2}, "eni-snat": {1, 0, 0, 0}},
+		"CHECK": {"eni-ptp": {1, 27, 27, 0}, "eni-ipam": {1, 0, 0, 0}, "eni-snat": {1, 17, 17, 0}},
+		"DEL":   {"eni-ptp": {1, 17, 17, 2}, "eni-snat": {1, 0, 0, 0}},
 	}
 }
 

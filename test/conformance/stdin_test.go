@@ -64,7 +64,7 @@ func TestWrongFields(t *testing.T) {
 		{ptpPlugin, network.with(-1, "mtu")},
 		{ptpPlugin, network.with(70000, "mtu")},
 		{ptpPlugin, network.with("longprefix", "vethPrefix")},
-		{ptpPlugin, network.with("per-eni", "routing")},
+		{ptpPlugin, network.with("per-node", "routing")},
 		{ptpPlugin, network.with("x", "runtimeConfig")},
 		{ptpPlugin, network.with("x", "args")},
 		{ptpPlugin, network.with("x", "prevResult")},

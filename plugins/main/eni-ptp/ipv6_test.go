@@ -250,7 +250,7 @@ func theWrongENIIsDroppedForIPv6On(t *testing.T, v variant) {
 }
 
 // Over another IPAM both families are routed by main, and a DEL without a prevResult leaves nothing.
-func TestDualStackOverHostLocal(t *testing.T) { onEach(t, dualStackOverHostLocalOn) }
+func TestDualStackOverHostLocal(t *testing.T) { onLayouts(t, dualStackOverHostLocalOn) }
 
 func dualStackOverHostLocalOn(t *testing.T, v variant) {
 	n := newNode6Of(t, v)

@@ -91,7 +91,7 @@ func strict(t testing.TB, spaces ...*nstest.NS) {
 
 // A second interface has its address, its own table and what the configuration lists, and leaves the first one's default
 // route alone; either may go first.
-func TestASecondAttachment(t *testing.T) { onEach(t, aSecondAttachmentOn) }
+func TestASecondAttachment(t *testing.T) { onLayouts(t, aSecondAttachmentOn) }
 
 func aSecondAttachmentOn(t *testing.T, v variant) {
 	routed := map[string]any{"routes": []any{map[string]any{"dst": "172.30.0.0/16"}}}

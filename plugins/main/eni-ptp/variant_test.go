@@ -33,6 +33,14 @@ func onEach(t *testing.T, test func(t *testing.T, v variant)) {
 	}
 }
 
+// onLayouts runs a test, to which it is all the same what marks packets, in each layout.
+func onLayouts(t *testing.T, test func(t *testing.T, v variant)) {
+	t.Helper()
+	for _, v := range variants()[:2] {
+		t.Run(v.String(), func(t *testing.T) { test(t, v) })
+	}
+}
+
 // table is the one with the routes to containers.
 func (v variant) table() int {
 	if v.routing == netconf.PerENI {

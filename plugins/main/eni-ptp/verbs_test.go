@@ -25,7 +25,7 @@ import (
 func specVersions() []string { return version.VersionsStartingFrom("0.3.0").SupportedVersions() }
 
 // Each version of the specification: ADD twice, CHECK, DEL twice, over eni-ipam and over host-local, and nothing stays.
-func TestLifeInEachVersion(t *testing.T) { onEach(t, lifeInEachVersionOn) }
+func TestLifeInEachVersion(t *testing.T) { onLayouts(t, lifeInEachVersionOn) }
 
 func lifeInEachVersionOn(t *testing.T, v variant) {
 	n := newNodeOf(t, v)
@@ -245,7 +245,7 @@ func TestAddUndoes(t *testing.T) {
 
 // An address that somebody has whom the store does not know is given to nobody: the kernel knows better than a store that
 // was removed under live containers.
-func TestAddRefusesAnAddressInUse(t *testing.T) { onEach(t, addRefusesAnAddressInUseOn) }
+func TestAddRefusesAnAddressInUse(t *testing.T) { onLayouts(t, addRefusesAnAddressInUseOn) }
 
 func addRefusesAnAddressInUseOn(t *testing.T, v variant) {
 	n := newNodeOf(t, v)
