@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,7 +28,8 @@ func IPCommand(ctx context.Context, h *lab.Host, args ...string) ([]string, erro
 
 // Snapshot is all that enichain may leave in a node, in words: links, addresses, rules, routes of all tables, nftables
 // objects, and the store's owners. Two are compared to find what a call left behind or took away. What the kernel gives
-// each link of IPv6 by itself comes when the link has its carrier, and is no trace.
+// each link of IPv6 by itself comes when the link has its carrier, and is no trace; nor is to whose ENI an address belongs,
+// which is as true of one that no container has.
 func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error) {
 	var all []string
 	for _, args := range [][]string{
@@ -53,7 +55,7 @@ func Snapshot(ctx context.Context, n *lab.Node, dataDir string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, "nft: "+string(nft))
+	all = append(all, "nft: "+numbers().ReplaceAllString(string(nft), "$1"))
 	owners, err := Owners(ctx, n, dataDir)
 	slices.Sort(all)
 	return append(all, owners...), err
@@ -88,4 +90,9 @@ func Owners(ctx context.Context, n *lab.Node, dataDir string) ([]string, error) 
 		return err
 	})
 	return owners, err
+}
+
+// numbers are the elements of the maps by which eni-ptp has nftables mark packets, as nft prints them.
+func numbers() *regexp.Regexp {
+	return regexp.MustCompile(`(?s)(\tmap eni \{\n\t\ttype ip\w+ : mark\n)\t\telements = \{[^}]*\}\n`)
 }
