@@ -101,9 +101,10 @@ const maxPrograms = 64
 // not know the question.
 func attached(ifindex int) (program, error) {
 	ids := make([]uint32, maxPrograms)
-	q := queryAttr{ifindex: uint32(ifindex), kind: unix.BPF_TCX_INGRESS, ids: pointer(unsafe.Pointer(&ids[0])), count: maxPrograms}
+	var pins runtime.Pinner
+	defer pins.Unpin()
+	q := queryAttr{ifindex: uint32(ifindex), kind: unix.BPF_TCX_INGRESS, ids: pin(&pins, &ids[0]), count: maxPrograms}
 	_, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&q), unsafe.Sizeof(q))
-	runtime.KeepAlive(ids)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // there was never one, or the link has gone
 		return program{}, nil
 	}
@@ -140,11 +141,11 @@ func lacking(err error) error {
 // load loads the program that puts the numbers into the mark's bits of layout.MaskENI, and leaves the others.
 func load(n numbers) (*os.File, error) {
 	code, license := n.code(), []byte("Apache-2.0\x00")
-	a := loadAttr{kind: unix.BPF_PROG_TYPE_SCHED_CLS, count: uint32(len(code)), code: pointer(unsafe.Pointer(&code[0])), license: pointer(unsafe.Pointer(&license[0]))}
+	var pins runtime.Pinner
+	defer pins.Unpin()
+	a := loadAttr{kind: unix.BPF_PROG_TYPE_SCHED_CLS, count: uint32(len(code)), code: pin(&pins, &code[0]), license: pin(&pins, &license[0])}
 	copy(a.name[:len(a.name)-1], n.name())
 	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&a), unsafe.Sizeof(a))
-	runtime.KeepAlive(code)
-	runtime.KeepAlive(license)
 	if err != nil {
 		return nil, fmt.Errorf("load the BPF program %s: %w", n.name(), lacking(err))
 	}
@@ -165,10 +166,11 @@ func byID(id uint32) (*os.File, error) {
 }
 
 func infoOf(file *os.File) (program, error) {
-	var info programInfo
-	a := infoAttr{fd: uint32(file.Fd()), length: uint32(unsafe.Sizeof(info)), info: pointer(unsafe.Pointer(&info))}
+	info := new(programInfo)
+	var pins runtime.Pinner
+	defer pins.Unpin()
+	a := infoAttr{fd: uint32(file.Fd()), length: uint32(unsafe.Sizeof(*info)), info: pin(&pins, info)}
 	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&a), unsafe.Sizeof(a))
-	runtime.KeepAlive(&info)
 	if err != nil {
 		return program{}, fmt.Errorf("look at a BPF program: %w", err)
 	}
@@ -249,7 +251,12 @@ type (
 	}
 )
 
-func pointer(p unsafe.Pointer) uint64 { return uint64(uintptr(p)) }
+// pin is an address as the kernel wants it, at which the value stays until it is unpinned. That of a variable on the stack would
+// be another's once the stack grows, on the way to the system call.
+func pin[T any](pins *runtime.Pinner, p *T) uint64 {
+	pins.Pin(p)
+	return uint64(uintptr(unsafe.Pointer(p)))
+}
 
 // bpf is bpf(2), again where the kernel was interrupted.
 func bpf(command int, attr unsafe.Pointer, size uintptr) (uintptr, error) {
