@@ -65,13 +65,16 @@ func (t *tool) reportDrained(d supply.Drained) error {
 	return errors.Join(t.printf("repeat the command when they are gone\n"), errFindings)
 }
 
-// forgetENI removes the rules of an ENI that is deleted; its routes went with its link.
+// forgetENI removes the rules of an ENI that is deleted; its routes went with its link. Another store's ENI may have its number.
 func forgetENI(eni store.ENI) error {
 	h, err := netstate.Here()
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	_, err = h.RemoveRules(layout.ENI(eni, layout.Device{}, netconf.PerENI).Rules...)
+	_, err = h.RemoveRules(layout.ENI(eni, layout.Device{}, netconf.PerPod).Rules...)
+	for _, r := range layout.NumberRules(eni) {
+		err = errors.Join(err, h.RemoveRule(r))
+	}
 	return err
 }

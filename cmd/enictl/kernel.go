@@ -9,6 +9,7 @@ import (
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/snat"
 	"github.com/enichain/enichain/core/store"
@@ -53,20 +54,29 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	}
 	forwarding, err := k.host.Forwarding(familiesOf(s.assigned()))
 	errs := []error{err, k.compare("the host", forwarding, func() error { return k.host.Apply(forwarding) })}
+	perENI, err := k.hasPerENI()
+	errs = append(errs, err)
+	broken := map[int]bool{} // tables, whose containers are left as they are
 	for _, e := range s.enis {
-		errs = append(errs, k.healENI(e))
+		whole, err := k.healENI(e, perENI)
+		errs, broken[tableOf(e)] = append(errs, err), !whole
 	}
 	links, err := k.host.Links()
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	own := map[store.Owner]*attached{}
+	own, skip := map[store.Owner]*attached{}, map[store.Owner]bool{}
 	veths := map[family.Family][]string{} // of the network, by the family of the address
 	for _, a := range s.assigned() {
 		veth, found := vethOf(*a.Owner, links, k.net)
 		switch {
 		case found:
-			errs = append(errs, k.healAddress(s, a, veth, own))
+			err := k.healAddress(s, a, veth, own)
+			if err != nil { // what it has of the other layout may be all that works
+				delete(own, *a.Owner)
+				skip[*a.Owner] = true
+			}
+			errs = append(errs, err)
 			if a.Owner.Network == k.net.name {
 				f := family.Of(a.IP)
 				veths[f] = append(veths[f], veth.Name)
@@ -75,8 +85,10 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 			k.warn("%s has no link on this host: %s was not attached to the end, or is gone; the runtime's GC frees the address", a.IP, ownerOf(a))
 		}
 	}
-	for _, c := range own {
-		errs = append(errs, k.healAttachment(ctx, c))
+	for owner, c := range own {
+		if !skip[owner] && !slices.ContainsFunc(c.Addresses, func(a layout.Address) bool { return broken[a.Table] }) {
+			errs = append(errs, k.healAttachment(ctx, c))
+		}
 	}
 	errs = append(errs, k.removeUnused(ctx, s))
 	for _, f := range family.All() {
@@ -97,19 +109,34 @@ func (k *healer) compare(what string, want layout.State, right func() error) err
 	return k.put(what, d, right)
 }
 
-func (k *healer) healENI(e store.ENI) error {
+// healENI puts an ENI right, for rules per ENI too where there may be such; whole says that containers can leave by it.
+func (k *healer) healENI(e store.ENI, perENI bool) (whole bool, err error) {
 	link, err := k.host.ENILink(e)
 	if errors.Is(err, netstate.ErrNoLink) {
 		k.warn("%s has no link on this host: is it attached, and in the host's namespace?", e.ID)
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("find the link of %s: %w", e.ID, err)
+		return false, fmt.Errorf("find the link of %s: %w", e.ID, err)
 	}
-	return k.compare(e.ID, layout.ENI(e, link.Device, k.net.routing()), func() error {
-		_, err := k.host.RepairENI(e, k.net.routing())
+	routing := netconf.PerPod
+	if perENI && (e.Number != 0 || k.net.routing() == netconf.PerENI) {
+		routing = netconf.PerENI
+	}
+	err = k.compare(e.ID, layout.ENI(e, link.Device, routing), func() error {
+		_, err := k.host.RepairENI(e, routing)
 		return err
 	})
+	return err == nil && (e.Primary || e.Number != 0 || k.net.routing() != netconf.PerENI), err
+}
+
+// hasPerENI says whether the network's rules are per ENI, or a container's of any network are.
+func (k *healer) hasPerENI() (bool, error) {
+	if k.net.routing() == netconf.PerENI {
+		return true, nil
+	}
+	empty, err := k.host.Empty(layout.TablePods)
+	return !empty, err
 }
 
 // vethOf finds the host end of an owner's veth: by its alias, or by its name where it is of this network.

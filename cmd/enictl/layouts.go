@@ -103,8 +103,33 @@ func otherWay(by, want netconf.Marking, veth netstate.Link) (string, error) {
 	return fmt.Sprintf("they are marked by %s, not by %s", by, want), nil
 }
 
+// errMeanwhile says that containers came while what they need was removed, because none had needed it.
+var errMeanwhile = errors.New("containers were started meanwhile, and may lack what was removed: repeat the command")
+
 // removeUnused removes what the containers of a layout have in common, once there is none.
 func (k *healer) removeUnused(ctx context.Context, s *snapshot) error {
+	before := k.changed
+	if err := k.removeIfUnused(ctx, s); err != nil || k.dry || k.changed == before {
+		return err
+	}
+	empty, err := k.host.Empty(layout.TablePods)
+	if err != nil {
+		return err
+	}
+	marked, err := k.anyMarked()
+	if err == nil && (marked || !empty && k.net.routing() != netconf.PerENI) {
+		err = errMeanwhile
+	}
+	return err
+}
+
+// anyMarked says whether nftables marks the packets of a veth.
+func (k *healer) anyMarked() (bool, error) {
+	links, err := k.host.Links()
+	return slices.ContainsFunc(links, func(l netstate.Link) bool { return l.Group == layout.GroupMarked }), err
+}
+
+func (k *healer) removeIfUnused(ctx context.Context, s *snapshot) error {
 	empty, err := k.host.Empty(layout.TablePods)
 	if err != nil {
 		return err
@@ -112,12 +137,9 @@ func (k *healer) removeUnused(ctx context.Context, s *snapshot) error {
 	if empty && k.net.routing() != netconf.PerENI {
 		err = k.removeShared(s)
 	}
-	links, linkErr := k.host.Links()
-	if err := errors.Join(err, linkErr); err != nil {
+	marked, markedErr := k.anyMarked()
+	if err := errors.Join(err, markedErr); err != nil || marked {
 		return err
-	}
-	if slices.ContainsFunc(links, func(l netstate.Link) bool { return l.Group == layout.GroupMarked }) {
-		return nil
 	}
 	has, err := marking.HasTables(ctx)
 	if err != nil || !has {
@@ -134,8 +156,8 @@ func (k *healer) removeElements(ctx context.Context) error {
 		return err
 	}
 	unused, err := marking.Unused(ctx, func(ip netip.Addr) (bool, error) {
-		left, err := k.host.Unrouted(ip)
-		return !left, err
+		_, routed, err := k.host.RouteIn(layout.TablePods, layout.Host(ip))
+		return routed, err
 	})
 	if err != nil || len(unused) == 0 {
 		return err

@@ -22,6 +22,12 @@ func (t *tool) repair(args []string) error {
 		return err
 	}
 	defer host.Close()
+	if !*dry { // a store of an older enichain has no numbers of ENIs
+		err := store.At(r.net.ipam.DataDir).UpdateExisting(r.ctx, func(*store.Tx) error { return nil })
+		if err != nil && !errors.Is(err, store.ErrNoStore) {
+			return err
+		}
+	}
 	s, err := look(r.ctx, store.At(r.net.ipam.DataDir))
 	if err != nil {
 		return err

@@ -75,8 +75,12 @@ func ENI(eni store.ENI, dev Device, routing netconf.Routing) State {
 	return s
 }
 
-// NumberRules returns the rules by which packets that carry the ENI's number leave by it, one of each of its families.
+// NumberRules returns the rules by which packets that carry the ENI's number leave by it, one of each of its families; none where
+// it has no number.
 func NumberRules(eni store.ENI) []Rule {
+	if eni.Number == 0 {
+		return nil
+	}
 	r := Rule{Pref: PrefFromContainer, Mark: uint32(eni.Number), Mask: MaskENI, Table: eni.Table}
 	rules := []Rule{r}
 	if eni.Gateway6.IsValid() {

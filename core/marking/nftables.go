@@ -183,11 +183,12 @@ func diffElement(ctx context.Context, a layout.Address) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	has := 0
-	for _, e := range elements {
-		if ip, _ := netip.AddrFromSlice(e.Key); ip == a.IP {
-			has = int(binaryutil.NativeEndian.Uint32(e.Val))
+	has := numberIn(elements, a.IP)
+	for again := 0; again < tries && has != a.Number; again++ { // a map that changes meanwhile may be read with gaps
+		if elements, err = readElements(conn, ipv6); err != nil {
+			return "", err
 		}
+		has = numberIn(elements, a.IP)
 	}
 	if has != a.Number {
 		return fmt.Sprintf("%s gives %s the number %d, not %d", words(ipv6), a.IP, has, a.Number), nil
@@ -203,6 +204,16 @@ func diffElement(ctx context.Context, a layout.Address) (string, error) {
 		return fmt.Sprintf("the rule of %s is not enichain's", words(ipv6)), nil
 	}
 	return "", nil
+}
+
+// numberIn returns what the elements say of an address; 0 where they say nothing.
+func numberIn(elements []nftables.SetElement, ip netip.Addr) int {
+	for _, e := range elements {
+		if key, _ := netip.AddrFromSlice(e.Key); key == ip {
+			return int(binaryutil.NativeEndian.Uint32(e.Val))
+		}
+	}
+	return 0
 }
 
 // readElements returns what is in the family's map; none where there is no map.

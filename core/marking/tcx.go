@@ -83,6 +83,9 @@ func detach(ifindex int) error {
 		return err
 	}
 	file, err := byID(p.id)
+	if errors.Is(err, unix.ENOENT) { // it went meanwhile
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -160,7 +163,7 @@ func byID(id uint32) (*os.File, error) {
 	a := idAttr{id: id}
 	fd, err := bpf(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&a), unsafe.Sizeof(a))
 	if err != nil {
-		return nil, fmt.Errorf("open the BPF program %d: %w", id, err)
+		return nil, fmt.Errorf("open the BPF program %d: %w", id, lacking(err))
 	}
 	return os.NewFile(fd, "program"), nil
 }
@@ -172,7 +175,7 @@ func infoOf(file *os.File) (program, error) {
 	a := infoAttr{fd: uint32(file.Fd()), length: uint32(unsafe.Sizeof(*info)), info: pin(&pins, info)}
 	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&a), unsafe.Sizeof(a))
 	if err != nil {
-		return program{}, fmt.Errorf("look at a BPF program: %w", err)
+		return program{}, fmt.Errorf("look at a BPF program: %w", lacking(err))
 	}
 	name, _, _ := bytes.Cut(info.name[:], []byte{0})
 	return program{info.id, string(name)}, nil

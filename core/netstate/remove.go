@@ -17,6 +17,9 @@ import (
 func (h *Handle) RemoveRules(rules ...layout.Rule) (int, error) {
 	n := 0
 	for _, r := range rules {
+		if !r.From.IsValid() && !r.To.IsValid() && r.Mark == 0 && r.Out == "" {
+			return n, fmt.Errorf("remove rule %d: it selects no packets, so that all of ours there would go", r.Pref)
+		}
 		r.Table = 0 // matches any (net/core/fib_rules.c, rule_find)
 		for {
 			err := h.nl.RuleDel(kernelRule(r))

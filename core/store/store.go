@@ -18,9 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Version is the format of the store that this code writes: the second has prefixes, the third IPv6. An older one is upgraded
+// Version is the format of the store that this code writes: the second has prefixes, the third IPv6, the fourth
+// numbers of ENIs. An older one is upgraded
 // where it is written to; a newer one is refused.
-const Version = 3
+const Version = 4
 
 var (
 	// ErrNoStore says that the data directory holds no store: nothing was allocated on this node since it booted.

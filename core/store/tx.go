@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -96,7 +97,7 @@ func (tx *Tx) reset() error {
 	return meta.Put(keyBoot, []byte(boot))
 }
 
-// upgrade makes a store of an older format one of this: what was added to the format since is empty in it.
+// upgrade makes a store of an older format one of this: what was added to the format since is empty in it, and ENIs get numbers.
 func (tx *Tx) upgrade() error {
 	meta, current := tx.b.Bucket(bucketMeta), strconv.AppendInt(nil, Version, 10)
 	if bytes.Equal(meta.Get(keyVersion), current) {
@@ -107,7 +108,11 @@ func (tx *Tx) upgrade() error {
 			return err
 		}
 	}
-	return meta.Put(keyVersion, current)
+	enis, err := tx.ENIs()
+	for _, e := range enis {
+		err = errors.Join(err, tx.PutENI(e))
+	}
+	return errors.Join(err, meta.Put(keyVersion, current))
 }
 
 // get reads a record; false where there is none.
