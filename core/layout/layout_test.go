@@ -428,3 +428,10 @@ func lines(s string) []string {
 	}
 	return out
 }
+
+// An ENI without a number, of which there are 63, has no rule of one: "from all lookup T" would be everybody's.
+func TestNumberRulesOfNoNumber(t *testing.T) {
+	if rules := layout.NumberRules(store.ENI{Table: 2, Gateway6: netip.MustParseAddr("fe80::1")}); len(rules) > 0 {
+		t.Errorf("rules %v", rules)
+	}
+}

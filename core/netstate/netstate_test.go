@@ -327,6 +327,24 @@ func TestRemoveRules(t *testing.T) {
 }
 
 // A rule of a device is told from one of another, and need not have the device to go.
+// A rule that selects nothing is in the kernel's eyes each of ours with its preference.
+func TestRemoveRulesOfNobodyRemovesNone(t *testing.T) {
+	in(t, func(h *netstate.Handle) error {
+		rule := layout.Rule{Pref: layout.PrefFromContainer, From: netip.MustParsePrefix("10.19.16.5/32"), Table: 2}
+		if err := h.Apply(layout.State{Rules: []layout.Rule{rule}}); err != nil {
+			return err
+		}
+		if n, err := h.RemoveRules(layout.Rule{Pref: layout.PrefFromContainer, Mask: layout.MaskENI, Table: 2}); n > 0 || err == nil {
+			t.Errorf("%d rules were removed: %v", n, err)
+		}
+		d, err := h.Diff(layout.State{Rules: []layout.Rule{rule}})
+		if d != "" {
+			t.Error(d)
+		}
+		return err
+	})
+}
+
 func TestRuleOfADevice(t *testing.T) {
 	in(t, func(h *netstate.Handle) error {
 		here := layout.Rule{Pref: 1536, Out: "eth1", Table: 300}
