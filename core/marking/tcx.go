@@ -248,9 +248,9 @@ type (
 		info       uint64
 	}
 	programInfo struct {
-		kind, id uint32
-		_        [14]uint32
-		name     [16]byte
+		_, id uint32
+		_     [14]uint32
+		name  [16]byte
 	}
 )
 
