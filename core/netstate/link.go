@@ -22,14 +22,15 @@ var ErrNoLink = errors.New("no such link")
 // Link is a link of the kernel.
 type Link struct {
 	layout.Device
-	Kind  string // "device" for hardware, "veth", ...
-	MAC   net.HardwareAddr
-	MTU   int
-	Up    bool
-	Alias string
-	Group int
-	Peer  int // a veth's peer: its index in its own namespace
-	NSID  int // the peer's namespace, as this one numbers it; negative where they are the same
+	Kind   string // "device" for hardware, "veth", ...
+	MAC    net.HardwareAddr
+	MTU    int
+	Up     bool
+	Alias  string
+	Group  int
+	Master int // the index of the bridge or the like that it is a port of; 0 for none
+	Peer   int // a veth's peer: its index in its own namespace
+	NSID   int // the peer's namespace, as this one numbers it; negative where they are the same
 }
 
 func linkOf(k netlink.Link) Link {
@@ -37,7 +38,7 @@ func linkOf(k netlink.Link) Link {
 	return Link{
 		Device: layout.Device{Index: a.Index, Name: a.Name},
 		Kind:   k.Type(), MAC: a.HardwareAddr, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Alias: a.Alias, Group: int(a.Group),
-		Peer: a.ParentIndex, NSID: a.NetNsID,
+		Master: a.MasterIndex, Peer: a.ParentIndex, NSID: a.NetNsID,
 	}
 }
 

@@ -40,7 +40,7 @@ func TestApplyRepeats(t *testing.T) {
 	})
 }
 
-// TestApplyHeals damages the table in every way, and wants Check to name the damage and Apply to mend it.
+// TestApplyHeals damages the table in every way, and wants Check to name the damage and Ensure, which had found all in place, to mend it.
 func TestApplyHeals(t *testing.T) {
 	const chain = "add chain ip enichain mark-podnet { type filter hook prerouting priority -90; policy accept; }"
 	tests := []struct{ name, damage, want string }{
@@ -112,20 +112,20 @@ func TestApplyHeals(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			inside(t, nstest.New(t), func(h *netstate.Handle) {
-				apply(t, h, podnet())
+				dir := stamped(t, h, podnet())
 				sound := list(t)
 				nft(t, tt.damage)
 				if d := check(t, h, podnet()); !strings.Contains(d, tt.want) {
 					t.Errorf("check says %q, want ...%s...", d, tt.want)
 				}
-				if !apply(t, h, podnet()) {
-					t.Error("apply changed nothing")
+				if !ensure(t, h, podnet(), dir) {
+					t.Error("ensure changed nothing")
 				}
 				if d := check(t, h, podnet()); d != "" {
-					t.Errorf("check after apply says %q", d)
+					t.Errorf("check afterwards says %q", d)
 				}
 				if diff := cmp.Diff(sorted(sound), sorted(list(t))); diff != "" {
-					t.Errorf("apply made another table:\n%s", diff)
+					t.Errorf("ensure made another table:\n%s", diff)
 				}
 			})
 		})

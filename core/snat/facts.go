@@ -29,7 +29,7 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 	switch {
 	case p.SNAT, p.NodePort:
 	case p.Forward:
-		return p, p.resolveContainers(hosts)
+		return p, p.resolveContainers(h, hosts)
 	default:
 		return p, nil
 	}
@@ -60,7 +60,7 @@ func Resolve(ctx context.Context, h *netstate.Handle, c *netconf.SNAT, hosts []s
 		}
 		p.PrimaryIP = ip
 	}
-	return p, p.resolveContainers(hosts)
+	return p, p.resolveContainers(h, hosts)
 }
 
 // known is what the store knows of the node.
@@ -134,11 +134,11 @@ func (p *Policy) fill(h *netstate.Handle, k known, needCIDRs bool) error {
 }
 
 // resolveContainers fills in the containers' interfaces where the configuration does not list them.
-func (p *Policy) resolveContainers(hosts []string) error {
+func (p *Policy) resolveContainers(h *netstate.Handle, hosts []string) error {
 	if p.Closed {
 		return nil
 	}
-	patterns, err := Patterns(hosts, describe, p.Primary)
+	patterns, err := Patterns(hosts, func(name string) (Link, error) { return describe(h, name) }, p.Primary)
 	if err != nil {
 		return fmt.Errorf("containers' interfaces: %w: %w", err, ErrUnknown)
 	}

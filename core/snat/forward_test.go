@@ -129,7 +129,8 @@ func TestForwardIsChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := &world{t: t, node: nstest.New(t), backend: netconf.NFTables}
 			p := f.policy()
-			w.policy(p)
+			var dir string
+			inside(t, w.node, func(h *netstate.Handle) { dir = stamped(t, h, p) })
 			if tables := w.sh("nft list tables"); strings.Contains(tables, "filter") {
 				t.Errorf("a filter was made: %s", tables)
 			}
@@ -140,7 +141,7 @@ func TestForwardIsChecked(t *testing.T) {
 					if err != nil || want == "" && d != "" || !strings.Contains(d, want) {
 						t.Errorf("Check says %q, %v, want %q", d, err, want)
 					}
-					changed, err := Apply(t.Context(), h, p)
+					changed, err := Ensure(t.Context(), h, p, dir)
 					if err != nil || changed != (want != "") {
 						t.Errorf("changed is %v, %v, where Check says %q", changed, err, d)
 					}

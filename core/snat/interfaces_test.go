@@ -57,7 +57,7 @@ func TestPatterns(t *testing.T) {
 
 // TestDescribe asks the kernel for what Patterns needs.
 func TestDescribe(t *testing.T) {
-	inside(t, nstest.New(t), func(*netstate.Handle) {
+	inside(t, nstest.New(t), func(h *netstate.Handle) {
 		for _, link := range []netlink.Link{
 			&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "cni0"}},
 			&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "port0"}, PeerName: "port1"},
@@ -80,7 +80,7 @@ func TestDescribe(t *testing.T) {
 		for name, want := range map[string]Link{
 			"cni0": {Kind: "bridge"}, "port0": {Kind: "veth", Bridge: "cni0"}, "port1": {Kind: "veth"}, "none": {},
 		} {
-			if got, err := describe(name); got != want || err != nil {
+			if got, err := describe(h, name); got != want || err != nil {
 				t.Errorf("%s: got %+v %v, want %+v", name, got, err, want)
 			}
 		}

@@ -80,11 +80,16 @@ func readyTable(ctx context.Context) error {
 // dial returns a connection, in the network namespace of the calling thread, whose exchanges end with the context. It is
 // for one transaction: after a failed one the library may leave answers unread.
 func dial(ctx context.Context) (*nftables.Conn, error) {
+	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadlineOf(ctx)) }))
+}
+
+// deadlineOf is when an exchange that begins now has to be over.
+func deadlineOf(ctx context.Context) time.Time {
 	deadline := time.Now().Add(patience)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+		return d
 	}
-	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadline) }))
+	return deadline
 }
 
 // outdated says whether a transaction failed because the table was no longer as it was read, or because the kernel

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netstate"
 )
@@ -29,24 +27,24 @@ func ownAddress(h *netstate.Handle, name string) (netip.Addr, error) {
 }
 
 // describe returns what the host knows of an interface. It makes no dump.
-func describe(name string) (Link, error) {
-	link, err := netlink.LinkByName(name)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+func describe(h *netstate.Handle, name string) (Link, error) {
+	link, err := h.LinkByName(name)
+	if errors.Is(err, netstate.ErrNoLink) {
 		return Link{}, nil
 	}
 	if err != nil {
 		return Link{}, fmt.Errorf("find interface %s: %w", name, err)
 	}
-	l := Link{Kind: link.Type()}
-	if index := link.Attrs().MasterIndex; index != 0 {
-		master, err := netlink.LinkByIndex(index)
-		if err != nil {
-			return Link{}, fmt.Errorf("find master %d of interface %s: %w", index, name, err)
-		}
-		if master.Type() == "bridge" {
-			l.Bridge = master.Attrs().Name
-		}
+	l := Link{Kind: link.Kind}
+	if link.Master == 0 {
+		return l, nil
+	}
+	master, err := h.LinkByIndex(link.Master)
+	if err != nil {
+		return Link{}, fmt.Errorf("find master %d of interface %s: %w", link.Master, name, err)
+	}
+	if master.Kind == "bridge" {
+		l.Bridge = master.Name
 	}
 	return l, nil
 }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID identifies this boot of the kernel (random(4)): what the store says of containers dies with it.
-func bootID() (string, error) {
+// BootID identifies this boot of the kernel (random(4)): what the store says of containers dies with it.
+func BootID() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("read boot ID: %w", err)

@@ -66,7 +66,7 @@ func (tx *Tx) ofThisBoot() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w: version: %w", ErrCorrupt, err)
 	}
-	now, err := bootID()
+	now, err := BootID()
 	boot := string(meta.Get(keyBoot))
 	if err == nil && version > Version && (boot == now || boot == "") {
 		err = fmt.Errorf("store has format %d, this enichain knows %d: %w", version, Version, ErrNewer)
@@ -86,7 +86,7 @@ func (tx *Tx) reset() error {
 			return err
 		}
 	}
-	boot, err := bootID()
+	boot, err := BootID()
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func cmdAdd(args *skel.CmdArgs) error {
 		return err
 	}
 	for _, p := range policies {
-		changed, err := snat.Apply(c.ctx, c.kernel, p)
+		changed, err := snat.Ensure(c.ctx, c.kernel, p, c.conf.DataDir)
 		if err != nil {
 			return c.refused(fmt.Errorf("set up %s: %w", p, err))
 		}
