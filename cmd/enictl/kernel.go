@@ -135,8 +135,7 @@ func (k *healer) hasPerENI() (bool, error) {
 	if k.net.routing() == netconf.PerENI {
 		return true, nil
 	}
-	empty, err := k.host.Empty(layout.TablePods)
-	return !empty, err
+	return k.anyPerENI()
 }
 
 // vethOf finds the host end of an owner's veth: by its alias, or by its name where it is of this network.

@@ -106,21 +106,35 @@ func otherWay(by, want netconf.Marking, veth netstate.Link) (string, error) {
 // errMeanwhile says that containers came while what they need was removed, because none had needed it.
 var errMeanwhile = errors.New("containers were started meanwhile, and may lack what was removed: repeat the command")
 
-// removeUnused removes what the containers of a layout have in common, once there is none.
+// removeUnused removes what the containers of a layout, or of a way to mark packets, have in common, once there is none.
 func (k *healer) removeUnused(ctx context.Context, s *snapshot) error {
+	var err error
+	if k.net.routing() != netconf.PerENI {
+		err = k.removeUnless(k.anyPerENI, func() error { return k.removeShared(s) })
+	}
+	return errors.Join(err, k.removeUnless(k.anyMarked, func() error { return k.removeTables(ctx) }))
+}
+
+// removeUnless removes something, unless a container needs it, and looks again where something went.
+func (k *healer) removeUnless(needed func() (bool, error), remove func() error) error {
+	if is, err := needed(); err != nil || is {
+		return err
+	}
 	before := k.changed
-	if err := k.removeIfUnused(ctx, s); err != nil || k.dry || k.changed == before {
+	if err := remove(); err != nil || k.dry || k.changed == before {
 		return err
 	}
-	empty, err := k.host.Empty(layout.TablePods)
-	if err != nil {
-		return err
-	}
-	marked, err := k.anyMarked()
-	if err == nil && (marked || !empty && k.net.routing() != netconf.PerENI) {
+	is, err := needed()
+	if err == nil && is {
 		err = errMeanwhile
 	}
 	return err
+}
+
+// anyPerENI says whether a container of any network has rules per ENI.
+func (k *healer) anyPerENI() (bool, error) {
+	empty, err := k.host.Empty(layout.TablePods)
+	return !empty, err
 }
 
 // anyMarked says whether nftables marks the packets of a veth.
@@ -129,18 +143,8 @@ func (k *healer) anyMarked() (bool, error) {
 	return slices.ContainsFunc(links, func(l netstate.Link) bool { return l.Group == layout.GroupMarked }), err
 }
 
-func (k *healer) removeIfUnused(ctx context.Context, s *snapshot) error {
-	empty, err := k.host.Empty(layout.TablePods)
-	if err != nil {
-		return err
-	}
-	if empty && k.net.routing() != netconf.PerENI {
-		err = k.removeShared(s)
-	}
-	marked, markedErr := k.anyMarked()
-	if err := errors.Join(err, markedErr); err != nil || marked {
-		return err
-	}
+// removeTables removes the tables of nftables that mark packets.
+func (k *healer) removeTables(ctx context.Context) error {
 	has, err := marking.HasTables(ctx)
 	if err != nil || !has {
 		return err

@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
+
+	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/lab"
@@ -116,4 +122,88 @@ func (n *labNode) traffic() (stop func() map[string]error) {
 		}
 		return lost
 	}
+}
+
+// A network goes back to rules per container while another's are per ENI: what that needs stays, and nothing is missed.
+func TestRepairBesideAnotherLayout(t *testing.T) {
+	t.Parallel()
+	cloud := clouds.All()[0].Name
+	n := newLabNodeOf(t, cloud, layouts()[1])
+	network := func(name, ptp string) *chain.Runtime {
+		conflist := fmt.Sprintf(strings.Replace(labConflist, `"enichain"`, `"`+name+`"`, 1), ptp, cloud)
+		r, err := chain.NewRuntime(n.Node, bin, []byte(conflist))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if _, err := network("other", layouts()[2]).Run(t.Context(), "c2"); err != nil {
+		t.Fatal(err)
+	}
+	other := network("other", layouts()[0])
+	t.Cleanup(func() {
+		if err := other.Remove(context.Background(), "c2"); err != nil {
+			t.Error(err)
+		}
+	})
+	said := n.ctl(0, "repair")
+	has(t, said, "repaired what is left of per-eni on ", "repaired nftables: table enichain-eni marks no container's packets")
+	if strings.Contains(said, "serves no container") {
+		t.Errorf("what another network's container needs went:\n%s", said)
+	}
+	has(t, n.ctl(0, "repair"), "the kernel is as the store says\n")
+	if err := other.Check(t.Context(), "c2"); err != nil {
+		t.Errorf("CHECK of the container that was switched: %v", err)
+	}
+	if err := network("enichain", layouts()[1]).Check(t.Context(), "c1"); err != nil {
+		t.Errorf("CHECK of the other network's: %v", err)
+	}
+	if !n.reaches() {
+		t.Error("the other network's container reaches nobody")
+	}
+}
+
+// A store of an older enichain has no numbers of ENIs; repair gives them, and switches the containers that it finds.
+func TestRepairOfAStoreWithoutNumbers(t *testing.T) {
+	t.Parallel()
+	cloud := clouds.All()[0].Name
+	n := newLabNodeOf(t, cloud, "")
+	n.within(func() error { return forgetNumbers(store.At("/run/enichain").Path()) })
+	r, err := chain.NewRuntime(n.Node, bin, fmt.Appendf(nil, labConflist, layouts()[1], cloud))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, n.ctl(1, "repair", "-dry-run"), "would repair")
+	has(t, n.ctl(0, "repair"), "repaired the marks of ")
+	if err := r.Check(t.Context(), "c1"); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	if !n.reaches() {
+		t.Error("the container reaches nobody")
+	}
+}
+
+// forgetNumbers brings a store to the format before that of the numbers.
+func forgetNumbers(path string) error {
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.Update(func(tx *bbolt.Tx) error {
+		enis := tx.Bucket([]byte("enis"))
+		err := enis.ForEach(func(id, text []byte) error {
+			eni := map[string]any{}
+			if err := json.Unmarshal(text, &eni); err != nil {
+				return err
+			}
+			if _, has := eni["number"]; !has && eni["primary"] != true {
+				return fmt.Errorf("%s has no number: %s", id, text)
+			}
+			delete(eni, "number")
+			old, err := json.Marshal(eni)
+			return errors.Join(err, enis.Put(slices.Clone(id), old))
+		})
+		return errors.Join(err, tx.Bucket([]byte("meta")).Put([]byte("version"), []byte("3")))
+	})
 }

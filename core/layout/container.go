@@ -8,11 +8,13 @@ import (
 	"github.com/enichain/enichain/core/netconf"
 )
 
+// Loopback is the lo of a network namespace, the first of its devices (LOOPBACK_IFINDEX, include/net/flow.h; Linux 3.7).
+func Loopback() Device { return Device{Index: 1, Name: "lo"} }
+
 // Attachment is a container's attachment, as far as the kernel's state depends on it.
 type Attachment struct {
 	Veth      Device           // the host's end of the veth pair
 	VethMAC   net.HardwareAddr // its MAC, the next hop of all that the container sends
-	Loopback  Device           // the container's lo
 	Interface Device           // the container's end
 	Addresses []Address
 	Routing   netconf.Routing // of the host's rules; the zero Routing is PerPod
@@ -119,7 +121,7 @@ func AddressRules(a Address) []Rule {
 // same subnet, goes to the host. Beside another interface the routes are in a table of their own, because main can hold one
 // default route, and one to the gateway that all interfaces have in common.
 func Inside(c Attachment) State {
-	s := State{Links: []Link{{Device: c.Loopback}, {Device: c.Interface}}}
+	s := State{Links: []Link{{Device: Loopback()}, {Device: c.Interface}}}
 	for _, a := range c.Addresses {
 		s.Addrs = append(s.Addrs, Addr{Dev: c.Interface, Prefix: Host(a.IP)})
 	}

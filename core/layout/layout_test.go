@@ -181,7 +181,6 @@ func TestContainer(t *testing.T) {
 		return layout.Attachment{
 			Veth:      layout.Device{Index: 267, Name: "pod0"},
 			VethMAC:   mac,
-			Loopback:  layout.Device{Index: 1, Name: "lo"},
 			Interface: layout.Device{Index: 3, Name: "eth0"},
 			Addresses: addresses,
 		}

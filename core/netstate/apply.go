@@ -3,7 +3,6 @@ package netstate
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/plainfile"
 )
 
 // Apply brings the kernel to the state, in the state's order. It may be repeated, and run by several processes at once.
@@ -156,12 +156,12 @@ func setSysctl(s layout.Sysctl) error {
 	if err != nil || !s.Lacks(value) {
 		return err
 	}
-	return os.WriteFile(sysctlPath(s.Key), []byte(s.Value), 0)
+	return plainfile.Write(sysctlPath(s.Key), []byte(s.Value))
 }
 
 // Sysctl reads a value of the calling thread's namespace.
 func Sysctl(key string) (string, error) {
-	value, err := os.ReadFile(sysctlPath(key))
+	value, err := plainfile.Read(sysctlPath(key))
 	if err != nil {
 		return "", fmt.Errorf("read sysctl %s: %w", key, err)
 	}

@@ -26,10 +26,10 @@ func TestBySource(t *testing.T) {
 		second := netip.MustParseAddr("10.0.0.6")
 		far4, far6 := netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("fd30::/16")
 		must(t, h.Apply(layout.Inside(layout.Attachment{
-			Loopback: devices["lo"], Interface: eth0, VethMAC: make([]byte, 6), Addresses: []layout.Address{{IP: ip4}, {IP: ip6}},
+			Interface: eth0, VethMAC: make([]byte, 6), Addresses: []layout.Address{{IP: ip4}, {IP: ip6}},
 		})))
 		beside := layout.Attachment{
-			Loopback: devices["lo"], Interface: eth1, VethMAC: make([]byte, 6), Beside: layout.AllGateways(),
+			Interface: eth1, VethMAC: make([]byte, 6), Beside: layout.AllGateways(),
 			Addresses: []layout.Address{{IP: second}, {IP: netip.MustParseAddr("fd00::6")}}, Destinations: []netip.Prefix{far4, far6},
 		}
 		must(t, h.Apply(layout.Inside(beside)))

@@ -23,7 +23,8 @@ const nsGetType = 0xb703
 
 // Netns is an open network namespace. It stays alive until Close, whatever becomes of its path.
 type Netns struct {
-	file  *os.File
+	path  string
+	fd    int
 	dev   uint64
 	inode uint64
 }
@@ -41,9 +42,9 @@ func Open(path string) (*Netns, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
 	}
-	ns := &Netns{file: os.NewFile(uintptr(fd), path)}
+	ns := &Netns{path: path, fd: fd}
 	if err := ns.identify(); err != nil {
-		_ = ns.file.Close()
+		_ = ns.Close()
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	return ns, nil
@@ -69,17 +70,19 @@ func (n *Netns) identify() error {
 }
 
 // FD returns the descriptor, valid until Close.
-func (n *Netns) FD() int { return int(n.file.Fd()) }
+func (n *Netns) FD() int { return n.fd }
 
 // Inode returns the namespace's number in nsfs, which no other namespace has while this one lives.
 func (n *Netns) Inode() uint64 { return n.inode }
 
 // Close releases the namespace. A nil one is closed already.
 func (n *Netns) Close() error {
-	if n == nil {
+	if n == nil || n.fd < 0 {
 		return nil
 	}
-	return n.file.Close()
+	fd := n.fd
+	n.fd = -1
+	return unix.Close(fd)
 }
 
 // Do runs f in the namespace, on a thread of its own that ends with it.
@@ -88,7 +91,7 @@ func (n *Netns) Do(f func() error) error {
 	go func() {
 		runtime.LockOSThread() // and never unlocked: no other goroutine may find itself there
 		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter network namespace %s: %w", n.file.Name(), err)
+			done <- fmt.Errorf("enter network namespace %s: %w", n.path, err)
 			return
 		}
 		done <- f()

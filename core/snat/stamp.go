@@ -16,6 +16,7 @@ import (
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/plainfile"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/xtables"
 )
@@ -137,7 +138,7 @@ func namespaceCookie(conn *netlink.Conn) (cookie uint64, err error) {
 
 // readStamp returns the stamp in a file; "" where there is none.
 func readStamp(file string) string {
-	text, err := os.ReadFile(file)
+	text, err := plainfile.Read(file)
 	if err != nil {
 		return ""
 	}

@@ -181,11 +181,9 @@ func (w *world) attach(ns *nstest.NS, table int, ips ...string) {
 		w.must(h.Apply(layout.OnHost(a)))
 	})
 	inside(w.t, ns, func(h *netstate.Handle) {
-		lo, err := h.LinkByName("lo")
-		w.must(err)
 		eth0, err := h.LinkByName("eth0")
 		w.must(err)
-		a.Loopback, a.Interface = lo.Device, eth0.Device
+		a.Interface = eth0.Device
 		w.must(h.Apply(layout.State{Sysctls: layout.SysctlsInside(a)}))
 		w.must(h.Apply(layout.Inside(a)))
 	})

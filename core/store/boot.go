@@ -2,16 +2,17 @@ package store
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/plainfile"
 )
 
 // BootID identifies this boot of the kernel (random(4)): what the store says of containers dies with it.
 func BootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	id, err := plainfile.Read("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("read boot ID: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/flock"
+	"github.com/enichain/enichain/core/plainfile"
 )
 
 // lock is a held lock: the kernel's flock on a file that is never unlinked, so that it dies with its holder and two
@@ -24,7 +25,7 @@ func acquire(ctx context.Context, path string, how int) (*lock, error) {
 	if how == unix.LOCK_EX {
 		flags = os.O_RDWR | os.O_CREATE
 	}
-	file, err := os.OpenFile(path, flags, 0o600)
+	file, err := plainfile.Open(path, flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}

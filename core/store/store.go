@@ -16,6 +16,8 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"github.com/enichain/enichain/core/plainfile"
 )
 
 // Version is the format of the store that this code writes: the second has prefixes, the third IPv6, the fourth
@@ -240,7 +242,7 @@ func (s *Store) inDB(readOnly bool, fn func(*bbolt.DB) error) (err error) {
 	}
 	o := options(readOnly)
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-		file, err = os.OpenFile(name, flag, mode)
+		file, err = plainfile.Open(name, flag, mode)
 		return file, err
 	}
 	db, err := bbolt.Open(s.Path(), 0o600, o)

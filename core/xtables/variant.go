@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
+	"github.com/enichain/enichain/core/plainfile"
 )
 
 // Variant is where iptables keeps its rules. A kernel may use both at once, one after the other at each hook.
@@ -119,7 +120,7 @@ func nftUsed(f family.Family) (bool, error) {
 // LegacyTables returns the family's tables of the legacy variant that the namespace has. Any call of one of its programs,
 // if only to list a table, makes that table.
 func LegacyTables(f family.Family) ([]string, error) {
-	names, err := os.ReadFile("/proc/thread-self/net/" + legacyOf(f).names)
+	names, err := plainfile.Read("/proc/thread-self/net/" + legacyOf(f).names)
 	if errors.Is(err, os.ErrNotExist) { // the kernel has no such variant
 		return nil, nil
 	}

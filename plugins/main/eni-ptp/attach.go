@@ -38,11 +38,15 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 		return nil, err
 	}
 	defer inside.Close()
-	ends, err := c.earlierPair(inside, ns)
+	links, err := inside.Links() // a single answer says, nearly always, that there is nothing yet
 	if err != nil {
 		return nil, err
 	}
-	w, err := c.chooseWays(inside, ends)
+	ends, err := c.earlierPair(links, ns)
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.chooseWays(inside, links, ends)
 	if err != nil {
 		return nil, err
 	}
@@ -90,20 +94,18 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 // minMTU6 is the least MTU of a link with IPv6 (RFC 8200, section 5): the kernel has no IPv6 on one below it.
 const minMTU6 = 1280
 
-// earlierPair looks for what an earlier ADD left: its pair is used again, a veth whose peer is elsewhere removed. An
-// interface that is not ours is another's.
-func (c *call) earlierPair(inside *netstate.Handle, ns *sandbox.Netns) (pair, error) {
+// earlierPair looks, among the container's links too, for what an earlier ADD left: its pair is used again, a veth whose peer is
+// elsewhere removed. An interface that is not ours is another's.
+func (c *call) earlierPair(inside []netstate.Link, ns *sandbox.Netns) (pair, error) {
 	veth, err := c.host.LinkByName(c.names.Veth)
 	missing := errors.Is(err, netstate.ErrNoLink)
 	if err != nil && !missing {
 		return pair{}, err
 	}
-	peer, err := inside.LinkByName(c.args.IfName)
-	free := errors.Is(err, netstate.ErrNoLink)
-	if err != nil && !free {
-		return pair{}, err
-	}
+	i := slices.IndexFunc(inside, func(l netstate.Link) bool { return l.Name == c.args.IfName })
+	free := i < 0
 	if !missing && !free {
+		peer := inside[i]
 		same, err := c.host.IsPair(veth, peer, ns)
 		if err != nil || same {
 			return pair{veth: veth, peer: peer, old: same}, err
@@ -245,12 +247,9 @@ func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.Hard
 // the rules that an earlier owner of its addresses may have left; an old one, which may carry traffic, only those that
 // differ.
 func (c *call) wire(inside *netstate.Handle, ns *sandbox.Netns, ends pair, place placement, w ways) error {
-	lo, err := inside.LinkByName("lo")
-	if err != nil {
-		return err
-	}
+	var err error
 	a := layout.Attachment{
-		Veth: ends.veth.Device, VethMAC: ends.veth.MAC, Loopback: lo.Device, Interface: ends.peer.Device,
+		Veth: ends.veth.Device, VethMAC: ends.veth.MAC, Interface: ends.peer.Device,
 		Addresses: place.addresses, Beside: w.beside, Destinations: w.to, Routing: c.conf.Routing,
 	}
 	if ends.old {
@@ -273,6 +272,7 @@ func (c *call) wire(inside *netstate.Handle, ns *sandbox.Netns, ends pair, place
 	if err := c.wireInside(inside, ns, a, ends.old); err != nil {
 		return fmt.Errorf("in the container: %w", err)
 	}
+	onHost.Sysctls, onHost.Links = nil, nil
 	if err := c.host.Apply(onHost); err != nil {
 		return err
 	}

@@ -38,7 +38,8 @@ type call struct {
 	host  *netstate.Handle
 	log   *slog.Logger
 
-	logErr error // why there is none
+	taken  placement // of the addresses that were taken without eni-ipam
+	logErr error     // why there is none
 }
 
 // begin reads a call's input. What it returns second ends the call.

@@ -83,8 +83,7 @@ func (c *call) findPair(inside *netstate.Handle, ns *sandbox.Netns) (a layout.At
 	if d != "" || err != nil {
 		return a, peer, d, err
 	}
-	lo, err := inside.LinkByName("lo")
-	return layout.Attachment{Veth: veth.Device, VethMAC: veth.MAC, Loopback: lo.Device, Interface: peer.Device}, peer, "", err
+	return layout.Attachment{Veth: veth.Device, VethMAC: veth.MAC, Interface: peer.Device}, peer, "", nil
 }
 
 // compareHost compares forwarding and the ENIs.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -30,16 +31,25 @@ func (c *call) takeFree(ns *sandbox.Netns) *types100.Result {
 	}
 	pool := warm.Of(&request.IPAM)
 	var got warm.Grant
+	var place placement
 	done := c.inStore(func(tx *store.Tx) (err error) {
 		got, err = pool.Give(tx, warm.Request{Owner: c.owner, IPs: want, Sandbox: warm.SandboxOf(c.args.Netns, ns.Inode(), c.args.Args)})
-		if err == nil && pool.Lacking(got.Free) {
+		if err != nil {
+			return err
+		}
+		if pool.Lacking(got.Free) {
 			return errIPAMs // which starts a refill
 		}
-		return err
+		var ips []netip.Addr
+		for _, a := range got.Addresses {
+			ips = append(ips, a.IP)
+		}
+		return place.read(tx, ips)
 	})
 	if !done {
 		return nil
 	}
+	c.taken = place
 	return pool.Result(got)
 }
 

@@ -51,17 +51,10 @@ func (c *call) locate(ips []netip.Addr) (placement, error) {
 		}
 		return p, nil
 	}
-	found, err := c.view(func(tx *store.Tx) error {
-		if err := p.addPrimary(tx); err != nil {
-			return err
-		}
-		for _, ip := range ips {
-			if err := p.add(tx, ip); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	if slices.Equal(c.taken.ips(), ips) {
+		return c.taken, nil
+	}
+	found, err := c.view(func(tx *store.Tx) error { return p.read(tx, ips) })
 	if err == nil && !found {
 		err = cnierr.New(cnierr.IO, fmt.Errorf("no store in %s, where the ENI of %v should be", c.conf.IPAM.DataDir, ips), hintStore)
 	}
@@ -81,9 +74,23 @@ func (c *call) locateNumbered(ips []netip.Addr) (placement, error) {
 		if err := c.remember(eni.ID, func(*store.ENI) {}); err != nil {
 			return p, err
 		}
+		c.taken = placement{}
 		return c.locate(ips)
 	}
 	return p, nil
+}
+
+// read looks the addresses up.
+func (p *placement) read(tx *store.Tx, ips []netip.Addr) error {
+	if err := p.addPrimary(tx); err != nil {
+		return err
+	}
+	for _, ip := range ips {
+		if err := p.add(tx, ip); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *placement) addPrimary(tx *store.Tx) error {

@@ -23,7 +23,7 @@ type ways struct {
 
 // chooseWays decides about the default route: the first interface has it, unless the configuration says otherwise. A second
 // one is never put in the first one's place, whose traffic it would take.
-func (c *call) chooseWays(inside *netstate.Handle, ends pair) (ways, error) {
+func (c *call) chooseWays(inside *netstate.Handle, links []netstate.Link, ends pair) (ways, error) {
 	to, err := c.conf.Destinations()
 	if err != nil {
 		return ways{}, err
@@ -33,6 +33,9 @@ func (c *call) chooseWays(inside *netstate.Handle, ends pair) (ways, error) {
 		return ways{beside: layout.AllGateways(), to: to}, nil
 	}
 	w := ways{to: to}
+	if len(links) == 1 { // lo
+		return w, nil
+	}
 	for _, gw := range layout.AllGateways() {
 		other, found, err := otherWayOut(inside, ends.peer, gw)
 		if err != nil {
@@ -108,7 +111,7 @@ func (c *call) refuseTaken(inside *netstate.Handle, w ways, own netstate.Link) e
 // with one interface needs none of it.
 func keepApart(inside *netstate.Handle, a layout.Attachment) error {
 	first := len(a.Beside) == 0
-	if !first && len(a.Destinations) == 0 || a.Interface.Index == a.Loopback.Index+1 { // nothing was there before
+	if !first && len(a.Destinations) == 0 || a.Interface.Index == layout.Loopback().Index+1 { // nothing was there before
 		return nil
 	}
 	if first {
