@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -171,18 +170,23 @@ func (c *checkup) kernel(net *network, s *snapshot) (links []eniLink, err error)
 
 // marking says what marks containers' packets with the number of their ENI.
 func (c *checkup) marking(net *network, links []eniLink) {
-	if net.ptp.Marking == netconf.NFTables || len(links) == 0 {
-		c.good("the packets of containers are marked by %s", cmp.Or(net.ptp.Marking, netconf.Auto))
+	if len(links) == 0 {
 		return
 	}
-	err := marking.Available(links[0].Index)
+	by, against, err := net.ptp.Marking, error(nil), error(nil)
+	switch by {
+	case netconf.Auto:
+		by, against, err = marking.Choose(links[0].Index)
+	case netconf.TCX:
+		err = marking.Available(links[0].Index)
+	}
 	switch {
-	case err == nil:
-		c.good("the packets of containers are marked by %s", netconf.TCX)
-	case net.ptp.Marking == netconf.TCX:
-		c.bad(`"marking" is %q: %v`, netconf.TCX, err)
+	case err != nil:
+		c.bad(`"marking" is %q: %v`, net.ptp.Marking, err)
+	case against != nil:
+		c.good("the packets of containers are marked by %s, which costs them more than %s: %v", by, netconf.TCX, against)
 	default:
-		c.good("the packets of containers are marked by %s, which costs more than %s: %v", netconf.NFTables, netconf.TCX, err)
+		c.good("the packets of containers are marked by %s", by)
 	}
 }
 

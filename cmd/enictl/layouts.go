@@ -80,8 +80,8 @@ func (k *healer) healMarks(ctx context.Context, c *attached) error {
 	}
 	return k.put("the marks of "+c.veth.Name, d, func() error {
 		o, err := marking.Set(ctx, k.host, c.veth, c.Attachment, want, 0)
-		if err == nil && o.Lacks != nil {
-			k.say("%s marks the packets of %s: %v", o.By, c.veth.Name, o.Lacks)
+		if err == nil && o.Against != nil {
+			k.say("%s marks the packets of %s: %v", o.By, c.veth.Name, o.Against)
 		}
 		return err
 	})
@@ -90,10 +90,8 @@ func (k *healer) healMarks(ctx context.Context, c *attached) error {
 // otherWay says that packets are marked in a way that is not the wanted one, where that can be had.
 func otherWay(by, want netconf.Marking, veth netstate.Link) (string, error) {
 	if want == netconf.Auto {
-		want = netconf.TCX
-		if err := marking.Available(veth.Index); errors.Is(err, marking.ErrNoTCX) {
-			want = netconf.NFTables
-		} else if err != nil {
+		var err error
+		if want, _, err = marking.Choose(veth.Index); err != nil {
 			return "", err
 		}
 	}

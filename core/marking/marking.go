@@ -19,7 +19,7 @@ var ErrNoTCX = errors.New("this kernel has no tcx")
 type Outcome struct {
 	By      netconf.Marking // TCX or NFTables; empty where the packets carry no number
 	Program uint32          // the BPF program's ID
-	Lacks   error           // why it is not TCX, where that was wanted and need not be
+	Against error           // why auto is not TCX
 }
 
 // Set has the packets of the attachment's veth marked with the numbers of its addresses, in the way that is wanted. It may be
@@ -30,33 +30,50 @@ func Set(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.A
 	if n == (numbers{}) {
 		return Outcome{}, Clear(h, veth)
 	}
-	var o Outcome
-	if want != netconf.NFTables {
-		id, err := attach(veth.Index, n, hint)
-		if err == nil {
-			return Outcome{By: netconf.TCX, Program: id}, leaveGroup(h, veth)
-		}
-		if !errors.Is(err, ErrNoTCX) || want == netconf.TCX {
-			return o, fmt.Errorf("mark what comes from %s: %w", veth.Name, err)
-		}
-		o.Lacks = err
+	o := Outcome{By: want}
+	var err error
+	if want == netconf.Auto {
+		o.By, o.Against, err = Choose(veth.Index)
 	}
+	switch {
+	case err != nil:
+	case o.By == netconf.TCX:
+		o.Program, err = byProgram(h, veth, n, hint)
+	default:
+		err = byNFTables(ctx, h, veth, c)
+		if err != nil && errors.Is(o.Against, ErrWaits) { // slow is better than not at all
+			var failed error
+			if o.Program, failed = byProgram(h, veth, n, hint); failed == nil {
+				return Outcome{By: netconf.TCX, Program: o.Program}, nil
+			}
+			err = errors.Join(err, failed)
+		}
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("mark what comes from %s: %w", veth.Name, err)
+	}
+	return o, nil
+}
+
+// byProgram has a program mark the packets, and nothing else.
+func byProgram(h *netstate.Handle, veth netstate.Link, n numbers, hint uint32) (program uint32, err error) {
+	if program, err = attach(veth.Index, n, hint); err != nil {
+		return 0, err
+	}
+	return program, leaveGroup(h, veth)
+}
+
+// byNFTables has nftables mark the packets, and nothing else.
+func byNFTables(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.Attachment) error {
 	if err := setElements(ctx, c, veth.Group == layout.GroupMarked); err != nil {
-		return o, fmt.Errorf("mark what comes from %s: %w", veth.Name, err)
+		return err
 	}
 	if veth.Group != layout.GroupMarked {
 		if err := h.SetGroup(veth.Device, layout.GroupMarked); err != nil {
-			return o, err
+			return err
 		}
 	}
-	o.By = netconf.NFTables
-	return o, detach(veth.Index)
-}
-
-// Available returns why the kernel has no tcx on a link, if so: the error is then ErrNoTCX.
-func Available(ifindex int) error {
-	_, err := attached(ifindex)
-	return err
+	return detach(veth.Index)
 }
 
 // Clear has the veth's packets not marked any more.

@@ -2,7 +2,6 @@ package marking_test
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -87,7 +86,7 @@ func TestProgramsAreShared(t *testing.T) {
 		if first.Program == 0 || first.Program != second.Program || first.By != netconf.TCX {
 			t.Errorf("unexpected programs: %+v, %+v", first, second)
 		}
-		if again := w.set("poda", of(2, 0), netconf.Auto, 0); again.Program != first.Program {
+		if again := w.set("poda", of(2, 0), netconf.TCX, 0); again.Program != first.Program {
 			t.Errorf("a program that is there is not kept: %+v, then %+v", first, again)
 		}
 		for _, name := range []string{"poda", "podb"} {
@@ -210,9 +209,6 @@ func TestNoLink(t *testing.T) {
 		gone := netstate.Link{Device: layout.Device{Index: 4711, Name: "gone"}}
 		if _, err := marking.Set(t.Context(), w.h, gone, of(2, 0), netconf.TCX, 0); err == nil || !strings.Contains(err.Error(), "mark what comes from gone") {
 			t.Error(err)
-		}
-		if err := marking.Available(w.veth("poda").Index); err != nil {
-			t.Error(fmt.Errorf("these tests need Linux 6.6: %w", err))
 		}
 	})
 }

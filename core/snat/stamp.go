@@ -13,6 +13,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/about"
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
@@ -70,8 +71,8 @@ func (p Policy) stampFile() string {
 	return "snat-" + word + "-" + shorten(p.Network, readable)
 }
 
-// stampOf names the policy, all that Apply writes for it to nftables, and the state of nftables; "" where the kernel does not
-// tell one network namespace from another.
+// stampOf names the policy, the code that carries it out, and the state of nftables; "" where the kernel does not tell one network
+// namespace from another.
 func stampOf(ctx context.Context, p Policy) (string, error) {
 	state, err := stateOfNFTables(ctx)
 	if errors.Is(err, unix.ENOPROTOOPT) {
@@ -84,11 +85,9 @@ func stampOf(ctx context.Context, p Policy) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	type fields Policy // without its words
 	hash := sha256.New()
-	_, _ = fmt.Fprintf(hash, "%s\n%q %v %v\n", p.Ruleset(), p.Containers, p.Closed, p.Forward)
-	for _, r := range acceptRules(p.Containers) {
-		_, _ = fmt.Fprintln(hash, r.words())
-	}
+	_, _ = fmt.Fprintf(hash, "%s %+v", about.Version, fields(p))
 	return fmt.Sprintf("%s %s %x", bootID, state, hash.Sum(nil)), nil
 }
 

@@ -26,7 +26,7 @@ func (b bar) met() bool {
 func ownPlugins() []string { return []string{"eni-ipam", "eni-ptp", "eni-snat"} }
 
 // asked is the layout that the dataplane's bounds are for.
-const asked = "per-eni"
+const asked = "per-eni by tcx"
 
 // bars are all of them.
 func (r *Results) bars() []bar {

@@ -26,7 +26,7 @@ func peerPlugins() []string {
 // chains are ours and what a user would pick instead. bridge is as the conflists have it that containerd and podman bring.
 func chains() []chain {
 	return []chain{
-		{name: ours, conflist: ourConflist("", true), ours: true},
+		{name: ours, conflist: ourConflist(layout{}, true), ours: true},
 		{name: masq, conflist: list("masq", `{"type": "ptp", "ipMasq": true, "ipam": `+hostLocal+`}`)},
 		{name: plain, conflist: list("plain", `{"type": "ptp", "ipam": `+hostLocal+`}`)},
 		{name: bridge, conflist: list("bridged", `{"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": `+
@@ -37,18 +37,21 @@ func chains() []chain {
 // hostLocal is the peers' "ipam" section. The range has room for 4093 containers.
 const hostLocal = `{"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/20"}]], "routes": [{"dst": "0.0.0.0/0"}]}`
 
-// ourConflist is our chain on secondary ENIs, with the layout of policy routing that is named, or else the default one, and with
+// ourConflist is our chain on secondary ENIs, with a layout of policy routing, or else the default one, and with
 // eni-snat or without. /28 prefixes bring a thousand addresses to a node. An address cools for a second, and not for
 // half a minute: many thousands are given and taken back.
-func ourConflist(routing string, snat bool) string {
-	layout, last := "", ""
-	if routing != "" {
-		layout = fmt.Sprintf(`, "routing": %q`, routing)
+func ourConflist(l layout, snat bool) string {
+	fields, last := "", ""
+	if l.routing != "" {
+		fields += fmt.Sprintf(`, "routing": %q`, l.routing)
+	}
+	if l.marking != "" {
+		fields += fmt.Sprintf(`, "marking": %q`, l.marking)
 	}
 	if snat {
 		last = `, {"type": "eni-snat"}`
 	}
-	return list("enichain", `{"type": "eni-ptp"`+layout+`, "ipam": {"type": "eni-ipam", "cloud": "aws", "prefixes": true, "firstDeviceIndex": 1, `+
+	return list("enichain", `{"type": "eni-ptp"`+fields+`, "ipam": {"type": "eni-ipam", "cloud": "aws", "prefixes": true, "firstDeviceIndex": 1, `+
 		`"cooldown": "1s"}}`+last)
 }
 

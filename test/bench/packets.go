@@ -10,20 +10,29 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/enichain/enichain/core/marking"
 	"github.com/enichain/enichain/test/bench/load"
 	cni "github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/lab"
 	"github.com/enichain/enichain/test/probe"
 )
 
-// layout is a layout of policy routing that eni-ptp may have.
+// layout is a layout of policy routing that eni-ptp may have, with what marks packets.
 type layout struct {
 	name    string
+	routing string
+	marking string
 	refusal error // why it was not measured; nil where it was
 }
 
-// layouts are those of the design. What the built plugin refuses is not measured.
-func layouts() []layout { return []layout{{name: "per-pod"}, {name: "per-eni"}} }
+// layouts are all. What the kernel cannot do is not measured.
+func layouts() []layout {
+	return []layout{
+		{name: "per-pod", routing: "per-pod"},
+		{name: asked, routing: "per-eni", marking: "tcx"},
+		{name: "per-eni by nftables", routing: "per-eni", marking: "nftables"},
+	}
+}
 
 // Where packets go, from a container.
 const (
@@ -70,7 +79,7 @@ func (b *bench) packets(ctx context.Context) (err error) {
 		if layout.refusal != nil {
 			continue
 		}
-		more, err := b.layoutPaths(ctx, layout.name)
+		more, err := b.layoutPaths(ctx, layout)
 		paths = append(paths, more...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", layout.name, err)
@@ -81,17 +90,17 @@ func (b *bench) packets(ctx context.Context) (err error) {
 }
 
 // layoutPaths fills nodes by a layout's chains: without eni-snat, and with it.
-func (b *bench) layoutPaths(ctx context.Context, layout string) ([]*path, error) {
+func (b *bench) layoutPaths(ctx context.Context, layout layout) ([]*path, error) {
 	perChain := len(b.Containers) + 1
 	l, err := b.up(ctx, lab.Options{
-		Name: layout, Nodes: 2 * perChain, ENIs: enis(b.Containers[len(b.Containers)-1] + 1), InstanceType: bigNode,
+		Name: strings.ReplaceAll(layout.name, " ", "-"), Nodes: 2 * perChain, ENIs: enis(b.Containers[len(b.Containers)-1] + 1), InstanceType: bigNode,
 	})
 	if err != nil {
 		return nil, err
 	}
 	var paths []*path
 	for i, snat := range []bool{false, true} {
-		c := chain{name: by(layout, snat), conflist: ourConflist(layout, snat), ours: true}
+		c := chain{name: by(layout.name, snat), conflist: ourConflist(layout, snat), ours: true}
 		more, err := b.chainPaths(ctx, c, l.Nodes[i*perChain:][:perChain])
 		paths = append(paths, more...)
 		if err != nil {
@@ -101,17 +110,17 @@ func (b *bench) layoutPaths(ctx context.Context, layout string) ([]*path, error)
 	return paths, nil
 }
 
-// errNoLayout says that the built plugin has no such layout.
-var errNoLayout = errors.New("the built eni-ptp refuses it")
+// errNoLayout says that there is no such layout here.
+var errNoLayout = errors.New("eni-ptp refuses it")
 
-// probeLayouts finds out which layouts the built plugin has, by an ADD with each.
+// probeLayouts finds out which layouts can be had here, by an ADD with each.
 func (b *bench) probeLayouts(ctx context.Context, node *lab.Node) error {
 	for _, l := range layouts() {
-		runtime, err := cni.NewRuntime(node, b.bin, []byte(ourConflist(l.name, false)))
+		runtime, err := cni.NewRuntime(node, b.bin, []byte(ourConflist(l, false)))
 		if err != nil {
 			return err
 		}
-		_, err = runtime.Run(ctx, l.name)
+		_, err = runtime.Run(ctx, l.routing)
 		l.refusal = refusal(err)
 		if err != nil && l.refusal == nil {
 			return err
@@ -119,7 +128,7 @@ func (b *bench) probeLayouts(ctx context.Context, node *lab.Node) error {
 		if l.refusal != nil {
 			b.say("%s is left out: %v", l.name, l.refusal)
 		}
-		if err := runtime.Remove(ctx, l.name); err != nil {
+		if err := runtime.Remove(ctx, l.routing); err != nil {
 			return err
 		}
 		b.layouts = append(b.layouts, l)
@@ -127,10 +136,10 @@ func (b *bench) probeLayouts(ctx context.Context, node *lab.Node) error {
 	return nil
 }
 
-// refusal tells a layout that the built plugin does not have from other errors.
+// refusal tells what the kernel lacks from other errors.
 func refusal(err error) error {
 	var e *types.Error
-	if errors.As(err, &e) && e.Code == types.ErrInvalidNetworkConfig && strings.Contains(e.Msg, `"routing"`) {
+	if errors.As(err, &e) && strings.Contains(e.Msg, marking.ErrNoTCX.Error()) {
 		return fmt.Errorf("%w: %s", errNoLayout, e.Msg)
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 func made() *Results {
 	r := &Results{
 		Plan: Full(), record: record{}, machine: machine{kernel: "6.1", cpu: "a <processor>", cpus: 2, when: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)},
-		layouts: []layout{{name: "per-pod"}, {name: "per-eni"}}, delStarts: 3, peers: "plugins v1",
+		layouts: layouts(), delStarts: 3, peers: "plugins v1",
 	}
 	put := func(p point, v float64) { r.record[p] = sample{1.1 * v, 0.9 * v, v} }
 	ms := 1.0
@@ -66,18 +66,18 @@ func TestTheBar(t *testing.T) {
 		verdicts[row[0]] = strings.Join(row[1:], " ")
 	}
 	for line, want := range map[string]string{
-		"warm ADD ÷ ptp (ipMasq) + host-local":                                                          "0.10 ≤ 0.35 met",
-		"warm ADD ÷ ptp + host-local":                                                                   "0.01 ≤ 0.90 met",
-		"warm ADD with 1000 containers ÷ with 10":                                                       "1.10 ≤ 1.15 met",
-		"ADDs per second, 64 at once ÷ ptp (ipMasq) + host-local":                                       "10.0 ≥ 4.00 met",
-		"DEL ÷ (deletion of the link + 3 processes that do nothing)":                                    "1.00 ≤ 1.15 met",
-		"packets per second with 1000 containers ÷ with 1: per-eni, pod → pod on the node":              "0.80 ≥ 0.95 missed",
-		"round trip with 1000 containers ÷ plain router: per-eni + eni-snat, pod → pod on another node": "0.80 ≤ 1.10 met",
-		"packets per second with 1000 containers ÷ plain router: per-eni, pod → pod on another node":    "0.80 ≥ 0.90 missed",
-		"eni-ipam: peak memory, MB":                                                                     "10.2 ≤ 16.0 met",
-		"eni-ptp: peak memory, MB":                                                                      "20.5 ≤ 16.0 missed",
-		"eni-snat: size, MB":                                                                            "6.00 ≤ 5.00 missed",
-		"processes that stay between calls":                                                             "0.00 ≤ 0.00 met",
+		"warm ADD ÷ ptp (ipMasq) + host-local":                                                                 "0.10 ≤ 0.35 met",
+		"warm ADD ÷ ptp + host-local":                                                                          "0.01 ≤ 0.90 met",
+		"warm ADD with 1000 containers ÷ with 10":                                                              "1.10 ≤ 1.15 met",
+		"ADDs per second, 64 at once ÷ ptp (ipMasq) + host-local":                                              "10.0 ≥ 4.00 met",
+		"DEL ÷ (deletion of the link + 3 processes that do nothing)":                                           "1.00 ≤ 1.15 met",
+		"packets per second with 1000 containers ÷ with 1: per-eni by tcx, pod → pod on the node":              "0.80 ≥ 0.95 missed",
+		"round trip with 1000 containers ÷ plain router: per-eni by tcx + eni-snat, pod → pod on another node": "0.80 ≤ 1.10 met",
+		"packets per second with 1000 containers ÷ plain router: per-eni by tcx, pod → pod on another node":    "0.80 ≥ 0.90 missed",
+		"eni-ipam: peak memory, MB":                                                                            "10.2 ≤ 16.0 met",
+		"eni-ptp: peak memory, MB":                                                                             "20.5 ≤ 16.0 missed",
+		"eni-snat: size, MB":                                                                                   "6.00 ≤ 5.00 missed",
+		"processes that stay between calls":                                                                    "0.00 ≤ 0.00 met",
 	} {
 		if verdicts[line] != want {
 			t.Errorf("%s: %q, want %q", line, verdicts[line], want)
@@ -87,11 +87,11 @@ func TestTheBar(t *testing.T) {
 	r.layouts[1].refusal = errNoLayout
 	for _, name := range []string{sameNode, otherNode} {
 		for _, what := range []what{packets, roundTrip} {
-			delete(r.record, point{what, carried("per-eni", name), 1000})
+			delete(r.record, point{what, carried(asked, name), 1000})
 		}
 	}
 	for _, row := range r.barTable().rows {
-		if strings.HasSuffix(row[0], "1: per-eni, "+sameNode) && row[3] != "not measured" || strings.HasPrefix(row[0], "processes") && row[3] != "missed" {
+		if strings.HasSuffix(row[0], "1: "+asked+", "+sameNode) && row[3] != "not measured" || strings.HasPrefix(row[0], "processes") && row[3] != "missed" {
 			t.Errorf("%q", row)
 		}
 	}
@@ -150,14 +150,14 @@ func TestPlot(t *testing.T) {
 			t.Errorf("%s is outside the picture", m[0])
 		}
 	}
-	for _, name := range append(chainNames(), "plain router", "per-eni + eni-snat", "ADDs per second", "packets per second", "a &lt;processor&gt;") {
+	for _, name := range append(chainNames(), "plain router", asked + " + eni-snat", "per-eni by nftables", "ADDs per second", "packets per second", "a &lt;processor&gt;") {
 		if !strings.Contains(picture, name) {
 			t.Errorf("%s is not in the picture", name)
 		}
 	}
-	// A dot for each median of a line: of four chains by containers and at once, of four carriers in six panels.
+	// A dot for each median of a line: of four chains by containers and at once, of six carriers in six panels.
 	r := made()
-	want := 4*(len(r.Containers)+1+len(r.Crowds)) + 4*6*len(r.Containers)
+	want := 4*(len(r.Containers)+1+len(r.Crowds)) + 6*6*len(r.Containers)
 	if got := strings.Count(picture, "<circle"); got != want {
 		t.Errorf("%d medians are drawn, want %d", got, want)
 	}
@@ -216,7 +216,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"was busy: 25.0 % of its processors' time went to other programs and 12.5 %", "`per-eni` was not measured: the built eni-ptp refuses it.",
+		"was busy: 25.0 % of its processors' time went to other programs and 12.5 %", "`per-eni by tcx` was not measured: eni-ptp refuses it.",
 		"](benchmarks.svg)", "a <processor>, 2 processors", "1 and with 1000 containers are measured", "plugins v1",
 	} {
 		if !strings.Contains(string(text), want) {

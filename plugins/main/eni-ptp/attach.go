@@ -320,12 +320,12 @@ func (c *call) mark(a layout.Attachment, ends pair, p placement) error {
 	eni, alone := p.marked()
 	o, err := marking.Set(c.ctx, c.host, ends.veth, a, c.conf.Marking, eni.Program)
 	if errors.Is(err, marking.ErrNoTCX) {
-		return cnierr.New(cnierr.Kernel, err, `"marking": "auto" uses nftables where there is no tcx (Linux 6.6)`)
+		return cnierr.New(cnierr.Kernel, err, `"marking": "auto", or "nftables", needs no tcx (Linux 6.6)`)
 	}
 	if err != nil {
 		return err
 	}
-	c.log.Info("packets are marked", "by", o.By, "number", eni.Number, "noTCX", o.Lacks)
+	c.log.Info("packets are marked", "by", o.By, "number", eni.Number, "notTCX", o.Against)
 	if alone && o.Program != 0 && o.Program != eni.Program {
 		return c.remember(eni.ID, func(now *store.ENI) { now.Program = o.Program })
 	}

@@ -151,7 +151,7 @@ func TestWithoutTCX(t *testing.T) {
 				return nil
 			})
 		})
-		if said, err := os.ReadFile(log); err != nil || !strings.Contains(string(said), `"by":"nftables"`) || !strings.Contains(string(said), "this kernel has no tcx") {
+		if said, err := os.ReadFile(log); err != nil || !strings.Contains(string(said), `"by":"nftables"`) || !strings.Contains(string(said), `"notTCX":"`) {
 			t.Errorf("the log says %s, %v", said, err)
 		}
 	}
