@@ -35,7 +35,7 @@ type labNode struct {
 	other     netip.Addr // another node
 }
 
-func newLabNode(t *testing.T, cloud string) *labNode { return newLabNodeOf(t, cloud, "") }
+func newLabNode(t *testing.T, cloud string) *labNode { return newLabNodeOf(t, cloud, layouts()[0]) }
 
 // newLabNodeOf is newLabNode with more in eni-ptp's section, from a comma on.
 func newLabNodeOf(t *testing.T, cloud, ptp string) *labNode {
@@ -147,7 +147,7 @@ func (n *labNode) flush() {
 
 func TestRepair(t *testing.T) { clouds.Each(t, repairIn) }
 
-func repairIn(t *testing.T, c clouds.Cloud) { repairOf(t, c.Name, "") }
+func repairIn(t *testing.T, c clouds.Cloud) { repairOf(t, c.Name, layouts()[0]) }
 
 func TestRepairPerENI(t *testing.T) {
 	for _, ptp := range layouts()[1:] {

@@ -19,9 +19,9 @@ import (
 	"github.com/enichain/enichain/test/probe"
 )
 
-// layouts are what eni-ptp's section says of the rules, from a comma on; the first is the default.
+// layouts are what eni-ptp's section says of the rules, from a comma on.
 func layouts() []string {
-	return []string{"", `, "routing": "per-eni", "marking": "tcx"`, `, "routing": "per-eni", "marking": "nftables"`}
+	return []string{`, "routing": "per-pod"`, `, "routing": "per-eni", "marking": "tcx"`, `, "routing": "per-eni", "marking": "nftables"`}
 }
 
 // A node goes from each layout to each other with live containers, and no packet of them is lost meanwhile.
@@ -167,7 +167,7 @@ func TestRepairBesideAnotherLayout(t *testing.T) {
 func TestRepairOfAStoreWithoutNumbers(t *testing.T) {
 	t.Parallel()
 	cloud := clouds.All()[0].Name
-	n := newLabNodeOf(t, cloud, "")
+	n := newLabNodeOf(t, cloud, layouts()[0])
 	n.within(func() error { return forgetNumbers(store.At("/run/enichain").Path()) })
 	r, err := chain.NewRuntime(n.Node, bin, fmt.Appendf(nil, labConflist, layouts()[1], cloud))
 	if err != nil {

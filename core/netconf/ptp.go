@@ -55,7 +55,7 @@ func ParsePTP(stdin []byte) (*PTP, error) {
 		p.VethPrefix = "pod"
 	}
 	if p.Routing == "" {
-		p.Routing = PerPod
+		p.Routing = PerENI
 	}
 	if p.Marking == "" {
 		p.Marking = Auto

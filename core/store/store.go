@@ -20,9 +20,8 @@ import (
 	"github.com/enichain/enichain/core/plainfile"
 )
 
-// Version is the format of the store that this code writes: the second has prefixes, the third IPv6, the fourth
-// numbers of ENIs. An older one is upgraded
-// where it is written to; a newer one is refused.
+// Version is the format of the store that this code writes: the second has prefixes, the third IPv6, the fourth numbers of ENIs. An
+// older one is upgraded where it is written to; a newer one is refused.
 const Version = 4
 
 var (

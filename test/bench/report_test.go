@@ -150,7 +150,7 @@ func TestPlot(t *testing.T) {
 			t.Errorf("%s is outside the picture", m[0])
 		}
 	}
-	for _, name := range append(chainNames(), "plain router", asked + " + eni-snat", "per-eni by nftables", "ADDs per second", "packets per second", "a &lt;processor&gt;") {
+	for _, name := range append(chainNames(), "plain router", asked+" + eni-snat", "per-eni by nftables", "ADDs per second", "packets per second", "a &lt;processor&gt;") {
 		if !strings.Contains(picture, name) {
 			t.Errorf("%s is not in the picture", name)
 		}

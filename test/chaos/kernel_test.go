@@ -13,6 +13,9 @@ import (
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/marking"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/store"
 )
 
@@ -24,6 +27,11 @@ type object struct {
 
 func rule(pref int, ip netip.Addr, table int) object {
 	return object{ip, fmt.Sprintf("rule %d of %s to table %d", pref, ip, table)}
+}
+
+// numbered is the rule of an ENI's number in a family, where the rules are per ENI.
+func numbered(about netip.Addr, family int, mark uint32, table int) object {
+	return object{about, fmt.Sprintf("rule of family %d of the number %d to table %d", family, mark, table)}
 }
 
 func route(about netip.Addr, to netip.Prefix, via netip.Addr, link string, table int) object {
@@ -72,12 +80,15 @@ func destination(r netlink.Route) netip.Prefix {
 	return layout.Default(netip.IPv4Unspecified())
 }
 
-// kernel is all that is ours in it, but for the rules of eni-snat, which go by marks and are the node's.
+// kernel is all that is ours in it, but for what is the node's: the rules of eni-snat, and that which leads to all containers.
 func (m *machine) kernel(t *testing.T, tables map[int]netip.Addr) map[object]bool {
 	t.Helper()
 	got := map[object]bool{}
 	for _, r := range m.rules(t) {
-		if r.Mark != 0 {
+		if r.Mark != 0 || r.Src == nil && r.Dst == nil {
+			if r.Priority == layout.PrefFromContainer {
+				got[numbered(tables[r.Table], r.Family, r.Mark, r.Table)] = true
+			}
 			continue
 		}
 		ip, _ := netip.AddrFromSlice(cmp.Or(r.Src, r.Dst).IP)
@@ -92,7 +103,7 @@ func (m *machine) kernel(t *testing.T, tables map[int]netip.Addr) map[object]boo
 		to := destination(r)
 		via, _ := netip.AddrFromSlice(r.Gw)
 		about := to.Addr()
-		if r.Table != layout.TableMain {
+		if r.Table != layout.TableMain && r.Table != layout.TablePods {
 			about = tables[r.Table]
 		}
 		got[route(about, to, via.Unmap(), names[r.LinkIndex], r.Table)] = true
@@ -133,15 +144,24 @@ func (m *machine) ofENI(t *testing.T, e store.ENI, families ...family.Family) []
 		route(e.PrimaryIP, layout.Host(e.Gateway), none, link, e.Table),
 		route(e.PrimaryIP, layout.Default(e.Gateway), e.Gateway, link, e.Table),
 	}
-	if e.Gateway6.IsValid() && slices.Contains(families, family.IPv6) {
-		all = append(all, route(e.PrimaryIP, layout.Default(e.Gateway6), e.Gateway6, link, e.Table))
+	if m.routing == netconf.PerENI {
+		all = append(all, numbered(e.PrimaryIP, unix.AF_INET, uint32(e.Number), e.Table))
 	}
-	return all
+	if !e.Gateway6.IsValid() || !slices.Contains(families, family.IPv6) {
+		return all
+	}
+	if m.routing == netconf.PerENI {
+		all = append(all, numbered(e.PrimaryIP, unix.AF_INET6, uint32(e.Number), e.Table))
+	}
+	return append(all, route(e.PrimaryIP, layout.Default(e.Gateway6), e.Gateway6, link, e.Table))
 }
 
 // ofContainer is what the kernel has for a container.
 func (m *machine) ofContainer(id string, ip netip.Addr, e store.ENI) []object {
 	veth := layout.Identify(layout.VethPrefix, id, "eth0").Veth
+	if m.routing == netconf.PerENI {
+		return []object{route(ip, layout.Host(ip), netip.Addr{}, veth, layout.TablePods)}
+	}
 	all := []object{
 		rule(layout.PrefToContainer, ip, layout.TableMain),
 		route(ip, layout.Host(ip), netip.Addr{}, veth, layout.TableMain),
@@ -200,10 +220,56 @@ func (m *machine) checkKernel(t *testing.T, s snapshot, reconciled bool) {
 			t.Errorf("lacking in the kernel: %s", o.words)
 		}
 	}
+	m.checkMarks(t, s)
 	for o := range got {
 		if !must[o] && !may.has(o.about) && (reconciled || !m.wasENI(o.about)) {
 			t.Errorf("left in the kernel: %s", o.words)
 		}
+	}
+}
+
+// checkMarks wants what containers that live send to have their ENIs' numbers, where the rules are per ENI.
+func (m *machine) checkMarks(t *testing.T, s snapshot) {
+	t.Helper()
+	if m.routing != netconf.PerENI {
+		return
+	}
+	attached, unsure := map[string]layout.Attachment{}, map[string]bool{}
+	for _, x := range s.addresses {
+		if x.State != store.Assigned {
+			continue
+		}
+		id := x.Owner.ContainerID
+		if !slices.Contains(m.live[id], x.IP) || m.astray.has(x.IP) {
+			unsure[id] = true
+		}
+		e := s.enis[slices.IndexFunc(s.enis, func(e store.ENI) bool { return e.ID == x.ENI })]
+		a := attached[id]
+		a.Addresses = append(a.Addresses, layout.Address{IP: x.IP, Number: e.Number})
+		attached[id] = a
+	}
+	err := m.node.Do(func() error {
+		h, err := netstate.Here()
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		for id, a := range attached {
+			if unsure[id] {
+				continue
+			}
+			veth, err := h.LinkByName(layout.Identify(layout.VethPrefix, id, "eth0").Veth)
+			if err != nil {
+				return err
+			}
+			if _, d, err := marking.Diff(t.Context(), veth, a); d != "" || err != nil {
+				t.Errorf("%s: %s, %v", id, d, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -40,6 +40,7 @@ type machine struct {
 	node    *lab.Node
 	peer    *lab.Node // another, which knows nothing of the first
 	runtime *chain.Runtime
+	routing netconf.Routing
 	links   *netlink.Handle
 	ahead   atomic.Int64 // of the kernel's clock, in seconds
 	inTime  []string     // the command line by which a program is at the machine's time
@@ -53,10 +54,10 @@ type machine struct {
 }
 
 // newMachine is an instance of a size with its primary ENI alone, with a pool so configured.
-func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, pool map[string]any) *machine {
+func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, routing netconf.Routing, pool map[string]any) *machine {
 	t.Helper()
 	l := labtest.Up(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: size.Type, IPv6: true})
-	m := &machine{node: l.Nodes[0], peer: l.Nodes[1], netns: map[string]bool{}, astray: addresses{}, primaries: map[netip.Addr]bool{}}
+	m := &machine{node: l.Nodes[0], peer: l.Nodes[1], routing: routing, netns: map[string]bool{}, astray: addresses{}, primaries: map[netip.Addr]bool{}}
 	m.account = account{
 		VPC: l.VPC, Cloud: c, ledger: newLedger(m.now), r: r, instanceID: m.node.InstanceID, before: l.VPC.AllENIs(),
 		subnets: []string{"subnet-a", "subnet-b"}, away: map[string]bool{}, gave: addresses{},
@@ -82,7 +83,7 @@ func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, po
 // install makes the chain the machine's network.
 func (m *machine) install(t *testing.T, ipam map[string]any) {
 	t.Helper()
-	plugin := map[string]any{"type": "eni-ptp", "ipam": ipam}
+	plugin := map[string]any{"type": "eni-ptp", "routing": m.routing, "ipam": ipam}
 	conflist, err := json.Marshal(map[string]any{
 		"cniVersion": "1.1.0", "name": network, "plugins": []any{plugin, map[string]any{"type": "eni-snat"}},
 	})

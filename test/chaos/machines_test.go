@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
 	"github.com/enichain/enichain/test/vpcsim"
@@ -44,13 +45,14 @@ func runMachine(t *testing.T, c clouds.Cloud, seed uint64) {
 		"families": pick(r, families()...),
 	}
 	size := pick(r, sizes(c)...)
-	m := newMachine(t, c, size, r, pool)
+	routing := pick(r, netconf.PerPod, netconf.PerENI)
+	m := newMachine(t, c, size, r, routing, pool)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, line := range m.lastOf(60) {
 				t.Log(line)
 			}
-			t.Logf("pool %v, %s; again: -run TestMachines/%s -seed %d", pool, size.Type, c.Name, seed)
+			t.Logf("pool %v, %s, %s; again: -run TestMachines/%s -seed %d", pool, size.Type, routing, c.Name, seed)
 		}
 	})
 	for i := range *deeds {

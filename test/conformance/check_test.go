@@ -60,17 +60,31 @@ type damage struct {
 // ADD or by hand, it passes again.
 func TestCheckNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
+	perENI := static().with("per-eni", "routing")
+	for name, network := range map[string]conf{
+		"per-pod": static().with("per-pod", "routing"), "tcx": perENI.with("tcx", "marking"), "nftables": perENI.with("nftables", "marking"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkNamesWhatIsMissing(t, network)
+		})
+	}
+}
+
+func checkNamesWhatIsMissing(t *testing.T, network conf) {
+	t.Helper()
 	m := newMachine(t, lab.Options{ENIs: 2})
 	m.netns(t, "c")
 	a := &attached{
 		machine: m, veth: layout.Identify("pod", "c", "eth0").Veth,
-		network: static().with([]string{checkedIP}, "runtimeConfig", "ips"),
+		network: network.with([]string{checkedIP}, "runtimeConfig", "ips"),
 	}
 	a.attach(t)
 	if msg := a.check(t); msg != "" {
 		t.Fatalf("right after ADD: %s", msg)
 	}
 	damages := append(a.inContainer(), a.onHost()...)
+	damages = append(damages, a.inLayout()...)
 	damages = append(damages, a.onENI()...)
 	damages = append(damages, a.inNFTables(t)...)
 	for _, d := range damages {
@@ -109,22 +123,56 @@ func (a *attached) onHost() []damage {
 	return []damage{
 		{"veth down", h, "ip link set " + a.veth + " down", "link " + a.veth + " is down", ""},
 		{"veth", h, "ip link del " + a.veth, "link " + a.veth + " is missing", ""},
-		{"host route", h, "ip route del " + checkedIP, checkedIP + " dev " + a.veth, ""},
-		{
-			"host route to another", h, "ip route replace " + checkedIP + " dev eth0", checkedIP + " dev " + a.veth,
-			"ip route del " + checkedIP + " dev eth0",
-		},
-		{"rule to", h, "ip rule del pref 512 to " + checkedIP, "512: from all to " + checkedIP, ""},
-		{"rule from", h, "ip rule del pref 1536 from " + checkedIP, "1536: from " + checkedIP, ""},
-		{
-			"rule from, to another table", h,
-			"ip rule del pref 1536 from " + checkedIP + "; ip rule add pref 1536 from " + checkedIP + " lookup 77 proto 101", "lookup 77", "",
-		},
 		{"proxy_arp", h, "echo 0 >/proc/sys/net/ipv4/conf/" + a.veth + "/proxy_arp", a.veth + "/proxy_arp is 0", ""},
 		{"proxy_delay", h, "echo 80 >/proc/sys/net/ipv4/neigh/" + a.veth + "/proxy_delay", a.veth + "/proxy_delay is 80", ""},
 		{"ip_forward", h, "echo 0 >/proc/sys/net/ipv4/ip_forward", "ip_forward is 0", ""},
 		{"mark's rule", h, "ip rule del pref 1024", "1024: from all fwmark 0x80/0x80", ""},
 	}
+}
+
+// inLayout is of the rules and routes of the network's layout, and of what marks packets.
+func (a *attached) inLayout() []damage {
+	h := &a.Host
+	table := "main"
+	if a.network["routing"] == "per-eni" {
+		table = "101512"
+	}
+	of := " table " + table
+	all := []damage{
+		{"host route", h, "ip route del " + checkedIP + of, checkedIP + " dev " + a.veth, ""},
+		{
+			"host route to another", h, "ip route replace " + checkedIP + " dev eth0" + of, checkedIP + " dev " + a.veth,
+			"ip route del " + checkedIP + " dev eth0" + of,
+		},
+	}
+	if table == "main" {
+		return append(
+			all,
+			damage{"rule to", h, "ip rule del pref 512 to " + checkedIP, "512: from all to " + checkedIP, ""},
+			damage{"rule from", h, "ip rule del pref 1536 from " + checkedIP, "1536: from " + checkedIP, ""},
+			damage{
+				"rule from, to another table", h,
+				"ip rule del pref 1536 from " + checkedIP + "; ip rule add pref 1536 from " + checkedIP + " lookup 77 proto 101", "lookup 77", "",
+			},
+		)
+	}
+	all = append(
+		all,
+		damage{"rule to all", h, "ip rule del pref 512 lookup 101512", "512: from all lookup 101512", ""},
+		damage{"rule of the number", h, "ip rule del pref 1536 fwmark 0x2/0x3f", "1536: from all fwmark 0x2/0x3f", ""},
+		damage{"marked twice", h, "ip link set " + a.veth + " group 101", "10.19.16.101", ""},
+	)
+	if a.network["marking"] == "tcx" {
+		return all
+	}
+	const marks = "ip enichain-eni"
+	return append(
+		all[:len(all)-1],
+		damage{"group", h, "ip link set " + a.veth + " group 0", "nothing marks the packets of " + a.veth, ""},
+		damage{"table of marks", h, "nft delete table " + marks, checkedIP, ""},
+		damage{"numbers", h, "nft flush map " + marks + " eni", checkedIP, ""},
+		damage{"rule that marks", h, "nft flush chain " + marks + " pods", "the rule of", ""},
+	)
 }
 
 func (a *attached) onENI() []damage {

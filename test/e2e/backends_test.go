@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -16,7 +17,7 @@ import (
 )
 
 // backend is where eni-snat writes: what its section has more for that, from a comma on, and what runs the plugins so that
-// the node's iptables is of one variant; and what eni-ptp's has more, for its layout of the rules.
+// the node's iptables is of one variant; and what eni-ptp's has more, for its layout of the rules, which is else perPod.
 type backend struct {
 	conf    string
 	wrapper []string
@@ -24,8 +25,9 @@ type backend struct {
 	layout  string
 }
 
-// The layouts that are not the default.
+// The layouts.
 const (
+	perPod           = `, "routing": "per-pod"`
 	perENIByTCX      = `, "routing": "per-eni", "marking": "tcx"`
 	perENIByNFTables = `, "routing": "per-eni", "marking": "nftables"`
 )
@@ -38,7 +40,7 @@ func (b backend) perENI() backend {
 
 // routed is a conflist whose eni-ptp has the layout.
 func (b backend) routed(conflist string) string {
-	return strings.Replace(conflist, `"type": "eni-ptp"`, `"type": "eni-ptp"`+b.layout, 1)
+	return strings.Replace(conflist, `"type": "eni-ptp"`, `"type": "eni-ptp"`+cmp.Or(b.layout, perPod), 1)
 }
 
 // perENI are the layouts with rules per ENI, by how a test of each is called.

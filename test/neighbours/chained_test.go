@@ -62,12 +62,22 @@ func TestChained(t *testing.T) {
 	t.Parallel()
 	const all, allOfBoth = "all", "all, both families"
 	// The rules per ENI need a program on the veth, where bandwidth has a qdisc, or nftables.
-	perENI := map[string]string{"all, both families, per-eni": "tcx", "bandwidth, per-eni": "nftables"}
-	for _, name := range append(order(), all, allOfBoth, "all, both families, per-eni", "bandwidth, per-eni") {
+	layouts := map[string]string{
+		", per-pod": `"routing": "per-pod"`, ", by tcx": `"marking": "tcx"`, ", by nftables": `"marking": "nftables"`,
+	}
+	tests := append(order(), all, allOfBoth)
+	for layout := range layouts {
+		tests = append(tests, allOfBoth+layout, "bandwidth"+layout)
+	}
+	for _, name := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			marking := perENI[name]
-			name := strings.TrimSuffix(name, ", per-eni")
+			layout := ""
+			for suffix, is := range layouts {
+				if short, has := strings.CutSuffix(name, suffix); has {
+					name, layout = short, is
+				}
+			}
 			chained, main := []string{name}, both(eniPTP)
 			switch name {
 			case all:
@@ -78,8 +88,8 @@ func TestChained(t *testing.T) {
 			s := newSite(t, lab.Options{IPv6: true})
 			// Without eni-snat's own opening of a node's filter: firewall is to open it.
 			ptp := main
-			if marking != "" {
-				ptp = strings.Replace(main, `"type": "eni-ptp"`, `"type": "eni-ptp", "routing": "per-eni", "marking": "`+marking+`"`, 1)
+			if layout != "" {
+				ptp = strings.Replace(main, `"type": "eni-ptp"`, `"type": "eni-ptp", `+layout, 1)
 			}
 			plugins := []string{ptp, `{"type": "eni-snat", "forward": false}`}
 			for _, n := range chained {

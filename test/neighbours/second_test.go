@@ -109,7 +109,7 @@ func (d twoAttachments) byItsOwnENI(t *testing.T) {
 		labtest.MustPing(t, d.far(), ip, probe.From{})
 		labtest.MustPing(t, d.c, node2Primary, probe.From{Address: ip})
 		seen := labtest.Devices(t, capture, func(p probe.Packet) bool { return p.Src.Addr() == ip || p.Dst.Addr() == ip })
-		veth := strings.Fields(sh(t, &d.node.Host, "ip route show "+ip.String()))[2]
+		veth := strings.Fields(sh(t, &d.node.Host, "ip route get "+ip.String()))[2]
 		if want := dev + " " + veth; seen != want {
 			t.Errorf("the traffic of %s was on %q, want %q", ip, seen, want)
 		}

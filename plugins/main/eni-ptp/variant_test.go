@@ -66,10 +66,10 @@ func (v variant) shared() int {
 	return 2
 }
 
-// of puts the variant into a configuration. Where nothing is said, the layout is per pod.
+// of puts the variant into a configuration.
 func (v variant) of(conf map[string]any) map[string]any {
-	if v.routing == netconf.PerENI {
-		return with(conf, map[string]any{"routing": v.routing, "marking": v.marking})
+	if v.marking == "" {
+		return with(conf, map[string]any{"routing": v.routing})
 	}
-	return conf
+	return with(conf, map[string]any{"routing": v.routing, "marking": v.marking})
 }
