@@ -92,8 +92,8 @@ func turn[T any](rounds int, things []T, fn func(T) error) error {
 	return nil
 }
 
-// compare measures ADD, CHECK and DEL by each chain, and what they cannot be below: processes that do nothing, and the
-// deletion of a link.
+// compare measures ADD, CHECK and DEL by each chain, and what they cannot be below: processes that do nothing, or only start, and the
+// creation and the deletion of a link.
 func (b *bench) compare(ctx context.Context, nodes []*lab.Node, few []*stand) (err error) {
 	b.say("ADD, CHECK and DEL by each chain in turn, %d rounds", b.Rounds)
 	compared := slices.Clone(few)
@@ -115,10 +115,14 @@ func (b *bench) compare(ctx context.Context, nodes []*lab.Node, few []*stand) (e
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	turns = append(turns, func() error {
-		took, err := w.deletion()
-		b.add(point{del, linkDeletion, 0}, milliseconds(took))
-		return err
+		made, removed, err := w.life()
+		b.add(point{add, linkCreation, 0}, milliseconds(made))
+		b.add(point{del, linkDeletion, 0}, milliseconds(removed))
+		return errors.Join(err, b.touch())
 	})
+	for _, program := range started() {
+		turns = append(turns, func() error { return b.start(ctx, compared[len(compared)-1], program) })
+	}
 	return turn(b.Rounds, turns, func(measure func() error) error { return errors.Join(measure(), ctx.Err()) })
 }
 

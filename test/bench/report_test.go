@@ -40,9 +40,16 @@ func made() *Results {
 		ms *= 10
 	}
 	for processes, ms := range map[int]float64{1: 0.2, 3: 0.6} {
+		put(point{add, bareName(processes), 0}, ms)
 		put(point{del, bareName(processes), 0}, ms)
 	}
 	put(point{del, linkDeletion, 0}, 0.4)
+	put(point{add, linkCreation, 0}, 0.1)
+	put(point{pageFault, "", 0}, 0.5)
+	for i, program := range started() {
+		put(point{start, program, 0}, 0.2+0.05*float64(i))
+		put(point{faults, program, 0}, 100*float64(i+1))
+	}
 	put(point{cold, ours, 0}, 50)
 	put(point{afterCold, ours, 0}, 1)
 	for _, where := range []string{sameNode, otherNode} {
@@ -101,6 +108,21 @@ func TestTables(t *testing.T) {
 	r := made()
 	calls := r.callTable()
 	if diff := cmp.Diff([]string{masq, "ADD", "10.0", "9.50–10.5", "10.8", "11.0", "10.0×"}, calls.rows[1]); diff != "" {
+		t.Error(diff)
+	}
+	// Of an ADD of 1 ms and a DEL of as much.
+	want := [][]string{
+		{"3 processes that do nothing", "0.60", "60 %", "0.60", "60 %"},
+		{"the start of eni-ptp beyond that: what is linked", "0.05", "5 %", "0.05", "5 %"},
+		{"the start of eni-snat beyond that", "0.10", "10 %", "0.10", "10 %"},
+		{"the link in the kernel, made or deleted", "0.10", "10 %", "0.40", "40 %"},
+		{"the rest: configuration, store, rules, marks, the result", "0.15", "15 %", "-0.15", "-15 %"},
+		{"all", "1.00", "100 %", "1.00", "100 %"},
+	}
+	if diff := cmp.Diff(want, r.profileTable().rows); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"eni-ptp", "0.25 (0.24–0.26)", "1.25×", "200"}, r.startTable().rows[1]); diff != "" {
 		t.Error(diff)
 	}
 	for _, made := range r.tables() {

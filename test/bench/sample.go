@@ -28,7 +28,7 @@ func (s sample) median() float64 { return s.quantile(0.5) }
 // point is one thing that is observed.
 type point struct {
 	what what
-	of   string // a chain, or a path and what carries it
+	of   string // a chain, a program, or a path and what carries it
 	at   int    // containers on the node, or calls at once
 }
 
@@ -47,6 +47,9 @@ const (
 	packets    what = "packets per second"
 	roundTrip  what = "round trip, µs"
 	connects   what = "connections per second"
+	start      what = "start, ms"
+	faults     what = "page faults of a start"
+	pageFault  what = "first touch of a page, µs"
 )
 
 // record is all that was observed.

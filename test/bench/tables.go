@@ -20,7 +20,7 @@ func (r *Results) tables() []*table {
 		r.callTable(),
 		r.amongTable(addAmong, "ADD with so many containers on the node", "ms: the median (and quartiles), and the ratio to enichain's."),
 		r.amongTable(delAmong, "DEL with so many containers on the node", "ms, as above."),
-		r.crowdTable(), r.coldTable(), r.effortTable(), r.memoryTable(),
+		r.crowdTable(), r.coldTable(), r.profileTable(), r.startTable(), r.effortTable(), r.memoryTable(),
 	}
 	for _, quantity := range []what{packets, roundTrip, connects} {
 		for _, where := range []string{sameNode, otherNode} {
@@ -54,6 +54,7 @@ func (r *Results) callTable() *table {
 			row(bareName(processes), v.what, v.label)
 		}
 	}
+	row(linkCreation, add, "ADD")
 	row(linkDeletion, del, "DEL")
 	return t
 }

@@ -13,8 +13,12 @@ import (
 	"github.com/enichain/enichain/test/lab"
 )
 
-// linkDeletion is the floor of a DEL: the kernel's own removal of a container's veth pair.
-const linkDeletion = "deletion of the link, by netlink"
+// linkCreation is the floor of an ADD, what a container needs of the kernel; linkDeletion that of a DEL, the kernel's own removal of
+// the veth pair.
+const (
+	linkCreation = "creation of the link, by netlink"
+	linkDeletion = "deletion of the link, by netlink"
+)
 
 // wire is a veth pair between a node and a container's namespace, with one address and the routes that a container needs: what
 // eni-ptp makes, without its rules.
@@ -107,16 +111,18 @@ func (w *wire) route(near netlink.Link) error {
 
 func (w *wire) host32(ip net.IP) *net.IPNet { return &net.IPNet{IP: ip, Mask: net.CIDRMask(32, 32)} }
 
-// deletion makes the pair and returns how long the kernel takes to remove it.
-func (w *wire) deletion() (time.Duration, error) {
+// life makes the pair and removes it, and returns how long the kernel takes for either.
+func (w *wire) life() (made, removed time.Duration, err error) {
+	began := time.Now()
 	if err := w.connect(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	made = time.Since(began)
 	link, err := w.host.LinkByName(w.name)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	began := time.Now()
+	began = time.Now()
 	err = w.host.LinkDel(link)
-	return time.Since(began), err
+	return made, time.Since(began), err
 }
