@@ -1,21 +1,19 @@
 package marking
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
-	"time"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/nfnetlink"
 )
 
 // Table is the name of the tables, one of each family that has a container; eni-snat has others. The rule of each is
@@ -32,73 +30,99 @@ const (
 	priority = -310
 )
 
-// patience bounds one exchange with the kernel, which answers at once.
-const patience = 10 * time.Second
-
 // tries bounds how often a change is tried that another process's change got in the way of.
 const tries = 16
 
-func tableOf(ipv6 bool) *nftables.Table {
-	if ipv6 {
-		return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv6}
-	}
-	return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv4}
-}
+// table is that of a family.
+type table struct{ ipv6 bool }
 
-func words(ipv6 bool) string {
-	if ipv6 {
+func tableOf(ip netip.Addr) table { return table{ip.Is6()} }
+
+func tables() []table { return []table{{false}, {true}} }
+
+func (t table) String() string {
+	if t.ipv6 {
 		return "table ip6 " + Table
 	}
 	return "table ip " + Table
 }
 
-func mapOf(ipv6 bool) *nftables.Set {
-	key := nftables.TypeIPAddr
-	if ipv6 {
-		key = nftables.TypeIP6Addr
+// message is one about the table.
+func (t table) message(kind uint16, flags netlink.HeaderFlags, put nfnetlink.Attributes) nfnetlink.Message {
+	if t.ipv6 {
+		return nfnetlink.Message{Kind: kind, Flags: flags, Family: unix.NFPROTO_IPV6, Put: put}
 	}
-	// The ID names the map within a transaction.
-	return &nftables.Set{ID: 1, Name: mapName, Table: tableOf(ipv6), IsMap: true, KeyType: key, DataType: nftables.TypeMark}
+	return nfnetlink.Message{Kind: kind, Flags: flags, Family: unix.NFPROTO_IPV4, Put: put}
+}
+
+// key returns what nft calls the type of the map's keys (TYPE_IPADDR and TYPE_IP6ADDR, include/datatype.h of nftables), their
+// length in octets, and where it is in a packet's header.
+func (t table) key() (datatype, length, offset uint32) {
+	if t.ipv6 {
+		return 8, 16, 8
+	}
+	return 7, 4, 12
+}
+
+// typeMark is what nft calls the type of the map's values (TYPE_MARK).
+const typeMark = 19
+
+// mapID names the map within a transaction.
+const mapID = 1
+
+// nft's own notes about a map, which it shows numbers by (include/udata.h of libnftnl): the byte order of its keys and values.
+const (
+	noteKeyOrder, noteValueOrder = 0, 1
+	hostEndian, bigEndian        = 1, 2
+)
+
+func notes() []byte {
+	note := func(kind byte, order uint32) []byte { return append([]byte{kind, 4}, native(order)...) }
+	return slices.Concat(note(noteKeyOrder, bigEndian), note(noteValueOrder, hostEndian))
+}
+
+// expression is one of a rule.
+type expression struct {
+	name string
+	put  nfnetlink.Attributes
 }
 
 // code is the rule, which asks for the group before all: packets of others pay for no more.
-func code(ipv6 bool) []expr.Any {
-	const reg = unix.NFT_REG_1
-	source, length := uint32(12), uint32(4) // of the IPv4 header
-	if ipv6 {
-		source, length = 8, 16
-	}
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: reg},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: native(layout.GroupMarked)},
-		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: source, Len: length},
-		&expr.Lookup{SourceRegister: reg, DestRegister: reg, IsDestRegSet: true, SetName: mapName, SetID: 1},
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg, SourceRegister: true},
+func (t table) code() []expression {
+	const register = unix.NFT_REG_1
+	_, length, offset := t.key()
+	return []expression{
+		{"meta", func(e *netlink.AttributeEncoder) {
+			e.Uint32(unix.NFTA_META_DREG, register)
+			e.Uint32(unix.NFTA_META_KEY, unix.NFT_META_IIFGROUP)
+		}},
+		{"cmp", func(e *netlink.AttributeEncoder) {
+			e.Uint32(unix.NFTA_CMP_SREG, register)
+			e.Uint32(unix.NFTA_CMP_OP, unix.NFT_CMP_EQ)
+			nfnetlink.Nested(e, unix.NFTA_CMP_DATA, value(native(layout.GroupMarked)))
+		}},
+		{"payload", func(e *netlink.AttributeEncoder) {
+			e.Uint32(unix.NFTA_PAYLOAD_DREG, register)
+			e.Uint32(unix.NFTA_PAYLOAD_BASE, unix.NFT_PAYLOAD_NETWORK_HEADER)
+			e.Uint32(unix.NFTA_PAYLOAD_OFFSET, offset)
+			e.Uint32(unix.NFTA_PAYLOAD_LEN, length)
+		}},
+		{"lookup", func(e *netlink.AttributeEncoder) {
+			e.String(unix.NFTA_LOOKUP_SET, mapName)
+			e.Uint32(unix.NFTA_LOOKUP_SREG, register)
+			e.Uint32(unix.NFTA_LOOKUP_DREG, register)
+		}},
+		{"meta", func(e *netlink.AttributeEncoder) {
+			e.Uint32(unix.NFTA_META_KEY, unix.NFT_META_MARK)
+			e.Uint32(unix.NFTA_META_SREG, register)
+		}},
 	}
 }
 
-func native(v uint32) []byte { return binaryutil.NativeEndian.PutUint32(v) }
+func native(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
-// transact has the kernel take what is put into a connection, all of it or nothing. One connection is for one transaction:
-// after a failed one the library may leave answers unread.
-func transact(ctx context.Context, fill func(*nftables.Conn) error) error {
-	conn, err := dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	if err := fill(conn); err != nil {
-		return err
-	}
-	return conn.Flush()
-}
-
-func dial(ctx context.Context) (*nftables.Conn, error) {
-	deadline := time.Now().Add(patience)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadline) }))
+func value(v []byte) nfnetlink.Attributes {
+	return func(e *netlink.AttributeEncoder) { e.Bytes(unix.NFTA_DATA_VALUE, v) }
 }
 
 // setElements has the maps say the numbers of the attachment's addresses, and makes the tables where they are missing, or in
@@ -106,7 +130,7 @@ func dial(ctx context.Context) (*nftables.Conn, error) {
 func setElements(ctx context.Context, c layout.Attachment, anew bool) error {
 	for _, a := range c.Addresses {
 		if err := setElement(ctx, a.IP, a.Number, anew); err != nil {
-			return fmt.Errorf("put %s into %s: %w", a.IP, words(a.IP.Is6()), err)
+			return fmt.Errorf("put %s into %s: %w", a.IP, tableOf(a.IP), err)
 		}
 	}
 	return nil
@@ -115,31 +139,29 @@ func setElements(ctx context.Context, c layout.Attachment, anew bool) error {
 // setElement makes the address's element that of the number; 0 is none. Where it is so already, which it mostly is, for
 // elements outlive containers, it costs one exchange. To delete one waits for a grace period of RCU.
 func setElement(ctx context.Context, ip netip.Addr, number int, anew bool) error {
-	ipv6 := ip.Is6()
-	set, key := mapOf(ipv6), nftables.SetElement{Key: ip.AsSlice()}
-	element := nftables.SetElement{Key: ip.AsSlice(), Val: native(uint32(number))}
-	remove := func(conn *nftables.Conn) error { return conn.SetDeleteElements(set, []nftables.SetElement{key}) }
-	add := func(conn *nftables.Conn) error { return conn.SetAddElements(set, []nftables.SetElement{element}) }
+	t := tableOf(ip)
+	remove := t.element(unix.NFT_MSG_DELSETELEM, 0, ip, 0)
 	if number == 0 {
-		if err := transact(ctx, remove); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := nfnetlink.Commit(ctx, remove); err != nil && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 		return nil
 	}
-	fill := add
+	add := t.element(unix.NFT_MSG_NEWSETELEM, netlink.Create, ip, number)
+	messages := []nfnetlink.Message{add}
 	if anew {
-		fill = func(conn *nftables.Conn) error { return errors.Join(writeTable(conn, ipv6), add(conn)) }
+		messages = append(t.whole(), add)
 	}
 	var err error
 	for range tries {
-		err = transact(ctx, fill)
+		err = nfnetlink.Commit(ctx, messages...)
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.ENOENT): // no table yet
-			fill = func(conn *nftables.Conn) error { return errors.Join(writeTable(conn, ipv6), add(conn)) }
+			messages = append(t.whole(), add)
 		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST): // the address was another ENI's
-			fill = func(conn *nftables.Conn) error { return errors.Join(remove(conn), add(conn)) }
+			messages = []nfnetlink.Message{remove, add}
 		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR):
 			return err
 		}
@@ -147,19 +169,71 @@ func setElement(ctx context.Context, ip netip.Addr, number int, anew bool) error
 	return err
 }
 
-// writeTable makes the family's table as it is to be, and leaves the elements of its map.
-func writeTable(conn *nftables.Conn, ipv6 bool) error {
-	policy, hook, prio := nftables.ChainPolicyAccept, *nftables.ChainHookPrerouting, nftables.ChainPriority(priority)
-	table := conn.AddTable(tableOf(ipv6))
-	if err := conn.AddSet(mapOf(ipv6), nil); err != nil {
-		return err
-	}
-	chain := conn.AddChain(&nftables.Chain{
-		Name: chainName, Table: table, Type: nftables.ChainTypeFilter, Hooknum: &hook, Priority: &prio, Policy: &policy,
+// element is a message about that of an address; its number is needed only where it is made.
+func (t table) element(kind uint16, flags netlink.HeaderFlags, ip netip.Addr, number int) nfnetlink.Message {
+	return t.message(kind, flags, func(e *netlink.AttributeEncoder) {
+		e.String(unix.NFTA_SET_ELEM_LIST_TABLE, Table)
+		e.String(unix.NFTA_SET_ELEM_LIST_SET, mapName)
+		nfnetlink.Nested(e, unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(e *netlink.AttributeEncoder) {
+			nfnetlink.Nested(e, unix.NFTA_LIST_ELEM, func(e *netlink.AttributeEncoder) {
+				nfnetlink.Nested(e, unix.NFTA_SET_ELEM_KEY, value(ip.AsSlice()))
+				if number != 0 {
+					nfnetlink.Nested(e, unix.NFTA_SET_ELEM_DATA, value(native(uint32(number))))
+				}
+			})
+		})
 	})
-	conn.FlushChain(chain)
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: code(ipv6)})
-	return nil
+}
+
+// whole makes the family's table as it is to be, and leaves the elements of its map.
+func (t table) whole() []nfnetlink.Message {
+	return []nfnetlink.Message{
+		t.message(unix.NFT_MSG_NEWTABLE, netlink.Create, func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, Table) }),
+		t.message(unix.NFT_MSG_NEWSET, netlink.Create, t.putMap),
+		t.message(unix.NFT_MSG_NEWCHAIN, netlink.Create, func(e *netlink.AttributeEncoder) {
+			e.String(unix.NFTA_CHAIN_TABLE, Table)
+			e.String(unix.NFTA_CHAIN_NAME, chainName)
+			nfnetlink.Nested(e, unix.NFTA_CHAIN_HOOK, func(e *netlink.AttributeEncoder) {
+				e.Uint32(unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_PRE_ROUTING)
+				e.Int32(unix.NFTA_HOOK_PRIORITY, priority)
+			})
+			e.Uint32(unix.NFTA_CHAIN_POLICY, 1) // NF_ACCEPT
+			e.String(unix.NFTA_CHAIN_TYPE, "filter")
+		}),
+		t.message(unix.NFT_MSG_DELRULE, 0, inChain),
+		t.message(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, func(e *netlink.AttributeEncoder) {
+			inChain(e)
+			nfnetlink.Nested(e, unix.NFTA_RULE_EXPRESSIONS, t.putCode)
+		}),
+	}
+}
+
+// inChain names the chain of rules.
+func inChain(e *netlink.AttributeEncoder) {
+	e.String(unix.NFTA_RULE_TABLE, Table)
+	e.String(unix.NFTA_RULE_CHAIN, chainName)
+}
+
+func (t table) putMap(e *netlink.AttributeEncoder) {
+	datatype, length, _ := t.key()
+	e.String(unix.NFTA_SET_TABLE, Table)
+	e.String(unix.NFTA_SET_NAME, mapName)
+	e.Uint32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP)
+	e.Uint32(unix.NFTA_SET_KEY_TYPE, datatype)
+	e.Uint32(unix.NFTA_SET_KEY_LEN, length)
+	e.Uint32(unix.NFTA_SET_DATA_TYPE, typeMark)
+	e.Uint32(unix.NFTA_SET_DATA_LEN, 4)
+	e.Uint32(unix.NFTA_SET_ID, mapID)
+	e.Bytes(unix.NFTA_SET_USERDATA, notes())
+}
+
+func (t table) putCode(e *netlink.AttributeEncoder) {
+	for _, x := range t.code() {
+		nfnetlink.Nested(e, unix.NFTA_LIST_ELEM, func(e *netlink.AttributeEncoder) {
+			e.String(unix.NFTA_EXPR_NAME, x.name)
+			nfnetlink.Nested(e, unix.NFTA_EXPR_DATA, x.put)
+		})
+	}
 }
 
 // diffElements names the first difference between the tables and what the attachment needs.
@@ -173,125 +247,204 @@ func diffElements(ctx context.Context, c layout.Attachment) (string, error) {
 }
 
 func diffElement(ctx context.Context, a layout.Address) (string, error) {
-	conn, err := dial(ctx)
+	t := tableOf(a.IP)
+	has, err := t.number(ctx, a.IP)
 	if err != nil {
 		return "", err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	ipv6 := a.IP.Is6()
-	elements, err := readElements(conn, ipv6)
-	if err != nil {
-		return "", err
-	}
-	has := numberIn(elements, a.IP)
-	for again := 0; again < tries && has != a.Number; again++ { // a map that changes meanwhile may be read with gaps
-		if elements, err = readElements(conn, ipv6); err != nil {
-			return "", err
-		}
-		has = numberIn(elements, a.IP)
 	}
 	if has != a.Number {
-		return fmt.Sprintf("%s gives %s the number %d, not %d", words(ipv6), a.IP, has, a.Number), nil
+		return fmt.Sprintf("%s gives %s the number %d, not %d", t, a.IP, has, a.Number), nil
 	}
 	if a.Number == 0 {
 		return "", nil
 	}
-	rules, err := conn.GetRules(tableOf(ipv6), &nftables.Chain{Name: chainName})
-	if err != nil {
-		return "", fmt.Errorf("read the rule of %s: %w", words(ipv6), err)
+	same, err := t.hasRule(ctx)
+	if err == nil && !same {
+		return fmt.Sprintf("the rule of %s is not enichain's", t), nil
 	}
-	if len(rules) != 1 || !sameCode(rules[0].Exprs, code(ipv6)) {
-		return fmt.Sprintf("the rule of %s is not enichain's", words(ipv6)), nil
-	}
-	return "", nil
+	return "", err
 }
 
-// numberIn returns what the elements say of an address; 0 where they say nothing.
-func numberIn(elements []nftables.SetElement, ip netip.Addr) int {
-	for _, e := range elements {
-		if key, _ := netip.AddrFromSlice(e.Key); key == ip {
-			return int(binaryutil.NativeEndian.Uint32(e.Val))
-		}
-	}
-	return 0
-}
-
-// readElements returns what is in the family's map; none where there is no map.
-func readElements(conn *nftables.Conn, ipv6 bool) ([]nftables.SetElement, error) {
-	// Of a map's elements the library does not say whether it was absence (v0.3.0, GetSetElements).
-	set, err := conn.GetSetByName(tableOf(ipv6), mapName)
+// number returns what the map has for an address; 0 is nothing.
+func (t table) number(ctx context.Context, ip netip.Addr) (int, error) {
+	answers, err := nfnetlink.Ask(ctx, t.element(unix.NFT_MSG_GETSETELEM, 0, ip, 0))
 	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
+		return 0, nil
 	}
-	var elements []nftables.SetElement
+	var elements []element
 	if err == nil {
-		elements, err = conn.GetSetElements(set)
+		elements, err = elementsIn(answers)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", words(ipv6), err)
+		return 0, fmt.Errorf("read %s: %w", t, err)
 	}
-	return elements, nil
-}
-
-// sameCode compares a rule with one that was sent.
-func sameCode(got, sent []expr.Any) bool {
-	for _, e := range sent {
-		if l, ok := e.(*expr.Lookup); ok {
-			l.SetID = 0 // of that transaction
+	for _, e := range elements {
+		if e.ip == ip {
+			return e.number, nil
 		}
 	}
-	return reflect.DeepEqual(got, sent)
+	return 0, nil
+}
+
+// element is one of a map.
+type element struct {
+	ip     netip.Addr
+	number int
+}
+
+// elementsIn reads them from the kernel's answers.
+func elementsIn(answers []map[uint16][]byte) ([]element, error) {
+	var all []element
+	for _, a := range answers {
+		list, err := netlink.UnmarshalAttributes(a[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range list {
+			e, err := elementIn(item.Data)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+func elementIn(data []byte) (e element, err error) {
+	parts, err := nfnetlink.Decode(data)
+	if err != nil {
+		return e, err
+	}
+	key, err := nfnetlink.Decode(parts[unix.NFTA_SET_ELEM_KEY])
+	if err != nil {
+		return e, err
+	}
+	number, err := nfnetlink.Decode(parts[unix.NFTA_SET_ELEM_DATA])
+	if err != nil {
+		return e, err
+	}
+	e.ip, _ = netip.AddrFromSlice(key[unix.NFTA_DATA_VALUE])
+	if v := number[unix.NFTA_DATA_VALUE]; len(v) == 4 {
+		e.number = int(binary.NativeEndian.Uint32(v))
+	}
+	return e, nil
+}
+
+// hasRule says whether the chain has the rule, and no other.
+func (t table) hasRule(ctx context.Context) (bool, error) {
+	rules, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETRULE, netlink.Dump, inChain))
+	if err != nil {
+		return false, fmt.Errorf("read the rule of %s: %w", t, err)
+	}
+	if len(rules) != 1 {
+		return false, nil
+	}
+	got, err := netlink.UnmarshalAttributes(rules[0][unix.NFTA_RULE_EXPRESSIONS])
+	want := t.code()
+	if err != nil || len(got) != len(want) {
+		return false, err
+	}
+	for i, x := range want {
+		if is, err := x.is(got[i].Data); err != nil || !is {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// is says whether the kernel's expression is this one: it has each of its attributes, beside others that the kernel fills in.
+func (x expression) is(data []byte) (bool, error) {
+	got, err := nfnetlink.Decode(data)
+	if err != nil {
+		return false, err
+	}
+	has, err := nfnetlink.Decode(got[unix.NFTA_EXPR_DATA])
+	if err != nil {
+		return false, err
+	}
+	sent, err := nfnetlink.Encode(x.put)
+	if err != nil {
+		return false, err
+	}
+	wanted, err := nfnetlink.Decode(sent)
+	for kind, v := range wanted {
+		if !bytes.Equal(has[kind], v) {
+			return false, err
+		}
+	}
+	return string(bytes.TrimRight(got[unix.NFTA_EXPR_NAME], "\x00")) == x.name, err
 }
 
 // HasTables says whether there is one of the tables. A kernel without nftables has none.
 func HasTables(ctx context.Context) (bool, error) {
-	conn, err := dial(ctx)
-	if errors.Is(err, unix.EPROTONOSUPPORT) {
-		return false, nil
+	for _, t := range tables() {
+		_, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETTABLE, 0, func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, Table) }))
+		switch {
+		case err == nil:
+			return true, nil
+		case !without(err):
+			return false, fmt.Errorf("look for %s: %w", t, err)
+		}
 	}
-	if err != nil {
-		return false, err
+	return false, nil
+}
+
+// without says whether an error means that there is no table, or no nf_tables.
+func without(err error) bool {
+	for _, errno := range []error{unix.ENOENT, unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, errno) {
+			return true
+		}
 	}
-	defer func() { _ = conn.CloseLasting() }()
-	tables, err := conn.ListTables()
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
-		return false, nil
-	}
-	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == Table }), err
+	return false
 }
 
 // Unused returns the addresses whose elements serve nobody, as far as the function knows.
 func Unused(ctx context.Context, serves func(netip.Addr) (bool, error)) ([]netip.Addr, error) {
 	var unused []netip.Addr
-	for _, ipv6 := range []bool{false, true} {
-		conn, err := dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		elements, err := readElements(conn, ipv6)
-		_ = conn.CloseLasting()
+	for _, t := range tables() {
+		elements, err := t.elements(ctx)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range elements {
-			ip, _ := netip.AddrFromSlice(e.Key)
-			has, err := serves(ip)
+			has, err := serves(e.ip)
 			if err != nil {
 				return nil, err
 			}
 			if !has {
-				unused = append(unused, ip)
+				unused = append(unused, e.ip)
 			}
 		}
 	}
 	return unused, nil
 }
 
+// elements are all of the map.
+func (t table) elements(ctx context.Context) ([]element, error) {
+	answers, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETSETELEM, netlink.Dump, func(e *netlink.AttributeEncoder) {
+		e.String(unix.NFTA_SET_ELEM_LIST_TABLE, Table)
+		e.String(unix.NFTA_SET_ELEM_LIST_SET, mapName)
+	}))
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	var all []element
+	if err == nil {
+		all, err = elementsIn(answers)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t, err)
+	}
+	return all, nil
+}
+
 // RemoveElements removes the addresses' elements.
 func RemoveElements(ctx context.Context, ips []netip.Addr) error {
 	for _, ip := range ips {
 		if err := setElement(ctx, ip, 0, false); err != nil {
-			return fmt.Errorf("take %s out of %s: %w", ip, words(ip.Is6()), err)
+			return fmt.Errorf("take %s out of %s: %w", ip, tableOf(ip), err)
 		}
 	}
 	return nil
@@ -299,10 +452,10 @@ func RemoveElements(ctx context.Context, ips []netip.Addr) error {
 
 // RemoveTables removes the tables. It is for when no veth is in the group any more.
 func RemoveTables(ctx context.Context) error {
-	for _, ipv6 := range []bool{false, true} {
-		err := transact(ctx, func(conn *nftables.Conn) error { conn.DelTable(tableOf(ipv6)); return nil })
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("remove %s: %w", words(ipv6), err)
+	for _, t := range tables() {
+		remove := t.message(unix.NFT_MSG_DELTABLE, 0, func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, Table) })
+		if err := nfnetlink.Commit(ctx, remove); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove %s: %w", t, err)
 		}
 	}
 	return nil

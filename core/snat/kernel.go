@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -13,14 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
+	"github.com/enichain/enichain/core/nfnetlink"
 )
 
 // tries bounds how often a change is tried that another process's change got in the way of.
 const tries = 16
-
-// patience bounds one exchange with the kernel. The kernel answers at once or, where a module is missing, less often
-// than the library waits for.
-const patience = 10 * time.Second
 
 // applyTable is Apply for nftables.
 func applyTable(ctx context.Context, p Policy) (changed bool, err error) {
@@ -80,16 +76,7 @@ func readyTable(ctx context.Context) error {
 // dial returns a connection, in the network namespace of the calling thread, whose exchanges end with the context. It is
 // for one transaction: after a failed one the library may leave answers unread.
 func dial(ctx context.Context) (*nftables.Conn, error) {
-	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadlineOf(ctx)) }))
-}
-
-// deadlineOf is when an exchange that begins now has to be over.
-func deadlineOf(ctx context.Context) time.Time {
-	deadline := time.Now().Add(patience)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		return d
-	}
-	return deadline
+	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(nfnetlink.Deadline(ctx)) }))
 }
 
 // outdated says whether a transaction failed because the table was no longer as it was read, or because the kernel

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/nfnetlink"
 	"github.com/enichain/enichain/core/xtables"
 )
 
@@ -66,44 +67,22 @@ func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
 		if _, err := applyTable(ctx, p.off()); err != nil {
 			return err
 		}
-		return removeEmptyTable(tableOf(p.Family))
+		return removeEmptyTable(ctx, tableOf(p.Family))
 	}
 	return []remain{r}, nil
 }
 
 // removeEmptyTable removes an nftables table where nothing is in it. The kernel looks itself (NLM_F_NONREC), so that what
 // another network puts there meanwhile is safe; the library always asks for all to go.
-func removeEmptyTable(t *nftables.Table) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return fmt.Errorf("reach nftables: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(t.Name), 0)}})
-	if err != nil {
-		return err
-	}
-	const table = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE
-	_, err = conn.SendMessages([]netlink.Message{
-		netfilterMessage(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil),
-		netfilterMessage(table, netlink.Acknowledge|unix.NLM_F_NONREC, byte(t.Family), 0, attributes),
-		netfilterMessage(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil),
+func removeEmptyTable(ctx context.Context, t *nftables.Table) error {
+	err := nfnetlink.Commit(ctx, nfnetlink.Message{
+		Kind: unix.NFT_MSG_DELTABLE, Flags: unix.NLM_F_NONREC, Family: uint8(t.Family),
+		Put: func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, t.Name) },
 	})
-	if err == nil {
-		_, err = conn.Receive()
-	}
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	return err
-}
-
-// netfilterMessage is a message with struct nfgenmsg before its attributes.
-func netfilterMessage(kind uint16, flags netlink.HeaderFlags, family uint8, resource uint16, attributes []byte) netlink.Message {
-	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request | flags},
-		Data:   append([]byte{family, unix.NFNETLINK_V0, byte(resource >> 8), byte(resource)}, attributes...),
-	}
 }
 
 // remainsOfVariant returns the network's chains in a variant of iptables.

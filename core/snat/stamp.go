@@ -17,6 +17,7 @@ import (
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/nfnetlink"
 	"github.com/enichain/enichain/core/plainfile"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/core/xtables"
@@ -93,33 +94,22 @@ func stampOf(ctx context.Context, p Policy) (string, error) {
 
 // stateOfNFTables names the state of the tables in the calling thread's network namespace, and the namespace.
 func stateOfNFTables(ctx context.Context) (string, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	conn, err := nfnetlink.Dial(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(deadlineOf(ctx)); err != nil {
-		return "", err
-	}
 	cookie, err := namespaceCookie(conn)
 	if err != nil {
 		return "", err
 	}
-	const ask = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN
-	answers, err := conn.Execute(netfilterMessage(ask, 0, unix.AF_UNSPEC, 0, nil))
+	answers, err := nfnetlink.AskBy(conn, nfnetlink.Message{Kind: unix.NFT_MSG_GETGEN})
 	if err != nil {
 		return "", err
 	}
-	for _, m := range answers {
-		attributes, err := netlink.NewAttributeDecoder(m.Data[min(4, len(m.Data)):])
-		if err != nil {
-			return "", err
-		}
-		attributes.ByteOrder = binary.BigEndian
-		for attributes.Next() {
-			if attributes.Type() == unix.NFTA_GEN_ID {
-				return fmt.Sprintf("%d/%d", cookie, attributes.Uint32()), attributes.Err()
-			}
+	for _, a := range answers {
+		if number := a[unix.NFTA_GEN_ID]; len(number) == 4 {
+			return fmt.Sprintf("%d/%d", cookie, binary.BigEndian.Uint32(number)), nil
 		}
 	}
 	return "", errors.New("the kernel's answer has no number")
