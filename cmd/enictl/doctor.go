@@ -65,6 +65,7 @@ func (t *tool) doctor(args []string) error {
 	if err != nil {
 		return err
 	}
+	c.marks(r.ctx, r.net, s)
 	c.forwarding(r.net, familiesOf(s.addresses))
 	c.translation(r.ctx, r.net, familiesOf(s.addresses))
 	c.networkd(*root)
@@ -187,6 +188,24 @@ func (c *checkup) marking(net *network, links []eniLink) {
 		c.good("the packets of containers are marked by %s, which costs them more than %s: %v", by, netconf.TCX, against)
 	default:
 		c.good("the packets of containers are marked by %s", by)
+	}
+}
+
+// marks looks for containers that need a mark and have none: what keeps them may have been taken away by others.
+func (c *checkup) marks(ctx context.Context, net *network, s *snapshot) {
+	host, err := netstate.Here()
+	if err != nil {
+		c.bad("%v", err)
+		return
+	}
+	defer host.Close()
+	k := &healer{net: net, host: host, dry: true}
+	count, difference, err := k.unmarked(ctx, s)
+	switch {
+	case err != nil:
+		c.bad("look at the marks of containers' packets: %v", err)
+	case count > 0:
+		c.bad("what %d containers send leaves by the wrong ENI: enictl repair marks it (%s)", count, difference)
 	}
 }
 

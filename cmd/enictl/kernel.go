@@ -54,7 +54,7 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	}
 	forwarding, err := k.host.Forwarding(familiesOf(s.assigned()))
 	errs := []error{err, k.compare("the host", forwarding, func() error { return k.host.Apply(forwarding) })}
-	perENI, err := k.hasPerENI()
+	perENI, err := k.hasPerENI(s)
 	errs = append(errs, err)
 	broken := map[int]bool{} // tables, whose containers are left as they are
 	for _, e := range s.enis {
@@ -130,12 +130,13 @@ func (k *healer) healENI(e store.ENI, perENI bool) (whole bool, err error) {
 	return err == nil && (e.Primary || e.Number != 0 || k.net.routing() != netconf.PerENI), err
 }
 
-// hasPerENI says whether the network's rules are per ENI, or a container's of any network are.
-func (k *healer) hasPerENI() (bool, error) {
+// hasPerENI says whether the network's rules are per ENI, or those of a container are whose address is of the store.
+func (k *healer) hasPerENI(s *snapshot) (bool, error) {
 	if k.net.routing() == netconf.PerENI {
 		return true, nil
 	}
-	return k.anyPerENI()
+	routed, err := k.host.Routed(layout.TablePods)
+	return slices.ContainsFunc(s.assigned(), func(a store.Address) bool { return routed[a.IP] }), err
 }
 
 // vethOf finds the host end of an owner's veth: by its alias, or by its name where it is of this network.
@@ -165,7 +166,7 @@ func (k *healer) healAddress(s *snapshot, a store.Address, veth netstate.Link, o
 		Veth: veth.Device, VethMAC: veth.MAC, Routing: k.net.routing(),
 		Addresses: []layout.Address{{IP: a.IP, Table: tableOf(eni), Number: eni.Number}},
 	}
-	if err := k.chooseLayout(&want, *a.Owner); err != nil {
+	if err := k.chooseLayout(&want, *a.Owner, own[*a.Owner]); err != nil {
 		return err
 	}
 	if own[*a.Owner] == nil {
@@ -230,7 +231,7 @@ func (k *healer) healSNAT(ctx context.Context, veths []string, f family.Family) 
 	})
 }
 
-// removeLeftovers removes our rules of addresses that are no container's and no ENI's. read reads the store: it is asked
+// removeLeftovers removes our rules of addresses that are no container's and no ENI's, and of numbers whose table leads nowhere. read reads the store: it is asked
 // after the rules, because an address has its owner before it has rules, and loses it after them.
 func (k *healer) removeLeftovers(read func() (*snapshot, error)) error {
 	rules, err := k.host.Rules()

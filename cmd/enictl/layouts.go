@@ -20,9 +20,13 @@ type attached struct {
 	veth netstate.Link
 }
 
-// chooseLayout leaves the attachment of another network the layout that it has: its configuration is not looked at.
-func (k *healer) chooseLayout(c *layout.Attachment, owner store.Owner) (err error) {
-	if k.net.ptp == nil || owner.Network != k.net.name {
+// chooseLayout leaves the attachment of another network the layout that it has, which is one for all of its addresses: the
+// network's configuration is not looked at.
+func (k *healer) chooseLayout(c *layout.Attachment, owner store.Owner, own *attached) (err error) {
+	switch {
+	case own != nil:
+		c.Routing = own.Routing
+	case k.net.ptp == nil || owner.Network != k.net.name:
 		c.Routing, err = k.host.RoutingOf(*c)
 	}
 	return err
@@ -79,12 +83,49 @@ func (k *healer) healMarks(ctx context.Context, c *attached) error {
 		return err
 	}
 	return k.put("the marks of "+c.veth.Name, d, func() error {
-		o, err := marking.Set(ctx, k.host, c.veth, c.Attachment, want, 0)
+		o, err := marking.Set(ctx, k.host, c.veth, c.Attachment, want, 0, nil)
 		if err == nil && o.Against != nil {
 			k.say("%s marks the packets of %s: %v", o.By, c.veth.Name, o.Against)
 		}
 		return err
 	})
+}
+
+// unmarked counts the containers whose layout needs marks that their packets do not have, and says what is wrong with one of them.
+func (k *healer) unmarked(ctx context.Context, s *snapshot) (count int, difference string, err error) {
+	links, err := k.host.Links()
+	if err != nil {
+		return 0, "", err
+	}
+	all := map[store.Owner]*attached{}
+	for _, a := range s.assigned() {
+		veth, found := vethOf(*a.Owner, links, k.net)
+		eni, known := s.eni(a.ENI)
+		if !found || !known {
+			continue
+		}
+		if all[*a.Owner] == nil {
+			all[*a.Owner] = &attached{Attachment: layout.Attachment{Veth: veth.Device, Routing: k.net.routing()}, veth: veth}
+		}
+		c := all[*a.Owner]
+		c.Addresses = append(c.Addresses, layout.Address{IP: a.IP, Table: tableOf(eni), Number: eni.Number})
+	}
+	for _, c := range all {
+		if c.Routing, err = k.host.RoutingOf(c.Attachment); err != nil {
+			return count, difference, err
+		}
+		if c.Routing != netconf.PerENI {
+			continue
+		}
+		_, d, err := marking.Diff(ctx, c.veth, c.Attachment)
+		if err != nil {
+			return count, difference, err
+		}
+		if d != "" {
+			count, difference = count+1, d
+		}
+	}
+	return count, difference, nil
 }
 
 // otherWay says that packets are marked in a way that is not the wanted one, where that can be had.
@@ -101,32 +142,9 @@ func otherWay(by, want netconf.Marking, veth netstate.Link) (string, error) {
 	return fmt.Sprintf("they are marked by %s, not by %s", by, want), nil
 }
 
-// errMeanwhile says that containers came while what they need was removed, because none had needed it.
-var errMeanwhile = errors.New("containers were started meanwhile, and may lack what was removed: repeat the command")
-
 // removeUnused removes what the containers of a layout, or of a way to mark packets, have in common, once there is none.
 func (k *healer) removeUnused(ctx context.Context, s *snapshot) error {
-	var err error
-	if k.net.routing() != netconf.PerENI {
-		err = k.removeUnless(k.anyPerENI, func() error { return k.removeShared(s) })
-	}
-	return errors.Join(err, k.removeUnless(k.anyMarked, func() error { return k.removeTables(ctx) }))
-}
-
-// removeUnless removes something, unless a container needs it, and looks again where something went.
-func (k *healer) removeUnless(needed func() (bool, error), remove func() error) error {
-	if is, err := needed(); err != nil || is {
-		return err
-	}
-	before := k.changed
-	if err := remove(); err != nil || k.dry || k.changed == before {
-		return err
-	}
-	is, err := needed()
-	if err == nil && is {
-		err = errMeanwhile
-	}
-	return err
+	return errors.Join(k.removeShared(s), k.removeTables(ctx))
 }
 
 // anyPerENI says whether a container of any network has rules per ENI.
@@ -141,26 +159,41 @@ func (k *healer) anyMarked() (bool, error) {
 	return slices.ContainsFunc(links, func(l netstate.Link) bool { return l.Group == layout.GroupMarked }), err
 }
 
-// removeTables removes the tables of nftables that mark packets.
+// errMeanwhile says that containers came while the tables went, because none had needed them.
+var errMeanwhile = errors.New("containers were started meanwhile, and may lack what was removed: repeat the command")
+
+// removeTables removes the tables of nftables that mark packets, where no veth needs them.
 func (k *healer) removeTables(ctx context.Context) error {
+	if marked, err := k.anyMarked(); err != nil || marked {
+		return err
+	}
 	has, err := marking.HasTables(ctx)
 	if err != nil || !has {
 		return err
 	}
-	return k.put("nftables", "table "+marking.Table+" marks no container's packets", func() error { return marking.RemoveTables(ctx) })
+	err = k.put("nftables", "table "+marking.Table+" marks no container's packets", func() error { return marking.RemoveTables(ctx) })
+	if err != nil || k.dry {
+		return err
+	}
+	marked, err := k.anyMarked()
+	if err == nil && marked {
+		err = errMeanwhile
+	}
+	return err
 }
 
-// removeElements removes the elements of nftables' map whose addresses are nobody's: they outlive containers, for the next with
+// removeElements removes the elements of nftables' maps whose addresses are nobody's: they outlive containers, for the next with
 // the address, which with IPv6 may never come.
 func (k *healer) removeElements(ctx context.Context) error {
 	has, err := marking.HasTables(ctx)
 	if err != nil || !has {
 		return err
 	}
-	unused, err := marking.Unused(ctx, func(ip netip.Addr) (bool, error) {
-		_, routed, err := k.host.RouteIn(layout.TablePods, layout.Host(ip))
-		return routed, err
-	})
+	routed, err := k.host.Routed(layout.TablePods)
+	if err != nil {
+		return err
+	}
+	unused, err := marking.Unused(ctx, func(ip netip.Addr) (bool, error) { return routed[ip], nil })
 	if err != nil || len(unused) == 0 {
 		return err
 	}
@@ -168,26 +201,53 @@ func (k *healer) removeElements(ctx context.Context) error {
 	return k.put("nftables", difference, func() error { return marking.RemoveElements(ctx, unused) })
 }
 
-// removeShared removes the rules that all containers have in common where the rules are per ENI.
+// removeShared removes the rules that all containers have in common where the rules are per ENI, unless one needs them. Those of an
+// ADD that had its ENI prepared before, and came to its route meanwhile, are put back.
 func (k *healer) removeShared(s *snapshot) error {
-	unused := []layout.Rule{layout.PodsRule(false), layout.PodsRule(true)}
+	if k.net.routing() == netconf.PerENI {
+		return nil
+	}
+	if needed, err := k.anyPerENI(); err != nil || needed {
+		return err
+	}
+	unused, err := k.sharedRules(s)
+	if err != nil {
+		return err
+	}
+	for _, r := range unused {
+		if err := k.put("the rules", fmt.Sprintf("%q serves no container", r), func() error { return k.host.RemoveRule(r) }); err != nil {
+			return err
+		}
+	}
+	if len(unused) == 0 || k.dry {
+		return nil
+	}
+	needed, err := k.anyPerENI()
+	if err == nil && needed {
+		k.say("put the rules back: containers were started meanwhile")
+		err = k.host.Apply(layout.State{Rules: unused})
+	}
+	return err
+}
+
+// sharedRules are those rules, as far as they are the store's.
+func (k *healer) sharedRules(s *snapshot) ([]layout.Rule, error) {
+	shared := []layout.Rule{layout.PodsRule(false), layout.PodsRule(true)}
 	for _, e := range s.enis {
 		if !e.Primary && e.Number != 0 {
 			e.Gateway6 = netip.IPv6Unspecified() // of both families
-			unused = append(unused, layout.NumberRules(e)...)
+			shared = append(shared, layout.NumberRules(e)...)
 		}
 	}
 	all, err := k.host.Rules()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var has []layout.Rule
 	for _, r := range all {
-		if !r.Ours || !slices.ContainsFunc(unused, func(u layout.Rule) bool { return u.String() == r.String() && u.IPv6 == r.IPv6 }) {
-			continue
-		}
-		if err := k.put("the rules", fmt.Sprintf("%q serves no container", r.Rule), func() error { return k.host.RemoveRule(r.Rule) }); err != nil {
-			return err
+		if r.Ours && slices.ContainsFunc(shared, func(u layout.Rule) bool { return u.String() == r.String() && u.IPv6 == r.IPv6 }) {
+			has = append(has, r.Rule)
 		}
 	}
-	return nil
+	return has, nil
 }

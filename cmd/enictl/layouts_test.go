@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,10 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/netstate"
+	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/store"
 	"github.com/enichain/enichain/test/chain"
 	"github.com/enichain/enichain/test/clouds"
@@ -161,6 +166,58 @@ func TestRepairBesideAnotherLayout(t *testing.T) {
 	if !n.reaches() {
 		t.Error("the other network's container reaches nobody")
 	}
+}
+
+// Who flushes nftables' ruleset cuts containers off that it marks: doctor says so, an ADD brings back the marks of all, and so does
+// repair.
+func TestAFlushedRuleset(t *testing.T) {
+	t.Parallel()
+	cloud := clouds.All()[0].Name
+	n := newLabNodeOf(t, cloud, layouts()[2])
+	r, err := chain.NewRuntime(n.Node, bin, fmt.Appendf(nil, labConflist, layouts()[2], cloud))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush := func() {
+		t.Helper()
+		if out, err := n.Output(t.Context(), nil, "nft", "flush", "ruleset"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		has(t, n.ctl(1, "doctor"), "what 1 containers send leaves by the wrong ENI: enictl repair marks it")
+	}
+	flush()
+	if _, err := r.Run(t.Context(), "c2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(t.Context(), "c1"); err != nil || !n.reaches() {
+		t.Errorf("after an ADD of another container: %v", err)
+	}
+	if err := r.Remove(t.Context(), "c2"); err != nil {
+		t.Fatal(err)
+	}
+	flush()
+	has(t, n.ctl(0, "repair"), "repaired the marks of ")
+	if err := r.Check(t.Context(), "c1"); err != nil || !n.reaches() {
+		t.Errorf("after a repair: %v", err)
+	}
+}
+
+// A store of another network's half-switched container with two families: a repair leaves it what it has.
+func TestRepairOfAnotherNetworksHalf(t *testing.T) {
+	nstest.New(t).Do(func() error {
+		host, err := netstate.Here()
+		if err != nil {
+			return err
+		}
+		defer host.Close()
+		k := &healer{net: &network{name: "own"}, host: host, say: t.Logf}
+		own := &attached{Attachment: layout.Attachment{Routing: netconf.PerENI}}
+		c := layout.Attachment{Addresses: []layout.Address{{IP: netip.MustParseAddr("2001:db8::6")}}}
+		if err := k.chooseLayout(&c, store.Owner{Network: "other"}, own); err != nil || c.Routing != netconf.PerENI {
+			t.Errorf("the second address has the layout %q, %v", c.Routing, err)
+		}
+		return nil
+	})
 }
 
 // A store of an older enichain has no numbers of ENIs; repair gives them, and switches the containers that it finds.

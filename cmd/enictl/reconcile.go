@@ -62,12 +62,13 @@ func (t *tool) reconcileOnce(net *network, dry bool) error {
 	t.doing("compare the store with the kernel")
 	k := &healer{net: net, host: host, say: t.say, dry: dry, broken: !ok}
 	read := func() (*snapshot, error) { return look(ctx, store.At(net.ipam.DataDir)) }
-	err = errors.Join(k.removeLeftovers(read), k.removeElements(ctx)) // an element that an ADD counted on comes back by heal
-	if err == nil {
-		var s *snapshot
-		if s, err = read(); err == nil { // anew: what was removed may have got an owner meanwhile
-			err = k.heal(ctx, s)
-		}
+	if !dry {
+		err = upgrade(ctx, net)
+	}
+	err = errors.Join(err, k.removeLeftovers(read), k.removeElements(ctx)) // an element that an ADD counted on comes back by heal
+	s, lookErr := read()                                                   // anew: what was removed may have got an owner meanwhile
+	if err = errors.Join(err, lookErr); lookErr == nil {
+		err = errors.Join(err, k.heal(ctx, s))
 	}
 	if err := errors.Join(cloudErr, err); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,9 +23,8 @@ func (t *tool) repair(args []string) error {
 		return err
 	}
 	defer host.Close()
-	if !*dry { // a store of an older enichain has no numbers of ENIs
-		err := store.At(r.net.ipam.DataDir).UpdateExisting(r.ctx, func(*store.Tx) error { return nil })
-		if err != nil && !errors.Is(err, store.ErrNoStore) {
+	if !*dry {
+		if err := upgrade(r.ctx, r.net); err != nil {
 			return err
 		}
 	}
@@ -38,6 +38,15 @@ func (t *tool) repair(args []string) error {
 		return err
 	}
 	return t.sum(k)
+}
+
+// upgrade brings a store of an older enichain, in which ENIs have no numbers, to this one's format.
+func upgrade(ctx context.Context, net *network) error {
+	err := store.At(net.ipam.DataDir).UpdateExisting(ctx, func(*store.Tx) error { return nil })
+	if errors.Is(err, store.ErrNoStore) {
+		return nil
+	}
+	return err
 }
 
 // say prints a line; that it cannot be printed shows with the last one.

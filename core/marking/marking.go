@@ -3,6 +3,7 @@
 package marking
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +24,9 @@ type Outcome struct {
 }
 
 // Set has the packets of the attachment's veth marked with the numbers of its addresses, in the way that is wanted. It may be
-// repeated; another way goes once the new one works. hint is the ID of a program that may do. All of it is for the calling
-// thread's namespace.
-func Set(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.Attachment, want netconf.Marking, hint uint32) (Outcome, error) {
+// repeated; another way goes once the new one works. hint is the ID of a program that may do; all, which may be nil, is asked where
+// nftables has lost what it had. All of it is for the calling thread's namespace.
+func Set(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.Attachment, want netconf.Marking, hint uint32, all Numbered) (Outcome, error) {
 	n := numbersOf(c)
 	if n == (numbers{}) {
 		return Outcome{}, Clear(h, veth)
@@ -35,18 +36,23 @@ func Set(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.A
 	if want == netconf.Auto {
 		o.By, o.Against, err = Choose(veth.Index)
 	}
-	switch {
-	case err != nil:
-	case o.By == netconf.TCX:
-		o.Program, err = byProgram(h, veth, n, hint)
-	default:
-		err = byNFTables(ctx, h, veth, c)
-		if err != nil && errors.Is(o.Against, ErrWaits) { // slow is better than not at all
-			var failed error
-			if o.Program, failed = byProgram(h, veth, n, hint); failed == nil {
-				return Outcome{By: netconf.TCX, Program: o.Program}, nil
-			}
+	ways := map[netconf.Marking]func() error{
+		netconf.TCX:      func() (err error) { o.Program, err = byProgram(h, veth, n, hint); return err },
+		netconf.NFTables: func() error { return byNFTables(ctx, h, veth, c, all) },
+	}
+	if err == nil {
+		err = ways[o.By]()
+	}
+	if err != nil && want == netconf.Auto { // slow, or dear, is better than not at all
+		other := netconf.TCX
+		if o.By == netconf.TCX {
+			other = netconf.NFTables
+		}
+		o.Against = cmp.Or(o.Against, err)
+		if failed := ways[other](); failed != nil {
 			err = errors.Join(err, failed)
+		} else {
+			o.By, err = other, nil
 		}
 	}
 	if err != nil {
@@ -63,15 +69,16 @@ func byProgram(h *netstate.Handle, veth netstate.Link, n numbers, hint uint32) (
 	return program, leaveGroup(h, veth)
 }
 
-// byNFTables has nftables mark the packets, and nothing else.
-func byNFTables(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.Attachment) error {
-	if err := setElements(ctx, c, veth.Group == layout.GroupMarked); err != nil {
-		return err
-	}
-	if veth.Group != layout.GroupMarked {
+// byNFTables has nftables mark the packets, and nothing else. The group comes first: while a veth is in it nobody removes the tables.
+func byNFTables(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.Attachment, all Numbered) error {
+	again := veth.Group == layout.GroupMarked
+	if !again {
 		if err := h.SetGroup(veth.Device, layout.GroupMarked); err != nil {
 			return err
 		}
+	}
+	if err := setElements(ctx, c, again, all); err != nil {
+		return err
 	}
 	return detach(veth.Index)
 }

@@ -51,7 +51,7 @@ func (w world) veth(name string) netstate.Link {
 
 func (w world) set(name string, c layout.Attachment, want netconf.Marking, hint uint32) marking.Outcome {
 	w.Helper()
-	o, err := marking.Set(w.Context(), w.h, w.veth(name), c, want, hint)
+	o, err := marking.Set(w.Context(), w.h, w.veth(name), c, want, hint, nil)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -207,8 +207,43 @@ func TestAForeignProgramStays(t *testing.T) {
 func TestNoLink(t *testing.T) {
 	in(t, func(w world) {
 		gone := netstate.Link{Device: layout.Device{Index: 4711, Name: "gone"}}
-		if _, err := marking.Set(t.Context(), w.h, gone, of(2, 0), netconf.TCX, 0); err == nil || !strings.Contains(err.Error(), "mark what comes from gone") {
+		if _, err := marking.Set(t.Context(), w.h, gone, of(2, 0), netconf.TCX, 0, nil); err == nil || !strings.Contains(err.Error(), "mark what comes from gone") {
 			t.Error(err)
 		}
+	})
+}
+
+// Who flushes the ruleset takes the elements of all containers: the next that is marked brings back those of all that are known.
+func TestALostTableComesBackWhole(t *testing.T) {
+	in(t, func(w world) {
+		w.set("poda", of(2, 3), netconf.NFTables, 0)
+		if out, err := exec.CommandContext(t.Context(), "nft", "flush", "ruleset").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		w.want("poda", of(2, 3), netconf.NFTables, "the number 0, not")
+		other := layout.Attachment{Addresses: []layout.Address{{IP: netip.MustParseAddr("10.0.2.6"), Number: 5}, {IP: netip.MustParseAddr("2001:db8::5:6"), Number: 5}}}
+		all := func() ([]layout.Address, error) {
+			many := append(of(2, 3).Addresses, other.Addresses...)
+			for i := range 600 { // more than a message has room for
+				many = append(many, layout.Address{IP: netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), Number: 7})
+			}
+			return append(many, layout.Address{IP: netip.MustParseAddr("10.0.3.1")}), nil // of the primary ENI
+		}
+		if _, err := marking.Set(t.Context(), w.h, w.veth("podb"), other, netconf.NFTables, 0, all); err != nil {
+			t.Fatal(err)
+		}
+		w.want("poda", of(2, 3), netconf.NFTables, "")
+		w.want("podb", other, netconf.NFTables, "")
+		last := layout.Attachment{Addresses: []layout.Address{{IP: netip.MustParseAddr("10.9.2.87"), Number: 7}}}
+		w.want("podb", last, netconf.NFTables, "")
+		unused, err := marking.Unused(t.Context(), func(ip netip.Addr) (bool, error) { return ip.Is6() || ip.As4()[1] != 9, nil })
+		if err != nil || len(unused) != 600 {
+			t.Errorf("%d are unused, %v", len(unused), err)
+		}
+		if err := marking.RemoveElements(t.Context(), unused); err != nil {
+			t.Error(err)
+		}
+		w.want("podb", last, netconf.NFTables, "the number 0, not 7")
+		w.want("poda", of(2, 3), netconf.NFTables, "")
 	})
 }

@@ -126,40 +126,50 @@ func value(v []byte) nfnetlink.Attributes {
 }
 
 // setElements has the maps say the numbers of the attachment's addresses, and makes the tables where they are missing, or in
-// any case.
-func setElements(ctx context.Context, c layout.Attachment, anew bool) error {
+// any case. Who took a table away, as `nft flush ruleset` does, took the elements of all containers: those come back with it.
+func setElements(ctx context.Context, c layout.Attachment, anew bool, all Numbered) error {
 	for _, a := range c.Addresses {
-		if err := setElement(ctx, a.IP, a.Number, anew); err != nil {
+		if err := setElement(ctx, a, anew, all); err != nil {
 			return fmt.Errorf("put %s into %s: %w", a.IP, tableOf(a.IP), err)
 		}
 	}
 	return nil
 }
 
-// setElement makes the address's element that of the number; 0 is none. Where it is so already, which it mostly is, for
-// elements outlive containers, it costs one exchange. To delete one waits for a grace period of RCU.
-func setElement(ctx context.Context, ip netip.Addr, number int, anew bool) error {
-	t := tableOf(ip)
-	remove := t.element(unix.NFT_MSG_DELSETELEM, 0, ip, 0)
-	if number == 0 {
-		if err := nfnetlink.Commit(ctx, remove); err != nil && !errors.Is(err, unix.ENOENT) {
+// Numbered returns the addresses of all containers that are known, with their ENIs' numbers.
+type Numbered func() ([]layout.Address, error)
+
+// setElement makes the address's element that of its number; 0 is none. Where it is so already, which it mostly is, for elements
+// outlive containers, nothing is changed, and eni-snat sees that nothing was. To delete one waits for a grace period of RCU.
+func setElement(ctx context.Context, a layout.Address, anew bool, all Numbered) error {
+	t := tableOf(a.IP)
+	has, err := t.number(ctx, a.IP)
+	if err != nil || has == a.Number && !anew {
+		return err
+	}
+	if a.Number == 0 {
+		if err := t.remove(ctx, a.IP); err != nil && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 		return nil
 	}
-	add := t.element(unix.NFT_MSG_NEWSETELEM, netlink.Create, ip, number)
+	add := t.element(unix.NFT_MSG_NEWSETELEM, netlink.Create, element{a.IP, a.Number})
+	remove := t.element(unix.NFT_MSG_DELSETELEM, 0, element{ip: a.IP})
 	messages := []nfnetlink.Message{add}
 	if anew {
 		messages = append(t.whole(), add)
 	}
-	var err error
 	for range tries {
 		err = nfnetlink.Commit(ctx, messages...)
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, unix.ENOENT): // no table yet
-			messages = append(t.whole(), add)
+		case errors.Is(err, unix.ENOENT): // no table yet, or no more
+			others, err := t.others(a.IP, all)
+			if err != nil {
+				return err
+			}
+			messages = append(append(t.whole(), add), others...)
 		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST): // the address was another ENI's
 			messages = []nfnetlink.Message{remove, add}
 		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR):
@@ -169,20 +179,62 @@ func setElement(ctx context.Context, ip netip.Addr, number int, anew bool) error
 	return err
 }
 
-// element is a message about that of an address; its number is needed only where it is made.
-func (t table) element(kind uint16, flags netlink.HeaderFlags, ip netip.Addr, number int) nfnetlink.Message {
+// atOnce bounds the elements in a message, whose list has at most 65,535 octets.
+const atOnce = 256
+
+// others are the messages that put all elements but one into a new table.
+func (t table) others(than netip.Addr, all Numbered) ([]nfnetlink.Message, error) {
+	if all == nil {
+		return nil, nil
+	}
+	addresses, err := all()
+	if err != nil {
+		return nil, err
+	}
+	var elements []element
+	for _, a := range addresses {
+		if tableOf(a.IP) == t && a.IP != than && a.Number != 0 {
+			elements = append(elements, element{a.IP, a.Number})
+		}
+	}
+	var messages []nfnetlink.Message
+	for some := range slices.Chunk(elements, atOnce) {
+		messages = append(messages, t.element(unix.NFT_MSG_NEWSETELEM, netlink.Create, some...))
+	}
+	return messages, nil
+}
+
+// remove takes elements out of the map, all or none; ENOENT says that one is not there.
+func (t table) remove(ctx context.Context, ips ...netip.Addr) error {
+	var messages []nfnetlink.Message
+	for some := range slices.Chunk(ips, atOnce) {
+		elements := make([]element, len(some))
+		for i, ip := range some {
+			elements[i].ip = ip
+		}
+		messages = append(messages, t.element(unix.NFT_MSG_DELSETELEM, 0, elements...))
+	}
+	return nfnetlink.Commit(ctx, messages...)
+}
+
+// element is a message about some; their numbers are needed only where they are made.
+func (t table) element(kind uint16, flags netlink.HeaderFlags, elements ...element) nfnetlink.Message {
 	return t.message(kind, flags, func(e *netlink.AttributeEncoder) {
 		e.String(unix.NFTA_SET_ELEM_LIST_TABLE, Table)
 		e.String(unix.NFTA_SET_ELEM_LIST_SET, mapName)
 		nfnetlink.Nested(e, unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(e *netlink.AttributeEncoder) {
-			nfnetlink.Nested(e, unix.NFTA_LIST_ELEM, func(e *netlink.AttributeEncoder) {
-				nfnetlink.Nested(e, unix.NFTA_SET_ELEM_KEY, value(ip.AsSlice()))
-				if number != 0 {
-					nfnetlink.Nested(e, unix.NFTA_SET_ELEM_DATA, value(native(uint32(number))))
-				}
-			})
+			for _, x := range elements {
+				nfnetlink.Nested(e, unix.NFTA_LIST_ELEM, x.put)
+			}
 		})
 	})
+}
+
+func (x element) put(e *netlink.AttributeEncoder) {
+	nfnetlink.Nested(e, unix.NFTA_SET_ELEM_KEY, value(x.ip.AsSlice()))
+	if x.number != 0 {
+		nfnetlink.Nested(e, unix.NFTA_SET_ELEM_DATA, value(native(uint32(x.number))))
+	}
 }
 
 // whole makes the family's table as it is to be, and leaves the elements of its map.
@@ -258,16 +310,18 @@ func diffElement(ctx context.Context, a layout.Address) (string, error) {
 	if a.Number == 0 {
 		return "", nil
 	}
-	same, err := t.hasRule(ctx)
-	if err == nil && !same {
-		return fmt.Sprintf("the rule of %s is not enichain's", t), nil
+	for range 2 { // another process that writes the rule anew may be caught at it
+		same, err := t.hasRule(ctx)
+		if err != nil || same {
+			return "", err
+		}
 	}
-	return "", err
+	return fmt.Sprintf("the rule of %s is not enichain's", t), nil
 }
 
 // number returns what the map has for an address; 0 is nothing.
 func (t table) number(ctx context.Context, ip netip.Addr) (int, error) {
-	answers, err := nfnetlink.Ask(ctx, t.element(unix.NFT_MSG_GETSETELEM, 0, ip, 0))
+	answers, err := nfnetlink.Ask(ctx, t.element(unix.NFT_MSG_GETSETELEM, 0, element{ip: ip}))
 	if errors.Is(err, unix.ENOENT) {
 		return 0, nil
 	}
@@ -440,11 +494,15 @@ func (t table) elements(ctx context.Context) ([]element, error) {
 	return all, nil
 }
 
-// RemoveElements removes the addresses' elements.
+// RemoveElements removes the addresses' elements, those of a family in one transaction, which waits for one grace period of RCU.
 func RemoveElements(ctx context.Context, ips []netip.Addr) error {
-	for _, ip := range ips {
-		if err := setElement(ctx, ip, 0, false); err != nil {
-			return fmt.Errorf("take %s out of %s: %w", ip, tableOf(ip), err)
+	for _, t := range tables() {
+		own := slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return tableOf(ip) != t })
+		if len(own) == 0 {
+			continue
+		}
+		if err := t.remove(ctx, own...); err != nil {
+			return fmt.Errorf("take %d addresses out of %s: %w", len(own), t, err)
 		}
 	}
 	return nil

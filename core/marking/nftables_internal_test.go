@@ -13,7 +13,7 @@ import (
 func FuzzElements(f *testing.F) {
 	for _, ip := range []string{"10.0.1.6", "2001:db8::6"} {
 		ip := netip.MustParseAddr(ip)
-		sent, err := nfnetlink.Encode(tableOf(ip).element(unix.NFT_MSG_NEWSETELEM, 0, ip, 5).Put)
+		sent, err := nfnetlink.Encode(tableOf(ip).element(unix.NFT_MSG_NEWSETELEM, 0, element{ip, 5}).Put)
 		if err != nil {
 			f.Fatal(err)
 		}

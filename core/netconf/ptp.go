@@ -21,8 +21,7 @@ const (
 // Marking is a way to put an ENI's number on the packets of its containers.
 type Marking string
 
-// The ways beside NFTables, which is a map of addresses: a BPF program on each host veth (Linux 6.6), or that where the kernel
-// has it.
+// The ways beside NFTables, which is a map of addresses: a BPF program on each host veth (Linux 6.6), or the choice of package marking.
 const (
 	Auto Marking = "auto"
 	TCX  Marking = "tcx"
@@ -55,7 +54,7 @@ func ParsePTP(stdin []byte) (*PTP, error) {
 		p.VethPrefix = "pod"
 	}
 	if p.Routing == "" {
-		p.Routing = PerENI
+		p.Routing = PerPod
 	}
 	if p.Marking == "" {
 		p.Marking = Auto

@@ -15,7 +15,7 @@ func TestParsePTP(t *testing.T) {
 	if err := p.Validate(); err != nil {
 		t.Error(err)
 	}
-	if p.VethPrefix != "pod" || p.Routing != netconf.PerENI || p.Marking != netconf.Auto || p.IPAM.DataDir != netconf.DefaultDataDir || !p.OwnIPAM() {
+	if p.VethPrefix != "pod" || p.Routing != netconf.PerPod || p.Marking != netconf.Auto || p.IPAM.DataDir != netconf.DefaultDataDir || !p.OwnIPAM() {
 		t.Errorf("unexpected defaults: %+v", p)
 	}
 	if _, err := netconf.ParsePTP([]byte(`{"mtu":"big"}`)); err == nil {

@@ -112,7 +112,7 @@ func (h *Handle) refuseTaken(eni store.ENI, link Link, routing netconf.Routing) 
 		}
 		if name != "" || !got.Ours {
 			return fmt.Errorf("the rule %q takes the number %d to a table of %s: networks with stores of their own need \"tableBase\"s "+
-				"that are not a multiple of %d apart", got.Rule, eni.Number, cmp.Or(name, "others"), store.Numbers)
+				"whose tables do not meet modulo %d, or \"routing\": %q", got.Rule, eni.Number, cmp.Or(name, "others"), store.Numbers, netconf.PerPod)
 		}
 	}
 	return nil

@@ -207,6 +207,23 @@ func (h *Handle) RoutingOf(c layout.Attachment) (netconf.Routing, error) {
 	return c.Routing, nil
 }
 
+// Routed returns the single addresses that a table routes.
+func (h *Handle) Routed(table int) (map[netip.Addr]bool, error) {
+	routed := make(map[netip.Addr]bool)
+	for _, f := range family.All() {
+		routes, err := h.routes(table, layout.Device{}, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			if p := routePrefix(r); p.IsSingleIP() {
+				routed[p.Addr()] = true
+			}
+		}
+	}
+	return routed, nil
+}
+
 // Empty says whether a table has no route.
 func (h *Handle) Empty(table int) (bool, error) {
 	for _, f := range family.All() {

@@ -75,7 +75,7 @@ func (p Policy) stampFile() string {
 // stampOf names the policy, the code that carries it out, and the state of nftables; "" where the kernel does not tell one network
 // namespace from another.
 func stampOf(ctx context.Context, p Policy) (string, error) {
-	state, err := stateOfNFTables(ctx)
+	state, err := stateOfNFTables(ctx, p)
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		return "", nil
 	}
@@ -92,8 +92,9 @@ func stampOf(ctx context.Context, p Policy) (string, error) {
 	return fmt.Sprintf("%s %s %x", bootID, state, hash.Sum(nil)), nil
 }
 
-// stateOfNFTables names the state of the tables in the calling thread's network namespace, and the namespace.
-func stateOfNFTables(ctx context.Context) (string, error) {
+// stateOfNFTables names the state of the tables in the calling thread's network namespace, and the namespace; and says whether the
+// policy's table is there: the numbers begin anew where the kernel's module was unloaded meanwhile.
+func stateOfNFTables(ctx context.Context, p Policy) (string, error) {
 	conn, err := nfnetlink.Dial(ctx)
 	if err != nil {
 		return "", err
@@ -103,13 +104,24 @@ func stateOfNFTables(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	there := true
+	_, err = nfnetlink.AskBy(conn, nfnetlink.Message{
+		Kind: unix.NFT_MSG_GETTABLE, Family: uint8(tableOf(p.Family).Family),
+		Put: func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, Table) },
+	})
+	if errors.Is(err, unix.ENOENT) {
+		there, err = false, nil
+	}
+	if err != nil {
+		return "", err
+	}
 	answers, err := nfnetlink.AskBy(conn, nfnetlink.Message{Kind: unix.NFT_MSG_GETGEN})
 	if err != nil {
 		return "", err
 	}
 	for _, a := range answers {
 		if number := a[unix.NFTA_GEN_ID]; len(number) == 4 {
-			return fmt.Sprintf("%d/%d", cookie, binary.BigEndian.Uint32(number)), nil
+			return fmt.Sprintf("%d/%d/%v", cookie, binary.BigEndian.Uint32(number), there), nil
 		}
 	}
 	return "", errors.New("the kernel's answer has no number")

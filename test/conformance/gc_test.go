@@ -10,12 +10,12 @@ import (
 	"github.com/enichain/enichain/test/lab"
 )
 
-// gcMachine has containers a and b on the network, and x on another one that shares the store and has rules of its own.
+// gcMachine has containers a and b on the network, and x on another one that shares the store and has the rules per ENI.
 func gcMachine(t *testing.T) (m *machine, ips map[string]string) {
 	t.Helper()
 	m = newMachine(t, lab.Options{ENIs: 2})
 	ips = map[string]string{}
-	for id, network := range map[string]conf{"a": static(), "b": static(), "x": static().with("other", "name").with("per-pod", "routing")} {
+	for id, network := range map[string]conf{"a": static(), "b": static(), "x": static().with("other", "name").with("per-eni", "routing")} {
 		m.netns(t, id)
 		ips[id] = address(t, m.add(t, id, network)).String()
 	}
@@ -32,9 +32,9 @@ func (m *machine) wired(t *testing.T, id, ip string) bool {
 			found = append(found, line)
 		}
 	}
-	whole := 3 // the link, the route, the owner
+	whole := 5 // the link, the route, two rules, the owner
 	if id == "x" {
-		whole += 2 // rules
+		whole = 3 // no rules
 	}
 	if len(found) != 0 && len(found) != whole {
 		t.Errorf("of %s is there in part:\n%s", id, strings.Join(found, "\n"))

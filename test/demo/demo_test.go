@@ -123,7 +123,7 @@ func TestEveryWalkOfBothFamiliesIsOK(t *testing.T) {
 				`internet +node1:30080 to node1/c\d+ \(eth1\) +eth0 > veth +2001:db8:100::10 +ok`,
 				`node2 +node1:30081 to node1/c\d+ \(eth2\) +eth0 > eth0 > veth +2001:db8:19:a::11 +ok`,
 				`node1/c\d+ \(eth1\) +itself by Service \[fd00:20::a\]:80 +veth > veth +2001:db8:19:a::10 +ok`,
-				`node1: ip -6 rule\n\n(  .*\n)+  1536: from all fwmark 0x2/0x3f lookup 2 proto 101\n`,
+				`\n  1536: from 2001:db8:19:b:\S+ lookup 2 proto 101\n`,
 				`node1: nft list table ip6 enichain\n\n  table ip6 enichain \{`,
 			)
 		})

@@ -63,7 +63,7 @@ func TestChained(t *testing.T) {
 	const all, allOfBoth = "all", "all, both families"
 	// The rules per ENI need a program on the veth, where bandwidth has a qdisc, or nftables.
 	layouts := map[string]string{
-		", per-pod": `"routing": "per-pod"`, ", by tcx": `"marking": "tcx"`, ", by nftables": `"marking": "nftables"`,
+		", per-eni by tcx": `"routing": "per-eni", "marking": "tcx"`, ", per-eni by nftables": `"routing": "per-eni", "marking": "nftables"`,
 	}
 	tests := append(order(), all, allOfBoth)
 	for layout := range layouts {

@@ -318,7 +318,7 @@ func (c *call) mark(a layout.Attachment, ends pair, p placement) error {
 		return nil
 	}
 	eni, alone := p.marked()
-	o, err := marking.Set(c.ctx, c.host, ends.veth, a, c.conf.Marking, eni.Program)
+	o, err := marking.Set(c.ctx, c.host, ends.veth, a, c.conf.Marking, eni.Program, c.numbered)
 	if errors.Is(err, marking.ErrNoTCX) {
 		return cnierr.New(cnierr.Kernel, err, `"marking": "auto", or "nftables", needs no tcx (Linux 6.6)`)
 	}
@@ -327,7 +327,22 @@ func (c *call) mark(a layout.Attachment, ends pair, p placement) error {
 	}
 	c.log.Info("packets are marked", "by", o.By, "number", eni.Number, "notTCX", o.Against)
 	if alone && o.Program != 0 && o.Program != eni.Program {
-		return c.remember(eni.ID, func(now *store.ENI) { now.Program = o.Program })
+		if err := c.remember(eni.ID, func(now *store.ENI) { now.Program = o.Program }); err != nil { // the next loads it again
+			c.log.Warn("the program is not remembered", "error", err)
+		}
+	}
+	return c.keepNumbers(p)
+}
+
+// keepNumbers adds the rules of the ENIs' numbers that a repair, which saw no container yet, took away since they were prepared.
+func (c *call) keepNumbers(p placement) error {
+	for _, eni := range p.enis {
+		if !p.owns(eni) {
+			continue
+		}
+		if err := c.host.Apply(layout.State{Rules: layout.NumberRules(eni)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

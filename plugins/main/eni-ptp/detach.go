@@ -46,8 +46,8 @@ func (c *call) detach(a attachment) (remains bool, err error) {
 }
 
 // addressesToClear returns the addresses whose rules are the attachment's. The store's word is proof. Without it, an
-// address that was reported, or that main routes to the veth, is the attachment's as long as no other owner has it and
-// main routes it nowhere else: a late DEL may not harm who has the address now.
+// address that was reported, or that is routed to the veth, is the attachment's as long as no other owner has it and it is
+// routed nowhere else: a late DEL may not harm who has the address now.
 func (c *call) addressesToClear(a attachment, veth netstate.Link) ([]netip.Addr, error) {
 	candidates := slices.Clone(a.reported)
 	if veth.Index != 0 {

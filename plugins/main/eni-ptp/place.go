@@ -133,6 +133,25 @@ func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
 	return nil
 }
 
+// numbered returns the addresses of all containers in the store, with their ENIs' numbers.
+func (c *call) numbered() (all []layout.Address, err error) {
+	_, err = c.view(func(tx *store.Tx) error {
+		enis, err := tx.ENIs()
+		if err != nil {
+			return err
+		}
+		addresses, err := tx.Addresses()
+		for _, a := range addresses {
+			i := slices.IndexFunc(enis, func(e store.ENI) bool { return e.ID == a.ENI })
+			if a.State == store.Assigned && i >= 0 {
+				all = append(all, layout.Address{IP: a.IP, Number: enis[i].Number})
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
 // prepareHost lets the host forward, prepares the ENIs, or repairs them, and returns the MTU of the container's link: the
 // configured one, or the least of the ENIs that own its addresses.
 func (c *call) prepareHost(p placement, repair bool) (int, error) {
