@@ -44,7 +44,13 @@ func (c *cluster) withFamilies(conflist []byte) []byte {
 	return bytes.Replace(conflist, []byte(`"type": "eni-ipam"`), []byte(`"type": "eni-ipam", "families": `+names), 1)
 }
 
-// newWorker installs a node: the plugins with the shipped conflist, and the folders that a kubelet writes to.
+// perENI is a conflist with one rule for each ENI.
+func perENI(conflist []byte) []byte {
+	return bytes.Replace(conflist, []byte(`"type": "eni-ptp"`), []byte(`"type": "eni-ptp", "routing": "per-eni", "marking": "tcx"`), 1)
+}
+
+// newWorker installs a node: the plugins with the shipped conflist, and the folders that a kubelet writes to. In a dual-stack cluster
+// the second node has the other layout of the rules.
 func (c *cluster) newWorker(n *lab.Node) (*worker, error) {
 	conflist, err := os.ReadFile("../../conflist/10-enichain-aws-portmap.conflist")
 	if err != nil {
@@ -52,6 +58,9 @@ func (c *cluster) newWorker(n *lab.Node) (*worker, error) {
 	}
 	if c.six() { // else as it is shipped
 		conflist = c.withFamilies(conflist)
+	}
+	if len(c.families) > 1 && n == c.Nodes[1] {
+		conflist = perENI(conflist)
 	}
 	if err := errors.Join(n.InstallCNI(bin.Dir, conflist), n.Do(prepareNode)); err != nil {
 		return nil, err
