@@ -22,6 +22,7 @@ type Plan struct {
 	PacketRounds int   // of each measurement of the dataplane
 	Few          int   // containers on the node in the comparison of the chains
 	Containers   []int // on the node, in ascending order
+	Peers        int   // the most of these on a node of other plugins, which take long to come
 	Crowds       []int // ADDs at once
 	ColdNodes    int   // whose first ADD is measured
 	Pings        int
@@ -31,7 +32,7 @@ type Plan struct {
 // Full is what the committed figures were made with.
 func Full() Plan {
 	return Plan{
-		Rounds: 200, ScaleRounds: 30, CrowdRounds: 3, PacketRounds: 7, Few: 10, Containers: []int{1, 110, 250, 1000},
+		Rounds: 100, ScaleRounds: 20, CrowdRounds: 3, PacketRounds: 7, Few: 10, Containers: []int{1, 110, 250, 1000}, Peers: 250,
 		Crowds: []int{1, 8, 32, 64}, ColdNodes: 10, Pings: 3000, Load: 300 * time.Millisecond,
 	}
 }

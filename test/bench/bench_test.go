@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // A run measures all that the tables have a place for. How long anything took is not looked at.
 func TestRun(t *testing.T) {
 	plan := Plan{
-		Rounds: 2, ScaleRounds: 1, CrowdRounds: 1, PacketRounds: 2, Few: 1, Containers: []int{1}, Crowds: []int{2}, ColdNodes: 1, Pings: 20,
+		Rounds: 2, ScaleRounds: 1, CrowdRounds: 1, PacketRounds: 2, Few: 1, Containers: []int{1}, Peers: 1, Crowds: []int{2}, ColdNodes: 1, Pings: 20,
 		Load: 10 * time.Millisecond,
 	}
 	var told strings.Builder

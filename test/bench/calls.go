@@ -49,6 +49,9 @@ func (b *bench) calls(ctx context.Context) error {
 	}()
 	for _, count := range counts {
 		for _, c := range all {
+			if !c.ours && count > b.Peers {
+				continue
+			}
 			s, err := newStand(l.Nodes[bareNodes+len(stands)], b.bin, c)
 			if err != nil {
 				return err
