@@ -61,11 +61,10 @@ func (t *tool) doctor(args []string) error {
 		c.bad("read the store: %v", err)
 		s = &snapshot{}
 	}
-	links, err := c.kernel(r.net, s)
+	links, err := c.kernel(r.ctx, r.net, s)
 	if err != nil {
 		return err
 	}
-	c.marks(r.ctx, r.net, s)
 	c.forwarding(r.net, familiesOf(s.addresses))
 	c.translation(r.ctx, r.net, familiesOf(s.addresses))
 	c.networkd(*root)
@@ -127,7 +126,7 @@ func (c *checkup) cloud(ctx context.Context, net *network) {
 }
 
 // kernel looks at the settings and rules that traffic depends on, and returns the links of the ENIs.
-func (c *checkup) kernel(net *network, s *snapshot) (links []eniLink, err error) {
+func (c *checkup) kernel(ctx context.Context, net *network, s *snapshot) (links []eniLink, err error) {
 	host, err := netstate.Here()
 	if err != nil {
 		return nil, err
@@ -155,6 +154,7 @@ func (c *checkup) kernel(net *network, s *snapshot) (links []eniLink, err error)
 	if net.routing() == netconf.PerENI {
 		c.marking(net, links)
 	}
+	c.marks(ctx, &healer{net: net, host: host}, s)
 	for _, sysctl := range wanted.Sysctls {
 		d, err := host.Diff(layout.State{Sysctls: []layout.Sysctl{sysctl}})
 		switch {
@@ -192,14 +192,7 @@ func (c *checkup) marking(net *network, links []eniLink) {
 }
 
 // marks looks for containers that need a mark and have none: what keeps them may have been taken away by others.
-func (c *checkup) marks(ctx context.Context, net *network, s *snapshot) {
-	host, err := netstate.Here()
-	if err != nil {
-		c.bad("%v", err)
-		return
-	}
-	defer host.Close()
-	k := &healer{net: net, host: host, dry: true}
+func (c *checkup) marks(ctx context.Context, k *healer, s *snapshot) {
 	count, difference, err := k.unmarked(ctx, s)
 	switch {
 	case err != nil:

@@ -59,13 +59,13 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 	broken := map[int]bool{} // tables, whose containers are left as they are
 	for _, e := range s.enis {
 		whole, err := k.healENI(e, perENI)
-		errs, broken[tableOf(e)] = append(errs, err), !whole
+		errs, broken[layout.TableOf(e)] = append(errs, err), !whole
 	}
 	links, err := k.host.Links()
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	own, skip := map[store.Owner]*attached{}, map[store.Owner]bool{}
+	own, failed := map[store.Owner]*attached{}, map[store.Owner]bool{}
 	veths := map[family.Family][]string{} // of the network, by the family of the address
 	for _, a := range s.assigned() {
 		veth, found := vethOf(*a.Owner, links, k.net)
@@ -73,8 +73,7 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 		case found:
 			err := k.healAddress(s, a, veth, own)
 			if err != nil { // what it has of the other layout may be all that works
-				delete(own, *a.Owner)
-				skip[*a.Owner] = true
+				failed[*a.Owner] = true
 			}
 			errs = append(errs, err)
 			if a.Owner.Network == k.net.name {
@@ -86,7 +85,7 @@ func (k *healer) heal(ctx context.Context, s *snapshot) error {
 		}
 	}
 	for owner, c := range own {
-		if !skip[owner] && !slices.ContainsFunc(c.Addresses, func(a layout.Address) bool { return broken[a.Table] }) {
+		if !failed[owner] && !slices.ContainsFunc(c.Addresses, func(a layout.Address) bool { return broken[a.Table] }) {
 			errs = append(errs, k.healAttachment(ctx, c))
 		}
 	}
@@ -164,21 +163,23 @@ func (k *healer) healAddress(s *snapshot, a store.Address, veth netstate.Link, o
 	}
 	want := layout.Attachment{
 		Veth: veth.Device, VethMAC: veth.MAC, Routing: k.net.routing(),
-		Addresses: []layout.Address{{IP: a.IP, Table: tableOf(eni), Number: eni.Number}},
+		Addresses: []layout.Address{layout.AddressOn(eni, a.IP)},
 	}
 	if err := k.chooseLayout(&want, *a.Owner, own[*a.Owner]); err != nil {
 		return err
 	}
 	if own[*a.Owner] == nil {
-		own[*a.Owner] = &attached{Attachment: want.In(want.Routing), veth: veth}
+		own[*a.Owner] = &attached{Attachment: want, veth: veth}
 	} else {
 		own[*a.Owner].Addresses = append(own[*a.Owner].Addresses, want.Addresses...)
 	}
 	what := fmt.Sprintf("%s on %s", a.IP, veth.Name)
 	before := k.changed
 	err := k.compare(what, layout.OnHost(want), func() error {
+		if err := k.host.KeepSource(want); err != nil {
+			return err
+		}
 		state := layout.OnHost(want)
-		state.Routes = k.withSource(state.Routes)
 		if err := k.host.RemoveStaleRules(state.Rules...); err != nil {
 			return err
 		}
@@ -200,13 +201,6 @@ func (k *healer) healSource(what string, want layout.Attachment, node netip.Addr
 	}
 	want.Addresses[0].Src = node
 	return k.put(what, d, func() error { return k.host.Apply(layout.State{Routes: layout.OnHost(want).Routes}) })
-}
-
-func tableOf(e store.ENI) int {
-	if e.Primary {
-		return layout.TableMain
-	}
-	return e.Table
 }
 
 // healSNAT puts the network's rulesets of a family right, where a container needs them.
@@ -231,8 +225,8 @@ func (k *healer) healSNAT(ctx context.Context, veths []string, f family.Family) 
 	})
 }
 
-// removeLeftovers removes our rules of addresses that are no container's and no ENI's, and of numbers whose table leads nowhere. read reads the store: it is asked
-// after the rules, because an address has its owner before it has rules, and loses it after them.
+// removeLeftovers removes our rules of addresses that are no container's and no ENI's, and of numbers whose table leads nowhere.
+// read reads the store: it is asked after the rules, because an address has its owner before it has rules, and loses it after them.
 func (k *healer) removeLeftovers(read func() (*snapshot, error)) error {
 	rules, err := k.host.Rules()
 	if err != nil {

@@ -32,16 +32,6 @@ func (k *healer) chooseLayout(c *layout.Attachment, owner store.Owner, own *atta
 	return err
 }
 
-// withSource returns a container's routes with the source addresses that its routes have, in whatever layout.
-func (k *healer) withSource(routes []layout.Route) []layout.Route {
-	for i, r := range routes {
-		if has, found, err := k.host.RouteTo(r.Dst.Addr()); err == nil && found && has.Dst == r.Dst && has.Dev.Index == r.Dev.Index {
-			routes[i].Src = has.Src
-		}
-	}
-	return routes
-}
-
 // healAttachment brings a container, whose routes and rules are right, from the other layout to its own: first its packets'
 // marks, and then what the other layout has of it goes.
 func (k *healer) healAttachment(ctx context.Context, c *attached) error {
@@ -108,7 +98,7 @@ func (k *healer) unmarked(ctx context.Context, s *snapshot) (count int, differen
 			all[*a.Owner] = &attached{Attachment: layout.Attachment{Veth: veth.Device, Routing: k.net.routing()}, veth: veth}
 		}
 		c := all[*a.Owner]
-		c.Addresses = append(c.Addresses, layout.Address{IP: a.IP, Table: tableOf(eni), Number: eni.Number})
+		c.Addresses = append(c.Addresses, layout.AddressOn(eni, a.IP))
 	}
 	for _, c := range all {
 		if c.Routing, err = k.host.RoutingOf(c.Attachment); err != nil {
@@ -193,7 +183,7 @@ func (k *healer) removeElements(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unused, err := marking.Unused(ctx, func(ip netip.Addr) (bool, error) { return routed[ip], nil })
+	unused, err := marking.Unused(ctx, func(ip netip.Addr) bool { return routed[ip] })
 	if err != nil || len(unused) == 0 {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/store"
 )
 
 // Loopback is the lo of a network namespace, the first of its devices (LOOPBACK_IFINDEX, include/net/flow.h; Linux 3.7).
@@ -34,6 +35,11 @@ type Address struct {
 	Number int
 	// Src is the source address of what the host sends to the container; the zero Addr leaves the choice to the kernel.
 	Src netip.Addr
+}
+
+// AddressOn returns a container's address on an ENI.
+func AddressOn(eni store.ENI, ip netip.Addr) Address {
+	return Address{IP: ip, Table: TableOf(eni), Number: eni.Number}
 }
 
 // OnHost returns what the host holds for a container (recipes 3.2 and 4.2). The veth has no address: it would be the

@@ -75,6 +75,14 @@ func ENI(eni store.ENI, dev Device, routing netconf.Routing) State {
 	return s
 }
 
+// TableOf returns the table by which an ENI's containers leave; main is the primary one's.
+func TableOf(eni store.ENI) int {
+	if eni.Primary {
+		return TableMain
+	}
+	return eni.Table
+}
+
 // NumberRules returns the rules by which packets that carry the ENI's number leave by it, one of each of its families; none where
 // it has no number.
 func NumberRules(eni store.ENI) []Rule {

@@ -31,34 +31,34 @@ func Set(ctx context.Context, h *netstate.Handle, veth netstate.Link, c layout.A
 	if n == (numbers{}) {
 		return Outcome{}, Clear(h, veth)
 	}
-	o := Outcome{By: want}
-	var err error
-	if want == netconf.Auto {
-		o.By, o.Against, err = Choose(veth.Index)
+	ways := []netconf.Marking{want}
+	var against error
+	if want == netconf.Auto { // slow, or dear, is better than not at all
+		by, why, err := Choose(veth.Index)
+		ways, against = []netconf.Marking{by, otherThan(by)}, cmp.Or(why, err)
 	}
-	ways := map[netconf.Marking]func() error{
-		netconf.TCX:      func() (err error) { o.Program, err = byProgram(h, veth, n, hint); return err },
-		netconf.NFTables: func() error { return byNFTables(ctx, h, veth, c, all) },
-	}
-	if err == nil {
-		err = ways[o.By]()
-	}
-	if err != nil && want == netconf.Auto { // slow, or dear, is better than not at all
-		other := netconf.TCX
-		if o.By == netconf.TCX {
-			other = netconf.NFTables
-		}
-		o.Against = cmp.Or(o.Against, err)
-		if failed := ways[other](); failed != nil {
-			err = errors.Join(err, failed)
+	var failed []error
+	for _, by := range ways {
+		o := Outcome{By: by, Against: against}
+		var err error
+		if by == netconf.TCX {
+			o.Program, err = byProgram(h, veth, n, hint)
 		} else {
-			o.By, err = other, nil
+			err = byNFTables(ctx, h, veth, c, all)
 		}
+		if err == nil {
+			return o, nil
+		}
+		failed, against = append(failed, err), cmp.Or(against, err)
 	}
-	if err != nil {
-		return Outcome{}, fmt.Errorf("mark what comes from %s: %w", veth.Name, err)
+	return Outcome{}, fmt.Errorf("mark what comes from %s: %w", veth.Name, errors.Join(failed...))
+}
+
+func otherThan(by netconf.Marking) netconf.Marking {
+	if by == netconf.TCX {
+		return netconf.NFTables
 	}
-	return o, nil
+	return netconf.TCX
 }
 
 // byProgram has a program mark the packets, and nothing else.

@@ -165,7 +165,7 @@ func TestTables(t *testing.T) {
 		if has, err := marking.HasTables(t.Context()); !has || err != nil {
 			t.Errorf("tables: %v, %v", has, err)
 		}
-		unused, err := marking.Unused(t.Context(), func(ip netip.Addr) (bool, error) { return ip.Is6(), nil })
+		unused, err := marking.Unused(t.Context(), netip.Addr.Is6)
 		if err != nil || len(unused) != 1 || unused[0] != netip.MustParseAddr("10.0.1.6") {
 			t.Errorf("unused: %v, %v", unused, err)
 		}
@@ -236,7 +236,7 @@ func TestALostTableComesBackWhole(t *testing.T) {
 		w.want("podb", other, netconf.NFTables, "")
 		last := layout.Attachment{Addresses: []layout.Address{{IP: netip.MustParseAddr("10.9.2.87"), Number: 7}}}
 		w.want("podb", last, netconf.NFTables, "")
-		unused, err := marking.Unused(t.Context(), func(ip netip.Addr) (bool, error) { return ip.Is6() || ip.As4()[1] != 9, nil })
+		unused, err := marking.Unused(t.Context(), func(ip netip.Addr) bool { return ip.Is6() || ip.As4()[1] != 9 })
 		if err != nil || len(unused) != 600 {
 			t.Errorf("%d are unused, %v", len(unused), err)
 		}

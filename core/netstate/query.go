@@ -176,22 +176,51 @@ func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	for _, table := range []int{layout.TableMain, layout.TablePods} {
-		for _, f := range family.All() {
-			routes, err := h.routes(table, dev, f)
-			if gone(err) { // the device has gone since it was found, and its routes with it
-				return nil, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-			for _, r := range routes {
-				if p := routePrefix(r); p.IsSingleIP() && !slices.Contains(ips, p.Addr()) {
-					ips = append(ips, p.Addr())
-				}
+		routed, err := h.singles(table, dev)
+		if gone(err) { // the device has gone since it was found, and its routes with it
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, ip := range routed {
+			if !slices.Contains(ips, ip) {
+				ips = append(ips, ip)
 			}
 		}
 	}
 	return ips, nil
+}
+
+// singles returns the single addresses that a table routes by a device, or by all where the device is none.
+func (h *Handle) singles(table int, dev layout.Device) ([]netip.Addr, error) {
+	var ips []netip.Addr
+	for _, f := range family.All() {
+		routes, err := h.routes(table, dev, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			if p := routePrefix(r); p.IsSingleIP() {
+				ips = append(ips, p.Addr())
+			}
+		}
+	}
+	return ips, nil
+}
+
+// KeepSource gives an attachment's addresses the source that their routes by its veth have, in whatever layout.
+func (h *Handle) KeepSource(c layout.Attachment) error {
+	for i, a := range c.Addresses {
+		route, found, err := h.RouteTo(a.IP)
+		if err != nil {
+			return err
+		}
+		if found && route.Dst == layout.Host(a.IP) && route.Dev.Index == c.Veth.Index {
+			c.Addresses[i].Src = route.Src
+		}
+	}
+	return nil
 }
 
 // RoutingOf returns the layout that an attachment has on the host: its own, unless it is its routes of the other that are there.
@@ -209,19 +238,12 @@ func (h *Handle) RoutingOf(c layout.Attachment) (netconf.Routing, error) {
 
 // Routed returns the single addresses that a table routes.
 func (h *Handle) Routed(table int) (map[netip.Addr]bool, error) {
-	routed := make(map[netip.Addr]bool)
-	for _, f := range family.All() {
-		routes, err := h.routes(table, layout.Device{}, f)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range routes {
-			if p := routePrefix(r); p.IsSingleIP() {
-				routed[p.Addr()] = true
-			}
-		}
+	ips, err := h.singles(table, layout.Device{})
+	routed := make(map[netip.Addr]bool, len(ips))
+	for _, ip := range ips {
+		routed[ip] = true
 	}
-	return routed, nil
+	return routed, err
 }
 
 // Empty says whether a table has no route.

@@ -117,6 +117,11 @@ func Commit(ctx context.Context, messages ...Message) error {
 	return nil
 }
 
+// Table is a message about a table: to make it, to remove it, or to ask for it.
+func Table(kind uint16, flags netlink.HeaderFlags, family uint8, name string) Message {
+	return Message{kind, flags, family, func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, name) }}
+}
+
 // Ask is AskBy with a connection of its own.
 func Ask(ctx context.Context, m Message) ([]map[uint16][]byte, error) {
 	conn, err := Dial(ctx)

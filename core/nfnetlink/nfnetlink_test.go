@@ -15,10 +15,7 @@ import (
 
 // about is a message about a table.
 func about(kind uint16, flags netlink.HeaderFlags, name string) nfnetlink.Message {
-	return nfnetlink.Message{
-		Kind: kind, Flags: flags, Family: unix.NFPROTO_IPV4,
-		Put: func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, name) },
-	}
+	return nfnetlink.Table(kind, flags, unix.NFPROTO_IPV4, name)
 }
 
 // All of a batch is carried out or none, and the error is the one of what was refused, wherever that stands.

@@ -19,8 +19,7 @@ func Open(name string, flag int, mode os.FileMode) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil // whose descriptor blocks, so that it is not polled
 }
 
-// Read returns what a small file has. What a sysctl or the like has beyond its first 4095 octets, which the kernel gives to
-// further calls, is read too.
+// Read returns what a small file has, whole: the kernel may give what is below /proc in several calls.
 func Read(name string) ([]byte, error) {
 	fd, err := open(name, os.O_RDONLY, 0)
 	if err != nil {

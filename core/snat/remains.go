@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/netstate"
@@ -75,10 +74,7 @@ func remainsOfTable(ctx context.Context, p Policy) ([]remain, error) {
 // removeEmptyTable removes an nftables table where nothing is in it. The kernel looks itself (NLM_F_NONREC), so that what
 // another network puts there meanwhile is safe; the library always asks for all to go.
 func removeEmptyTable(ctx context.Context, t *nftables.Table) error {
-	err := nfnetlink.Commit(ctx, nfnetlink.Message{
-		Kind: unix.NFT_MSG_DELTABLE, Flags: unix.NLM_F_NONREC, Family: uint8(t.Family),
-		Put: func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, t.Name) },
-	})
+	err := nfnetlink.Commit(ctx, nfnetlink.Table(unix.NFT_MSG_DELTABLE, unix.NLM_F_NONREC, uint8(t.Family), t.Name))
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
 		return nil
 	}

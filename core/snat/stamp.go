@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/about"
-	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netconf"
 	"github.com/enichain/enichain/core/netstate"
 	"github.com/enichain/enichain/core/nfnetlink"
@@ -65,11 +64,7 @@ func (p Policy) aloneInNFTables() (bool, error) {
 
 // stampFile is the name of the file that has the policy's stamp.
 func (p Policy) stampFile() string {
-	word := "ipv4"
-	if p.Family == family.IPv6 {
-		word = "ipv6"
-	}
-	return "snat-" + word + "-" + shorten(p.Network, readable)
+	return fmt.Sprintf("snat-%s-%s", string(p.Family), shorten(p.Network, readable))
 }
 
 // stampOf names the policy, the code that carries it out, and the state of nftables; "" where the kernel does not tell one network
@@ -104,15 +99,9 @@ func stateOfNFTables(ctx context.Context, p Policy) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	there := true
-	_, err = nfnetlink.AskBy(conn, nfnetlink.Message{
-		Kind: unix.NFT_MSG_GETTABLE, Family: uint8(tableOf(p.Family).Family),
-		Put: func(e *netlink.AttributeEncoder) { e.String(unix.NFTA_TABLE_NAME, Table) },
-	})
-	if errors.Is(err, unix.ENOENT) {
-		there, err = false, nil
-	}
-	if err != nil {
+	_, err = nfnetlink.AskBy(conn, nfnetlink.Table(unix.NFT_MSG_GETTABLE, 0, uint8(tableOf(p.Family).Family), Table))
+	there := err == nil
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return "", err
 	}
 	answers, err := nfnetlink.AskBy(conn, nfnetlink.Message{Kind: unix.NFT_MSG_GETGEN})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -33,6 +32,9 @@ func (c *call) takeFree(ns *sandbox.Netns) *types100.Result {
 	var got warm.Grant
 	var place placement
 	done := c.inStore(func(tx *store.Tx) (err error) {
+		if err := place.addPrimary(tx); err != nil {
+			return err
+		}
 		got, err = pool.Give(tx, warm.Request{Owner: c.owner, IPs: want, Sandbox: warm.SandboxOf(c.args.Netns, ns.Inode(), c.args.Args)})
 		if err != nil {
 			return err
@@ -40,11 +42,10 @@ func (c *call) takeFree(ns *sandbox.Netns) *types100.Result {
 		if pool.Lacking(got.Free) {
 			return errIPAMs // which starts a refill
 		}
-		var ips []netip.Addr
 		for _, a := range got.Addresses {
-			ips = append(ips, a.IP)
+			place.put(a.IP, a.Of)
 		}
-		return place.read(tx, ips)
+		return nil
 	})
 	if !done {
 		return nil

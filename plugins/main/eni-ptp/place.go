@@ -54,7 +54,17 @@ func (c *call) locate(ips []netip.Addr) (placement, error) {
 	if slices.Equal(c.taken.ips(), ips) {
 		return c.taken, nil
 	}
-	found, err := c.view(func(tx *store.Tx) error { return p.read(tx, ips) })
+	found, err := c.view(func(tx *store.Tx) error {
+		if err := p.addPrimary(tx); err != nil {
+			return err
+		}
+		for _, ip := range ips {
+			if err := p.add(tx, ip); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err == nil && !found {
 		err = cnierr.New(cnierr.IO, fmt.Errorf("no store in %s, where the ENI of %v should be", c.conf.IPAM.DataDir, ips), hintStore)
 	}
@@ -78,19 +88,6 @@ func (c *call) locateNumbered(ips []netip.Addr) (placement, error) {
 		return c.locate(ips)
 	}
 	return p, nil
-}
-
-// read looks the addresses up.
-func (p *placement) read(tx *store.Tx, ips []netip.Addr) error {
-	if err := p.addPrimary(tx); err != nil {
-		return err
-	}
-	for _, ip := range ips {
-		if err := p.add(tx, ip); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (p *placement) addPrimary(tx *store.Tx) error {
@@ -122,15 +119,16 @@ func (p *placement) add(tx *store.Tx, ip netip.Addr) error {
 	if !known {
 		return fmt.Errorf("the store does not have %s, the ENI of %s", address.ENI, ip)
 	}
-	table := eni.Table
-	if eni.Primary {
-		table = layout.TableMain
-	}
-	p.addresses = append(p.addresses, layout.Address{IP: ip, Table: table, Number: eni.Number})
+	p.put(ip, eni)
+	return nil
+}
+
+// put adds an address of an ENI.
+func (p *placement) put(ip netip.Addr, eni store.ENI) {
+	p.addresses = append(p.addresses, layout.AddressOn(eni, ip))
 	if !slices.ContainsFunc(p.enis, func(e store.ENI) bool { return e.ID == eni.ID }) {
 		p.enis = append(p.enis, eni)
 	}
-	return nil
 }
 
 // numbered returns the addresses of all containers in the store, with their ENIs' numbers.
@@ -144,7 +142,7 @@ func (c *call) numbered() (all []layout.Address, err error) {
 		for _, a := range addresses {
 			i := slices.IndexFunc(enis, func(e store.ENI) bool { return e.ID == a.ENI })
 			if a.State == store.Assigned && i >= 0 {
-				all = append(all, layout.Address{IP: a.IP, Number: enis[i].Number})
+				all = append(all, layout.AddressOn(enis[i], a.IP))
 			}
 		}
 		return err
@@ -216,11 +214,7 @@ func (c *call) awaitLink(eni store.ENI) error {
 
 // owns says whether one of the addresses leaves by the ENI.
 func (p placement) owns(eni store.ENI) bool {
-	table := eni.Table
-	if eni.Primary {
-		table = layout.TableMain
-	}
-	return slices.ContainsFunc(p.addresses, func(a layout.Address) bool { return a.Table == table })
+	return slices.ContainsFunc(p.addresses, func(a layout.Address) bool { return a.Table == layout.TableOf(eni) })
 }
 
 // marked returns an ENI whose number packets of the container carry; alone says that they carry no other.
