@@ -29,7 +29,7 @@ test-kube: ## run a real Kubernetes over the plugins, in the lab; the first buil
 	@test/setup kube
 	go -C test/kube/outside mod tidy -diff
 	CGO_ENABLED=0 go -C test/kube/outside build -trimpath -buildvcs=false -ldflags "-s -w $(KUBEVERSION)" -o ../../../bin/kube/ tool
-	go test -tags kube -count=1 -timeout 45m -v ./test/kube $(if $(UPDATE),-args -update)
+	go test -tags kube -count=1 -timeout 45m -failfast -v ./test/kube $(if $(UPDATE),-args -update)
 
 bench: setup ## measure enichain beside its peers, and write docs/benchmarks.md; ROUNDS=short for a look
 	@$(MAKE) --no-print-directory build

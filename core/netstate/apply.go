@@ -3,22 +3,21 @@ package netstate
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
-	"github.com/enichain/enichain/core/plainfile"
 )
 
 // Apply brings the kernel to the state, in the state's order. It may be repeated, and run by several processes at once.
 // Routes replace those of the same destination and table; rules are added to those that are there (see RemoveRules and
-// RemoveStaleRules). Sysctls are those of the calling thread's namespace and written only where they differ.
+// RemoveStaleRules). Sysctls are written only where they differ, by a
+// thread that is in the namespace.
 func (h *Handle) Apply(s layout.State) error {
 	steps := []func() error{
-		func() error { return each("set sysctl", s.Sysctls, setSysctl) },
+		func() error { return each("set sysctl", s.Sysctls, h.setSysctl) },
 		func() error { return each("set link", s.Links, h.setLink) },
 		func() error { return each("add address", s.Addrs, h.setAddr) },
 		func() error { return each("set neighbour", s.Neighs, h.setNeigh) },
@@ -148,27 +147,6 @@ func kernelRule(r layout.Rule) *netlink.Rule {
 	}
 	return k
 }
-
-// setSysctl writes a value that differs. Writing ip_forward has effects of its own even where it does not differ
-// (Documentation/networking/ip-sysctl.rst).
-func setSysctl(s layout.Sysctl) error {
-	value, err := Sysctl(s.Key)
-	if err != nil || !s.Lacks(value) {
-		return err
-	}
-	return plainfile.Write(sysctlPath(s.Key), []byte(s.Value))
-}
-
-// Sysctl reads a value of the calling thread's namespace.
-func Sysctl(key string) (string, error) {
-	value, err := plainfile.Read(sysctlPath(key))
-	if err != nil {
-		return "", fmt.Errorf("read sysctl %s: %w", key, err)
-	}
-	return strings.TrimSpace(string(value)), nil
-}
-
-func sysctlPath(key string) string { return "/proc/sys/" + key }
 
 func deviceLink(d layout.Device) netlink.Link {
 	return &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: d.Index, Name: d.Name}}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"slices"
 
@@ -20,7 +19,7 @@ func (h *Handle) Diff(s layout.State) (string, error) {
 	steps := []func() (string, error){
 		func() (string, error) { return first(s.Links, h.diffLink) },
 		func() (string, error) { return first(s.Addrs, h.diffAddr) },
-		func() (string, error) { return first(s.Sysctls, diffSysctl) },
+		func() (string, error) { return first(s.Sysctls, h.diffSysctl) },
 		func() (string, error) { return first(s.Neighs, h.diffNeigh) },
 		func() (string, error) { return first(s.Routes, h.diffRoute) },
 		func() (string, error) { return first(s.Absent, h.diffAbsent) },
@@ -74,19 +73,6 @@ func (h *Handle) diffAddr(a layout.Addr) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("address %s is on %s, which may have %s alone", foreign[0].IPNet, a.Dev.Name, a.Prefix), nil
-}
-
-func diffSysctl(s layout.Sysctl) (string, error) {
-	got, err := Sysctl(s.Key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Sprintf("sysctl %s is missing", s.Key), nil
-	case err != nil:
-		return "", err
-	case s.Lacks(got):
-		return fmt.Sprintf("sysctl %s is %s, not %s", s.Key, got, s.Value), nil
-	}
-	return "", nil
 }
 
 func (h *Handle) diffNeigh(n layout.Neigh) (string, error) {

@@ -24,13 +24,15 @@ const dumpAttempts = 32
 
 // Handle is one network namespace. It is for one goroutine.
 type Handle struct {
-	nl *netlink.Handle
+	nl       *netlink.Handle
+	settings settings
 }
 
 // Here returns the handle of the calling thread's namespace.
 func Here() (*Handle, error) { return open(netns.None()) }
 
-// At returns the handle of another namespace. Only sysctls cannot be reached by it: /proc/sys/net follows the thread.
+// At returns the handle of another namespace. Only sysctls cannot be reached by it: /proc/sys/net follows
+// the thread, which has to be there.
 func At(ns *sandbox.Netns) (*Handle, error) { return open(netns.NsHandle(ns.FD())) }
 
 func open(ns netns.NsHandle) (*Handle, error) {
@@ -38,11 +40,14 @@ func open(ns netns.NsHandle) (*Handle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return &Handle{nl: nl}, nil
+	return &Handle{nl: nl, settings: settings{}}, nil
 }
 
 // Close releases the handle.
-func (h *Handle) Close() { h.nl.Close() }
+func (h *Handle) Close() {
+	h.nl.Close()
+	h.settings.close()
+}
 
 // dump calls list until it was not interrupted.
 func dump[T any](what string, list func() ([]T, error)) ([]T, error) {

@@ -32,19 +32,31 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestWrite(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "value")
-	if err := Write(file, []byte("1")); !errors.Is(err, fs.ErrNotExist) {
+func TestDir(t *testing.T) {
+	path := t.TempDir()
+	dir, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dir.Close() })
+	if err := dir.Write("value", []byte("1")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is not there gave %v", err)
 	}
+	file := filepath.Join(path, "value")
 	if err := os.WriteFile(file, []byte("longer"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(file, []byte("1")); err != nil {
+	if err := dir.Write("value", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != "1" {
 		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := dir.Read("value"); err != nil || string(got) != "1" {
+		t.Errorf("below the folder: got %q, %v", got, err)
+	}
+	if _, err := OpenDir(file); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("a file opened as a folder gave %v", err)
 	}
 }
 

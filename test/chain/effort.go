@@ -14,6 +14,7 @@ type Effort struct {
 	Sends     int      // system calls that send to netlink
 	Messages  int      // netlink messages in them
 	Files     []string // opened for writing
+	Ways      int      // paths to settings below /proc/sys/net, each of which the kernel looks for among those of all namespaces
 }
 
 // Add adds another's.
@@ -22,6 +23,7 @@ func (e *Effort) Add(other Effort) {
 	e.Sends += other.Sends
 	e.Messages += other.Messages
 	e.Files = append(e.Files, other.Files...)
+	e.Ways += other.Ways
 }
 
 // Efforts counts with strace(1) what the plugins do in a call of the runtime, and the programs that they run, by the first
@@ -79,9 +81,17 @@ func effortOf(call, args string) Effort {
 		}
 	case "openat":
 		m := opened.FindStringSubmatch(args)
-		if m != nil && (strings.Contains(m[2], "O_WRONLY") || strings.Contains(m[2], "O_RDWR")) {
-			return Effort{Files: []string{m[1]}}
+		if m == nil {
+			break
 		}
+		e := Effort{}
+		if strings.Contains(m[2], "O_WRONLY") || strings.Contains(m[2], "O_RDWR") {
+			e.Files = []string{m[1]}
+		}
+		if strings.HasPrefix(m[1], "/proc/sys/net/") {
+			e.Ways = 1
+		}
+		return e
 	}
 	return Effort{}
 }

@@ -39,6 +39,7 @@ type cluster struct {
 	control  *machine.Machine
 	workers  []*worker
 	daemons  []*process
+	missed   complaints // what was waited for in vain
 	nodes    objects
 	pods     objects
 	*changes

@@ -26,6 +26,9 @@ func (c *cluster) explain() {
 	for _, p := range c.daemons {
 		c.t.Logf("%s:\n%s", p.name, p.tail(logLines))
 	}
+	for _, err := range c.missed.list() { // once more, because of a log the end is read first
+		c.t.Log(err)
+	}
 }
 
 // explainNode prints a node's store, its own opinion, and what is in its kernel.

@@ -130,7 +130,9 @@ func (c *cluster) until(limit time.Duration, what string, try func(ctx context.C
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("wait for %s: %w; %w", what, context.Cause(ctx), err)
+			err = fmt.Errorf("wait for %s: %w; %w", what, context.Cause(ctx), err)
+			c.missed.add(err)
+			return err
 		}
 	}
 }
@@ -143,4 +145,22 @@ func pause(ctx context.Context) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// complaints are errors of several tests at once.
+type complaints struct {
+	mu  sync.Mutex
+	all []error
+}
+
+func (c *complaints) add(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, err)
+}
+
+func (c *complaints) list() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.all)
 }

@@ -144,9 +144,9 @@ func (c *call) reported() []netip.Addr {
 }
 
 // forwardingPossible says whether the host forwards or can be made to.
-func forwardingPossible() error {
+func (c *call) forwardingPossible() error {
 	for _, s := range layout.Forwarding().Sysctls {
-		value, err := netstate.Sysctl(s.Key)
+		value, err := c.host.Sysctl(s.Key)
 		if err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func cmdStatus(args *skel.CmdArgs) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if err := forwardingPossible(); err != nil {
+	if err := c.forwardingPossible(); err != nil {
 		return cnierr.New(cnierr.NotAvailable, err, "set net.ipv4.ip_forward=1, or let eni-ptp write to /proc/sys")
 	}
 	return cnierr.New(cnierr.NotAvailable, c.ipam().Run(c.ctx, "STATUS"), "")
