@@ -40,8 +40,12 @@ const (
 	otherNode = "pod → pod on another node"
 )
 
-// router is the limit: the same containers and the same nodes without any rule.
-const router = "plain router"
+// router is the limit: the same containers and the same nodes without any rule. ruled is the same with one that no packet meets, which
+// is what policy routing costs at the least.
+const (
+	router = "plain router"
+	ruled  = "plain router, one idle rule"
+)
 
 // carried names what carries packets, in the record.
 func carried(by, where string) string { return by + ", " + where }
@@ -66,14 +70,10 @@ type path struct {
 // packets measures the dataplane: all paths in turn, on nodes with few containers and with many. Each layout has a lab of its
 // own, because a lab's subnets have no room for the containers of all.
 func (b *bench) packets(ctx context.Context) (err error) {
-	l, err := b.up(ctx, lab.Options{Name: "router", Nodes: 2, ENIs: 1})
-	if err != nil {
-		return err
-	}
 	var paths []*path
 	defer func() { err = errors.Join(err, closeAll(paths)) }()
-	if paths, err = plainPaths(l, l.Nodes[0], l.Nodes[1]); err != nil {
-		return fmt.Errorf("the plain router: %w", err)
+	if paths, err = b.routers(ctx); err != nil {
+		return err
 	}
 	for _, layout := range b.layouts {
 		if layout.refusal != nil {
@@ -87,6 +87,27 @@ func (b *bench) packets(ctx context.Context) (err error) {
 	}
 	b.say("packets on %d paths in turn, %d rounds", len(paths), b.PacketRounds)
 	return turn(b.PacketRounds, paths, func(p *path) error { return errors.Join(b.measure(p), ctx.Err()) })
+}
+
+// routers are the paths of the plain routers.
+func (b *bench) routers(ctx context.Context) ([]*path, error) {
+	l, err := b.up(ctx, lab.Options{Name: "router", Nodes: 4, ENIs: 1})
+	if err != nil {
+		return nil, err
+	}
+	var paths []*path
+	for i, name := range []string{router, ruled} {
+		near, far := l.Nodes[2*i], l.Nodes[2*i+1]
+		more, err := plainPaths(l, name, near, far)
+		paths = append(paths, more...)
+		if err == nil && name == ruled {
+			err = errors.Join(addIdleRule(near), addIdleRule(far))
+		}
+		if err != nil {
+			return paths, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return paths, nil
 }
 
 // layoutPaths fills nodes by a layout's chains: without eni-snat, and with it.

@@ -3,14 +3,18 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/test/lab"
 )
 
-// plainPaths are the paths of the plain router: two containers of one node and one of another, wired by hand, with addresses of
-// the primary ENIs, on nodes that forward and have no rule.
-func plainPaths(l *lab.Lab, near, far *lab.Node) (paths []*path, err error) {
+// plainPaths are the paths of a plain router: two containers of one node and one of another, wired by hand, with addresses of
+// the primary ENIs, on nodes that forward.
+func plainPaths(l *lab.Lab, of string, near, far *lab.Node) (paths []*path, err error) {
 	var hosts []receiver
 	for i, n := range []*lab.Node{near, near, far} {
 		to, err := wirePlain(l, n, fmt.Sprintf("plain%d", i))
@@ -20,13 +24,30 @@ func plainPaths(l *lab.Lab, near, far *lab.Node) (paths []*path, err error) {
 		hosts = append(hosts, to)
 	}
 	for where, to := range map[string]receiver{sameNode: hosts[1], otherNode: hosts[2]} {
-		p, err := newPath(carried(router, where), 0, hosts[0].host, to)
+		p, err := newPath(carried(of, where), 0, hosts[0].host, to)
 		if err != nil {
 			return paths, err
 		}
 		paths = append(paths, p)
 	}
 	return paths, nil
+}
+
+// addIdleRule gives a node a policy rule that no packet meets. From the first rule on, the kernel asks them all for each packet, where it
+// asks one table without (fib_lookup, include/net/ip_fib.h).
+func addIdleRule(n *lab.Node) error {
+	h, err := n.Handle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	r := netlink.NewRule()
+	r.Family, r.Priority, r.Table = netlink.FAMILY_V4, 1000, unix.RT_TABLE_MAIN
+	r.Src = &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(32, 32)}
+	if err := h.RuleAdd(r); err != nil {
+		return fmt.Errorf("add a rule: %w", err)
+	}
+	return nil
 }
 
 // wirePlain wires a container to a node, with another address of the node's primary ENI.

@@ -55,6 +55,7 @@ func made() *Results {
 	for _, where := range []string{sameNode, otherNode} {
 		for _, quantity := range []what{packets, roundTrip, connects} {
 			put(point{quantity, carried(router, where), 0}, 100)
+			put(point{quantity, carried(ruled, where), 0}, 95)
 			for _, name := range r.carriers() {
 				for _, count := range r.Containers {
 					put(point{quantity, carried(name, where), count}, 100-float64(count)/50)

@@ -162,7 +162,9 @@ func (r *Results) packetTable(quantity what, where string) *table {
 		t.head = append(t.head, fmt.Sprint(count))
 	}
 	limit := point{quantity, carried(router, where), 0}
-	t.row(router, r.beside(limit, limit))
+	for _, name := range []string{router, ruled} {
+		t.row(name, r.beside(point{quantity, carried(name, where), 0}, limit))
+	}
 	for _, name := range r.carriers() {
 		cells := []string{name}
 		for _, count := range r.Containers {
