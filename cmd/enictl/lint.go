@@ -83,6 +83,7 @@ func inspect(list *conflist) []finding {
 	findings := unknownFields("", list.raw, fieldsOf(listFields{}))
 	findings = append(findings, inspectHead(head)...)
 	var chained []string
+	within := false // eni-snat, in eni-ptp
 	for i, plugin := range list.Plugins {
 		at := fmt.Sprintf("plugins[%d]", i)
 		var p types.NetConf
@@ -95,10 +96,20 @@ func inspect(list *conflist) []finding {
 			continue
 		}
 		chained = append(chained, p.Type)
+		within = within || p.Type == "eni-ptp" && hasField(raw, "snat")
 		findings = append(findings, inspectPlugin(at, &p, raw)...)
 	}
 	findings = append(findings, inspectOrder(chained)...)
+	if within && slices.Contains(chained, netconf.EniSNAT) {
+		findings = append(findings, finding{"", `eni-snat is in the list, and in eni-ptp's "snat" too: once will do`})
+	}
 	return append(findings, inspectTogether(list)...)
+}
+
+// hasField says whether an object has the field.
+func hasField(raw []byte, field string) bool {
+	var fields map[string]json.RawMessage
+	return json.Unmarshal(raw, &fields) == nil && fields[field] != nil
 }
 
 // inspectHead looks at the name and the versions.
@@ -137,19 +148,35 @@ func inspectPlugin(at string, p *types.NetConf, raw []byte) []finding {
 			}
 			return c.Validate()
 		}
-	case "eni-snat":
+	case netconf.EniSNAT:
 		known, check = fieldsOf(netconf.SNAT{}), func() error { _, err := netconf.ParseSNAT(raw); return err }
 	}
 	var findings []finding
 	if known != nil {
-		known["ipam"] = fieldTree{} // looked at by itself
+		known["ipam"], known["snat"] = fieldTree{}, fieldTree{} // looked at by themselves
 		findings = unknownFields(at, raw, known)
 		if err := check(); err != nil {
 			findings = append(findings, finding{at, err.Error()})
 		}
 	}
+	if p.Type == "eni-ptp" {
+		findings = append(findings, inspectSNAT(at+".snat", raw)...)
+	}
 	if p.IPAM.Type == netconf.EniIPAM {
 		findings = append(findings, inspectIPAM(at+".ipam", raw)...)
+	}
+	return findings
+}
+
+// inspectSNAT looks at what an eni-ptp has of eni-snat's configuration.
+func inspectSNAT(at string, raw []byte) []finding {
+	section, err := netconf.SNATOf(raw, nil)
+	if err != nil || section == nil {
+		return nil // what is no object was said
+	}
+	findings := unknownFields(at, section, fieldsOf(netconf.SNAT{}))
+	if _, err := netconf.ParseSNAT(section); err != nil {
+		findings = append(findings, finding{at, err.Error()})
 	}
 	return findings
 }

@@ -34,6 +34,25 @@ func TestLint(t *testing.T) {
 		want           []string
 	}{
 		{"right", head + `{"type": "eni-ptp", ` + ipam + `}, {"type": "eni-snat"}]}`, nil},
+		{"right in one", head + `{"type": "eni-ptp", "snat": {}, ` + ipam + `}]}`, nil},
+		{
+			"eni-snat twice", head + `{"type": "eni-ptp", "snat": {"backend": "iptables"}, ` + ipam + `}, {"type": "eni-snat"}]}`,
+			[]string{`eni-snat is in the list, and in eni-ptp's "snat" too: once will do`},
+		},
+		{
+			"wrong values within", head + `{"type": "eni-ptp", "snat": {"backend": "ebpf", "bakend": 1}, ` + ipam + `}, {"type": "portmap"}]}`,
+			[]string{
+				`plugins[0].snat.bakend: unknown field; is "backend" meant?`, `plugins[0].snat: "backend" is "ebpf": "nftables" or "iptables" is wanted`,
+			},
+		},
+		{
+			"no object within", head + `{"type": "eni-ptp", "snat": true, ` + ipam + `}]}`,
+			[]string{`plugins[0]: "snat" is true: an object is wanted, with what docs/eni-snat.md lists; {} has the defaults`},
+		},
+		{
+			"two stores within", head + `{"type": "eni-ptp", "snat": {"dataDir": "/x"}, ` + ipam + `}]}`,
+			[]string{`eni-snat's "dataDir" is /x, and that of "ipam" /run/enichain: they must be the same`},
+		},
 		{
 			"unknown fields", `{"cniVersion": "1.0.0", "nmae": "x", "name": "net", "plugins": [{"type": "eni-ptp", "mut": 1500, "colour": 1,
 			"ipam": {"type": "eni-ipam", "cloud": "aws", "warm": {"mim": 3}, "coolDwon": "30s", "driver": {"region": "any"}}}]}`,

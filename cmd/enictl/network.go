@@ -47,7 +47,7 @@ type network struct {
 	file, name string
 	ipam       *netconf.IPAM
 	ptp        *netconf.PTP  // nil where another main plugin makes the interfaces
-	snat       *netconf.SNAT // nil where it is not in the chain
+	snat       *netconf.SNAT // nil where it is neither in the chain nor in eni-ptp's "snat"
 }
 
 // routing returns the layout of the policy rules that the network is to have.
@@ -183,8 +183,17 @@ func (n *network) read(p *types.NetConf, raw []byte) (err error) {
 			}
 		}
 	}
-	if p.Type == "eni-snat" {
+	switch p.Type {
+	case netconf.EniSNAT:
 		n.snat, err = netconf.ParseSNAT(raw)
+	case "eni-ptp":
+		section, err := netconf.SNATOf(raw, nil)
+		if err != nil || section == nil {
+			return err
+		}
+		if n.snat, err = netconf.ParseSNAT(section); err != nil {
+			return fmt.Errorf("snat: %w", err)
+		}
 	}
 	return err
 }

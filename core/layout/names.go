@@ -16,6 +16,9 @@ const aliasMax = 255
 // aliasMark begins the alias of each of our host veths.
 const aliasMark = "enichain"
 
+// TableSNAT is the name of eni-snat's tables of nftables, one of each family.
+const TableSNAT = "enichain"
+
 // Identity is what is derived from an attachment's key alone, so that each verb finds the same without being told.
 type Identity struct {
 	Veth string           // the host veth's name
@@ -59,4 +62,13 @@ func ParseAlias(alias string) (store.Owner, bool) {
 		return store.Owner{}, false
 	}
 	return store.Owner{Network: f[1], ContainerID: f[2], IfName: f[3]}, true
+}
+
+// Shorten returns a name of at most n characters: of a longer one the beginning, and a hash.
+func Shorten(name string, n int) string {
+	if len(name) <= n {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:n-9] + "-" + hex.EncodeToString(sum[:4])
 }

@@ -83,7 +83,10 @@ type PTP struct {
 	// Routing is the layout of the policy rules, and Marking how packets are marked in that of PerENI.
 	Routing Routing `json:"routing,omitempty"`
 	Marking Marking `json:"marking,omitempty"`
-	Log     Log     `json:"log,omitzero"`
+	// SNAT is eni-snat's configuration, where eni-ptp sees to it that its rules are there; nil where eni-snat does so by itself,
+	// behind eni-ptp in the list, or nobody does (see SNATOf).
+	SNAT json.RawMessage `json:"snat,omitempty"`
+	Log  Log             `json:"log,omitzero"`
 
 	RuntimeConfig struct {
 		MAC string `json:"mac,omitempty"`

@@ -18,6 +18,9 @@ const (
 	IPTables = "iptables"
 )
 
+// EniSNAT is the type of eni-snat.
+const EniSNAT = "eni-snat"
+
 // maxIfName is the longest name of an interface (IFNAMSIZ, include/uapi/linux/if.h, less the final 0).
 const maxIfName = 15
 
@@ -31,6 +34,40 @@ func ParseSNAT(stdin []byte) (*SNAT, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// SNATOf returns the configuration of eni-snat that stands in the "snat" of one of eni-ptp, as it would be behind eni-ptp in the list:
+// with the network's name and version and, where it says nothing else, the store of eni-ptp's IPAM. Its prevResult is that of an ADD,
+// result, or else eni-ptp's own. It is nil where eni-ptp has no "snat".
+func SNATOf(ptp []byte, result json.RawMessage) (json.RawMessage, error) {
+	var whole map[string]json.RawMessage
+	var known PTP
+	if err := errors.Join(json.Unmarshal(ptp, &whole), json.Unmarshal(ptp, &known)); err != nil {
+		return nil, fmt.Errorf("read network configuration: %w", err)
+	}
+	if known.SNAT == nil {
+		return nil, nil
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(known.SNAT, &fields); err != nil {
+		return nil, fmt.Errorf(`read "snat": %w`, err)
+	}
+	if fields == nil {
+		return nil, errors.New(`"snat" is null`)
+	}
+	if _, ok := fields["dataDir"]; !ok && known.OwnIPAM() && known.IPAM.DataDir != "" {
+		fields["dataDir"], _ = json.Marshal(known.IPAM.DataDir) // a string
+	}
+	for _, name := range []string{"cniVersion", "name", "runtimeConfig", "prevResult"} {
+		if value, ok := whole[name]; ok {
+			fields[name] = value
+		}
+	}
+	fields["type"] = json.RawMessage(`"` + EniSNAT + `"`)
+	if result != nil {
+		fields["prevResult"] = result
+	}
+	return json.Marshal(fields)
 }
 
 // complete fills in the defaults and checks what needs nothing but the configuration.

@@ -61,12 +61,12 @@ const (
 // chainNamesOf returns the names of a network's objects, which may have 28 characters (XT_EXTENSION_MAXNAMELEN,
 // include/uapi/linux/netfilter/x_tables.h).
 func chainNamesOf(network string, f family.Family) chainNames {
-	short := shorten(network, 28-len(judgedPrefix))
+	short := layout.Shorten(network, 28-len(judgedPrefix))
 	return chainNames{
 		family: f,
 		enter:  chainPrefix + "PRE-" + short, pods: chainPrefix + "POD-" + short,
 		routed: chainPrefix + "FWD-" + short, judged: judgedPrefix + short,
-		note: "enichain " + shorten(network, readable),
+		note: "enichain " + layout.Shorten(network, readable),
 	}
 }
 

@@ -10,19 +10,18 @@
 package snat
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 
 	"github.com/google/nftables"
 
 	"github.com/enichain/enichain/core/family"
+	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/xtables"
 )
 
 // Table is the name of the nftables table, of family ip, and of that of family ip6.
-const Table = "enichain"
+const Table = layout.TableSNAT
 
 // tableOf returns the nftables table of a family.
 func tableOf(f family.Family) *nftables.Table {
@@ -88,7 +87,7 @@ const readable = 64
 // namesOf returns the names of the network's objects. nft takes letters, digits, '_', '-' and '.' in a name, as CNI does
 // in that of a network, but the name must begin with a letter: hence the object's part comes first.
 func namesOf(network string, f family.Family) names {
-	network = shorten(network, readable)
+	network = layout.Shorten(network, readable)
 	return names{
 		family:     f,
 		containers: "containers-" + network,
@@ -106,13 +105,4 @@ func (n names) table() string { return tableWords(tableOf(n.family)) }
 func (p Policy) off() Policy {
 	p.SNAT, p.NodePort = false, false
 	return p
-}
-
-// shorten returns a name of at most n characters: of a longer one the beginning, and a hash.
-func shorten(name string, n int) string {
-	if len(name) <= n {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return name[:n-9] + "-" + hex.EncodeToString(sum[:4])
 }

@@ -31,7 +31,7 @@ func stamped(t *testing.T, h *netstate.Handle, p Policy) (dir string) {
 		t.Error("the second ensure changed something")
 	}
 	if !holds(t, p, dir) {
-		t.Fatalf("the second ensure left the stamp %q", readStamp(filepath.Join(dir, p.stampFile())))
+		t.Fatalf("the second ensure left the stamp %q", p.stampIn(dir).Read())
 	}
 	return dir
 }
@@ -43,7 +43,7 @@ func holds(t *testing.T, p Policy, dir string) bool {
 	if err != nil || now == "" {
 		t.Fatalf("the stamp of %s is %q, %v", p, now, err)
 	}
-	return readStamp(filepath.Join(dir, p.stampFile())) == now
+	return p.stampIn(dir).Read() == now
 }
 
 // TestStampIsOfOnePolicy changes each field of a policy that was in place: what differs is written, whatever the stamp says.
@@ -134,11 +134,11 @@ func TestEnsureWithoutAStamp(t *testing.T) {
 	inside(t, nstest.New(t), func(h *netstate.Handle) {
 		p := podnet()
 		dir := stamped(t, h, p)
-		file := filepath.Join(dir, p.stampFile())
-		good := readStamp(file)
+		file := p.stampIn(dir)
+		good := file.Read()
 		nft(t, "flush", "table", "ip", "enichain")
 		for what, text := range map[string]string{"nothing": "", "a part": good[:len(good)-1], "more": good + "0", "zeros": "\x00\x00"} {
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			if err := os.WriteFile(string(file), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if !ensure(t, h, p, dir) {
@@ -149,10 +149,10 @@ func TestEnsureWithoutAStamp(t *testing.T) {
 		if !ensure(t, h, p, filepath.Join(dir, "none")) {
 			t.Error("without a folder, ensure changed nothing")
 		}
-		if err := os.Remove(file); err != nil {
+		if err := os.Remove(string(file)); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Mkdir(file, 0o700); err != nil {
+		if err := os.Mkdir(string(file), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if ensure(t, h, p, dir) || check(t, h, p) != "" {

@@ -6,16 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"os"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
-	"github.com/enichain/enichain/core/plainfile"
+	"github.com/enichain/enichain/core/xtables/legacytables"
 )
 
 // Variant is where iptables keeps its rules. A kernel may use both at once, one after the other at each hook.
@@ -35,7 +33,7 @@ func (v Variant) Holds(f family.Family, table, chain string) (bool, error) {
 	if v == NFT {
 		return nftHolds(f, table, chain)
 	}
-	names, err := LegacyTables(f)
+	names, err := legacytables.Of(f)
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}
@@ -76,7 +74,7 @@ func (v Variant) Used(f family.Family) (bool, error) {
 	if v == NFT {
 		return nftUsed(f)
 	}
-	names, err := LegacyTables(f)
+	names, err := legacytables.Of(f)
 	if err != nil {
 		return false, err
 	}
@@ -117,19 +115,8 @@ func nftUsed(f family.Family) (bool, error) {
 	return false, nil
 }
 
-// LegacyTables returns the family's tables of the legacy variant that the namespace has. Any call of one of its programs,
-// if only to list a table, makes that table.
-func LegacyTables(f family.Family) ([]string, error) {
-	names, err := plainfile.Read("/proc/thread-self/net/" + legacyOf(f).names)
-	if errors.Is(err, os.ErrNotExist) { // the kernel has no such variant
-		return nil, nil
-	}
-	return strings.Fields(string(names)), err
-}
-
 // legacy is where the kernel has the legacy variant's tables of a family.
 type legacy struct {
-	names          string // of them, below /proc/net
 	domain, level  int    // of the raw socket that reads them
 	targetOffsetAt uint64 // where an entry says where its target is
 }
@@ -138,9 +125,9 @@ type legacy struct {
 // ip6t_entry (include/uapi/linux/netfilter_ipv6/ip6_tables.h); all else of the two is alike.
 func legacyOf(f family.Family) legacy {
 	if f == family.IPv6 {
-		return legacy{names: "ip6_tables_names", domain: unix.AF_INET6, level: unix.IPPROTO_IPV6, targetOffsetAt: 140}
+		return legacy{domain: unix.AF_INET6, level: unix.IPPROTO_IPV6, targetOffsetAt: 140}
 	}
-	return legacy{names: "ip_tables_names", domain: unix.AF_INET, level: unix.IPPROTO_IP, targetOffsetAt: 88}
+	return legacy{domain: unix.AF_INET, level: unix.IPPROTO_IP, targetOffsetAt: 88}
 }
 
 // The options of a raw socket that read a table.
@@ -217,7 +204,7 @@ const (
 // LegacyDrops says whether the legacy variant's table of the family, where there is one, drops what its rules for forwarded
 // packets decide nothing of. It asks the kernel, as Holds does.
 func LegacyDrops(f family.Family, table string) (bool, error) {
-	names, err := LegacyTables(f)
+	names, err := legacytables.Of(f)
 	if err != nil || !slices.Contains(names, table) {
 		return false, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/netstate/nstest"
 	"github.com/enichain/enichain/core/xtables"
+	"github.com/enichain/enichain/core/xtables/legacytables"
 	"github.com/enichain/enichain/core/xtables/xtablestest"
 )
 
@@ -75,7 +76,7 @@ func TestPrograms(t *testing.T) {
 		}
 		holds(w.family, v, "ENI-A", false)
 		for _, f := range family.All() {
-			if tables, err := xtables.LegacyTables(f); len(tables) > 0 || err != nil {
+			if tables, err := legacytables.Of(f); len(tables) > 0 || err != nil {
 				t.Errorf("asking made legacy tables: %v, %v", tables, err)
 			}
 			for _, v := range xtablestest.Variants() {
@@ -133,7 +134,7 @@ func TestLegacyDrops(t *testing.T) {
 				t.Errorf("after %q: the other family drops: %v", step.text, err)
 			}
 		}
-		if tables, err := xtables.LegacyTables(w.family); v == xtables.NFT && len(tables) > 0 || err != nil {
+		if tables, err := legacytables.Of(w.family); v == xtables.NFT && len(tables) > 0 || err != nil {
 			t.Errorf("asking made legacy tables: %v, %v", tables, err)
 		}
 	})

@@ -84,9 +84,13 @@ func (c *call) attach(ns *sandbox.Netns) (result *types100.Result, err error) {
 	if err := c.wire(inside, ns, ends, place, w); err != nil {
 		return nil, err
 	}
+	result = c.result(granted, ips, ends, w)
+	if err := c.translate(result, place); err != nil {
+		return nil, err
+	}
 	ok = true
 	c.log.Info("attached", "addresses", ips, "veth", c.names.Veth, "again", ends.old)
-	return c.result(granted, ips, ends, w), nil
+	return result, nil
 }
 
 // minMTU6 is the least MTU of a link with IPv6 (RFC 8200, section 5): the kernel has no IPv6 on one below it.

@@ -38,7 +38,8 @@ type call struct {
 	host  *netstate.Handle
 	log   *slog.Logger
 
-	taken  placement // of the addresses that were taken without eni-ipam
+	taken  placement     // of the addresses that were taken without eni-ipam
+	uplink layout.Device // of the primary ENI, where that was prepared
 	logErr error     // why there is none
 }
 

@@ -31,7 +31,7 @@ import (
 // binEnv tells the tests where TestMain put the plugins.
 const binEnv = "ENI_PTP_TEST_BIN"
 
-// TestMain builds the plugin and host-local, and lets these tests, built without the race detector, stand in for eni-ipam
+// TestMain builds the plugin, eni-snat and host-local, and lets these tests, built without the race detector, stand in for eni-ipam
 // where they are run by that name.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == netconf.EniIPAM {
@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 
 func runWith(m *testing.M, dir string) (int, error) {
 	for _, build := range []*exec.Cmd{
-		exec.Command("go", "build", "-o", dir+"/", "."),
+		exec.Command("go", "build", "-o", dir+"/", ".", "../../meta/eni-snat"),
 		exec.Command("go", "test", "-c", "-o", filepath.Join(dir, netconf.EniIPAM), "."),
 		exec.Command("go", "-C", "../../../test/outside", "build", "-o", dir+"/", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
 	} {

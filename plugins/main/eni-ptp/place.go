@@ -21,6 +21,7 @@ type placement struct {
 	addresses []layout.Address
 	// enis are those that own the addresses, and the primary one; none where the addresses are another IPAM's.
 	enis []store.ENI
+	node store.Node // where the store knows it
 	// primary has the node's addresses, the source of what the host sends to its containers; it may be the zero ENI.
 	primary store.ENI
 }
@@ -100,7 +101,7 @@ func (p *placement) addPrimary(tx *store.Tx) error {
 		return err
 	}
 	p.enis = append(p.enis, primary)
-	p.primary = primary
+	p.node, p.primary = node, primary
 	return nil
 }
 
@@ -184,6 +185,9 @@ func (c *call) prepareHost(p placement, repair bool) (int, error) {
 				return 0, err
 			}
 			c.removeLeftovers()
+		}
+		if eni.ID == p.primary.ID {
+			c.uplink = link.Device
 		}
 		if p.owns(eni) && (mtu == 0 || link.MTU < mtu) {
 			mtu = link.MTU

@@ -81,7 +81,10 @@ func cmdCheck(args *skel.CmdArgs) error {
 		return cnierr.New(cnierr.Check, fmt.Errorf("check %s: %s", c.owner, difference),
 			"an ADD of the same container mends it; docs/eni-ptp.md says what eni-ptp leaves on the host")
 	}
-	return cnierr.New(cnierr.Check, c.ipam().Run(c.ctx, "CHECK"), "")
+	if err := c.ipam().Run(c.ctx, "CHECK"); err != nil {
+		return cnierr.New(cnierr.Check, err, "")
+	}
+	return cnierr.New(cnierr.Check, c.runSNAT("CHECK", nil), "")
 }
 
 func cmdGC(args *skel.CmdArgs) error {
@@ -132,5 +135,5 @@ func cmdStatus(args *skel.CmdArgs) error {
 	if err := c.forwardingPossible(); err != nil {
 		return cnierr.New(cnierr.NotAvailable, err, "set net.ipv4.ip_forward=1, or let eni-ptp write to /proc/sys")
 	}
-	return cnierr.New(cnierr.NotAvailable, c.ipam().Run(c.ctx, "STATUS"), "")
+	return cnierr.New(cnierr.NotAvailable, errors.Join(c.ipam().Run(c.ctx, "STATUS"), c.runSNAT("STATUS", nil)), "")
 }
