@@ -49,7 +49,7 @@ func (b *bench) calls(ctx context.Context) error {
 	}()
 	for _, count := range counts {
 		for _, c := range all {
-			if !c.ours && count > b.Peers {
+			if !c.ours && count > b.Peers || c.few && count != b.Few {
 				continue
 			}
 			s, err := newStand(l.Nodes[bareNodes+len(stands)], b.bin, c)
@@ -100,7 +100,7 @@ func turn[T any](rounds int, things []T, fn func(T) error) error {
 func (b *bench) compare(ctx context.Context, nodes []*lab.Node, few []*stand) (err error) {
 	b.say("ADD, CHECK and DEL by each chain in turn, %d rounds", b.Rounds)
 	compared := slices.Clone(few)
-	for i, processes := range []int{1, b.delStarts} {
+	for i, processes := range slices.Compact([]int{1, b.delStarts}) {
 		s, err := newStand(nodes[i], b.bin, bare(processes))
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func (b *bench) cold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := chain{name: ours, conflist: list("enichain", `{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"}}, {"type": "eni-snat"}`)}
+	c := chain{name: ours, conflist: list("enichain", `{"type": "eni-ptp", "snat": {}, "ipam": {"type": "eni-ipam", "cloud": "aws"}}`)}
 	for _, n := range l.Nodes {
 		s, err := newStand(n, b.bin, c)
 		if err != nil {

@@ -42,7 +42,7 @@ func (b *bench) footprints(ctx context.Context, node *lab.Node, stands []*stand)
 				total.Add(e)
 			}
 			b.efforts = append(b.efforts, total)
-			if s.ours && v.name == "DEL" {
+			if s.name == ours && v.name == "DEL" {
 				b.delStarts = total.Processes
 			}
 		}

@@ -121,7 +121,11 @@ func (b *bench) layoutPaths(ctx context.Context, layout layout) ([]*path, error)
 	}
 	var paths []*path
 	for i, snat := range []bool{false, true} {
-		c := chain{name: by(layout.name, snat), conflist: ourConflist(layout, snat), ours: true}
+		where := nowhere
+		if snat {
+			where = within
+		}
+		c := chain{name: by(layout.name, snat), conflist: ourConflist(layout, where), ours: true}
 		more, err := b.chainPaths(ctx, c, l.Nodes[i*perChain:][:perChain])
 		paths = append(paths, more...)
 		if err != nil {
@@ -137,7 +141,7 @@ var errNoLayout = errors.New("eni-ptp refuses it")
 // probeLayouts finds out which layouts can be had here, by an ADD with each.
 func (b *bench) probeLayouts(ctx context.Context, node *lab.Node) error {
 	for _, l := range layouts() {
-		runtime, err := cni.NewRuntime(node, b.bin, []byte(ourConflist(l, false)))
+		runtime, err := cni.NewRuntime(node, b.bin, []byte(ourConflist(l, nowhere)))
 		if err != nil {
 			return err
 		}

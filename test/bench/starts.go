@@ -97,7 +97,6 @@ func (r *Results) profileTable() *table {
 	}{
 		{bare, [2]float64{r.median(point{add, bare, 0}), r.median(point{del, bare, 0})}},
 		{"the start of eni-ptp beyond that: what is linked", [2]float64{beyond("eni-ptp"), beyond("eni-ptp")}},
-		{"the start of eni-snat beyond that", [2]float64{beyond("eni-snat"), beyond("eni-snat")}},
 		{"the link in the kernel, made or deleted", [2]float64{r.median(point{add, linkCreation, 0}), r.median(point{del, linkDeletion, 0})}},
 	} {
 		row(part.name, part.of)

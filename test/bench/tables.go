@@ -68,6 +68,9 @@ func (r *Results) amongTable(what what, title, note string) *table {
 	}
 	t.head = append(t.head, fmt.Sprintf("%d ÷ %d", last, r.Few))
 	for _, name := range chainNames() {
+		if name == listed {
+			continue
+		}
 		cells := []string{name}
 		for _, count := range counts {
 			cells = append(cells, r.beside(point{what, name, count}, point{what, ours, count}))

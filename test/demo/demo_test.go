@@ -237,7 +237,7 @@ func TestTheWordsAreThoseOfIP(t *testing.T) {
 // A demo that cannot fail proves nothing.
 func TestAMissingPluginIsNoticed(t *testing.T) {
 	t.Parallel()
-	plugins := regexp.MustCompile(`(?s),\s*\{\s*"type": "eni-snat"\s*\}`)
+	plugins := regexp.MustCompile(`,\s*"snat": \{\}`)
 	file := filepath.Join(t.TempDir(), "without-snat.conflist")
 	if err := os.WriteFile(file, plugins.ReplaceAll(shipped(t, dual), nil), 0o600); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containernetworking/cni/libcni"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -187,14 +187,29 @@ func (d *demo) list(title string, lines []string) {
 	}
 }
 
+// translation is eni-snat's configuration, behind eni-ptp in the list or within its own; nil where there is none.
+func (d *demo) translation() (*netconf.SNAT, error) {
+	for _, p := range d.network.Plugins {
+		raw := json.RawMessage(p.Bytes)
+		if p.Network.Type == "eni-ptp" {
+			var err error
+			if raw, err = netconf.SNATOf(raw, nil); err != nil {
+				return nil, err
+			}
+		} else if p.Network.Type != netconf.EniSNAT {
+			raw = nil
+		}
+		if raw != nil {
+			return netconf.ParseSNAT(raw)
+		}
+	}
+	return nil, nil
+}
+
 // showTranslation shows eni-snat's tables where the kernel has them, and all of them.
 func (d *demo) showTranslation(ctx context.Context, n *node) error {
-	at := slices.IndexFunc(d.network.Plugins, func(p *libcni.PluginConfig) bool { return p.Network.Type == "eni-snat" })
-	if at < 0 {
-		return nil
-	}
-	conf, err := netconf.ParseSNAT(d.network.Plugins[at].Bytes)
-	if err != nil {
+	conf, err := d.translation()
+	if err != nil || conf == nil {
 		return err
 	}
 	conf.Name = d.network.Name

@@ -117,7 +117,7 @@ func TestPortmapBesideIPTables(t *testing.T) {
 func portmapBesideIPTables(t *testing.T, b backend) {
 	l := upLab(t, lab.Options{})
 	n := l.Nodes[0]
-	conflist := fmt.Sprintf(whole, "", b.conf+`}, {"type": "portmap", "backend": "iptables", "capabilities": {"portMappings": true}`)
+	conflist := strings.Replace(fmt.Sprintf(whole, "", b.conf), "]}", `, {"type": "portmap", "backend": "iptables", "capabilities": {"portMappings": true}}]}`, 1)
 	r := onNode(t, n, conflist)
 	r.Wrap(b.wrapper...)
 	ip := assign(t, l, n, 1, 1)[0]

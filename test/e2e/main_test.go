@@ -37,7 +37,7 @@ const (
 	ptpOnly = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
 		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}}]}`
 	whole = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
-		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}}, {"type": "eni-snat"%s}]}`
+		{"type": "eni-ptp", "ipam": {"type": "eni-ipam", "cloud": "aws"%s}, "snat": {"type": "eni-snat"%s}}]}`
 )
 
 // onClouds runs a test of what packets do on each cloud that the lab simulates.

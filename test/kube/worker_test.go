@@ -35,7 +35,7 @@ const conflistPath = "/etc/cni/net.d/10-enichain.conflist"
 
 // onIPTables is a conflist with eni-snat on iptables.
 func onIPTables(conflist []byte) []byte {
-	return bytes.Replace(conflist, []byte(`"type": "eni-snat"`), []byte(`"type": "eni-snat", "backend": "iptables"`), 1)
+	return bytes.Replace(conflist, []byte(`"snat": {}`), []byte(`"snat": {"backend": "iptables"}`), 1)
 }
 
 // withFamilies is a conflist whose containers have addresses of each of the cluster's families.

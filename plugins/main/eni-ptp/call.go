@@ -40,7 +40,7 @@ type call struct {
 
 	taken  placement     // of the addresses that were taken without eni-ipam
 	uplink layout.Device // of the primary ENI, where that was prepared
-	logErr error     // why there is none
+	logErr error         // why there is none
 }
 
 // begin reads a call's input. What it returns second ends the call.

@@ -110,8 +110,10 @@ func TestEniSNATIsStartedWhereSomethingChanged(t *testing.T) {
 			})
 		},
 		"another name of the primary interface": script("ip link set eth0 down; ip link set eth0 name uplink; ip link set uplink up"),
-		"another prefix of the host veths":      func(_ *testing.T, n *translated) { n.call.conf = with(n.call.conf, map[string]any{"vethPrefix": "eni"}) },
-		"another network":                       func(_ *testing.T, n *translated) { n.call.conf = with(n.call.conf, map[string]any{"name": "second"}) },
+		"another prefix of the host veths": func(_ *testing.T, n *translated) {
+			n.call.conf = with(n.call.conf, map[string]any{"vethPrefix": "eni"})
+		},
+		"another network": func(_ *testing.T, n *translated) { n.call.conf = with(n.call.conf, map[string]any{"name": "second"}) },
 		"garbage for a stamp": func(t *testing.T, n *translated) {
 			if err := os.WriteFile(filepath.Join(n.dataDir, "snat-by-ptp-net"), []byte("\x00"), 0o600); err != nil {
 				t.Fatal(err)
@@ -172,7 +174,9 @@ func TestEniSNATIsStartedEachTime(t *testing.T) {
 func TestThePolicyRuleOfTheMarksComesBack(t *testing.T) {
 	n := newTranslated(t, variant{})
 	n.settle(t)
-	has := func() bool { return slices.ContainsFunc(rules(t, n.NS), func(r string) bool { return strings.HasPrefix(r, "1024:") }) }
+	has := func() bool {
+		return slices.ContainsFunc(rules(t, n.NS), func(r string) bool { return strings.HasPrefix(r, "1024:") })
+	}
 	if !has() {
 		t.Fatalf("the node has the rules %q", rules(t, n.NS))
 	}
