@@ -113,6 +113,19 @@ func reported(err error, stdout, stderr []byte) error {
 	return fmt.Errorf("%w, saying %q", err, text)
 }
 
+// Identity names the plugin's file as it is now: another program, of whatever version, has another. It is "" where there is none.
+func (p Plugin) Identity() string {
+	file, err := p.find()
+	if err != nil {
+		return ""
+	}
+	var at syscall.Stat_t
+	if err := syscall.Stat(file, &at); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %d/%d %d %d", file, at.Dev, at.Ino, at.Size, at.Mtim.Nano())
+}
+
 // find returns the plugin's file.
 func (p Plugin) find() (string, error) {
 	if p.Type == "" || strings.ContainsRune(p.Type, os.PathSeparator) {

@@ -26,6 +26,14 @@ func Of(ip netip.Addr) Family {
 // Known says whether it is one of the two.
 func (f Family) Known() bool { return f == IPv4 || f == IPv6 }
 
+// NFProto returns what netfilter calls the family: NFPROTO_IPV4 or NFPROTO_IPV6 (include/uapi/linux/netfilter.h).
+func (f Family) NFProto() uint8 {
+	if f == IPv6 {
+		return 10
+	}
+	return 2
+}
+
 // String names the family for people.
 func (f Family) String() string {
 	switch f {

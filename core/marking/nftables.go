@@ -48,12 +48,7 @@ func (t table) String() string {
 }
 
 // family is what the kernel calls it.
-func (t table) family() uint8 {
-	if t.ipv6() {
-		return unix.NFPROTO_IPV6
-	}
-	return unix.NFPROTO_IPV4
-}
+func (t table) family() uint8 { return family.Family(t).NFProto() }
 
 // message is one about the table.
 func (t table) message(kind uint16, flags netlink.HeaderFlags, put nfnetlink.Attributes) nfnetlink.Message {

@@ -1,6 +1,7 @@
 package netconf
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -39,6 +40,31 @@ func TestParseSNATRefuses(t *testing.T) {
 	for _, tt := range tests {
 		if _, err := ParseSNAT([]byte(tt.conf)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want ...%s...", tt.conf, err, tt.want)
+		}
+	}
+}
+
+func TestSNATOf(t *testing.T) {
+	const head = `{"cniVersion": "1.0.0", "name": "net", "type": "eni-ptp", "mtu": 1400, "prevResult": {"old": 1}, `
+	for name, tt := range map[string]struct{ ptp, result, want string }{
+		"none":                    {head + `"ipam": {"type": "eni-ipam"}}`, "", ""},
+		"the defaults":            {head + `"snat": {}}`, "", `{"cniVersion":"1.0.0","name":"net","prevResult":{"old":1},"type":"eni-snat"}`},
+		"the result of an ADD":    {head + `"snat": {}}`, `{"new":1}`, `{"cniVersion":"1.0.0","name":"net","prevResult":{"new":1},"type":"eni-snat"}`},
+		"the store of the IPAM":   {head + `"ipam": {"type": "eni-ipam", "dataDir": "/x"}, "snat": {}}`, `{}`, `{"cniVersion":"1.0.0","dataDir":"/x","name":"net","prevResult":{},"type":"eni-snat"}`},
+		"another store":           {head + `"ipam": {"type": "eni-ipam", "dataDir": "/x"}, "snat": {"dataDir": "/y"}}`, `{}`, `{"cniVersion":"1.0.0","dataDir":"/y","name":"net","prevResult":{},"type":"eni-snat"}`},
+		"another IPAM's folder":   {head + `"ipam": {"type": "host-local", "dataDir": "/x"}, "snat": {}}`, `{}`, `{"cniVersion":"1.0.0","name":"net","prevResult":{},"type":"eni-snat"}`},
+		"fields that are not its": {head + `"snat": {"type": "x", "name": "y", "backend": "iptables"}}`, `{}`, `{"backend":"iptables","cniVersion":"1.0.0","name":"net","prevResult":{},"type":"eni-snat"}`},
+		"no object":               {head + `"snat": 5}`, "", "error"},
+		"nothing":                 {head + `"snat": null}`, "", "error"},
+		"no configuration":        {`[]`, "", "error"},
+	} {
+		var result json.RawMessage
+		if tt.result != "" {
+			result = json.RawMessage(tt.result)
+		}
+		got, err := SNATOf([]byte(tt.ptp), result)
+		if text := string(got); text != tt.want && err == nil || (err != nil) != (tt.want == "error") {
+			t.Errorf("%s: got %s, %v, want %s", name, text, err, tt.want)
 		}
 	}
 }

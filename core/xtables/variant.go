@@ -45,12 +45,7 @@ func (v Variant) Holds(f family.Family, table, chain string) (bool, error) {
 }
 
 // TableFamily is where nf_tables has a family's tables.
-func TableFamily(f family.Family) nftables.TableFamily {
-	if f == family.IPv6 {
-		return nftables.TableFamilyIPv6
-	}
-	return nftables.TableFamilyIPv4
-}
+func TableFamily(f family.Family) nftables.TableFamily { return nftables.TableFamily(f.NFProto()) }
 
 func nftHolds(f family.Family, table, chain string) (bool, error) {
 	conn, err := nftables.New(nftables.AsLasting())

@@ -84,9 +84,13 @@ func newMachine(t *testing.T, c clouds.Cloud, size clouds.Size, r *rand.Rand, ro
 func (m *machine) install(t *testing.T, ipam map[string]any) {
 	t.Helper()
 	plugin := map[string]any{"type": "eni-ptp", "routing": m.routing, "ipam": ipam}
-	conflist, err := json.Marshal(map[string]any{
-		"cniVersion": "1.1.0", "name": network, "plugins": []any{plugin, map[string]any{"type": "eni-snat"}},
-	})
+	plugins := []any{plugin}
+	if m.routing == netconf.PerENI { // half of the machines
+		plugins = append(plugins, map[string]any{"type": "eni-snat"})
+	} else {
+		plugin["snat"] = map[string]any{}
+	}
+	conflist, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": network, "plugins": plugins})
 	if err != nil {
 		t.Fatal(err)
 	}

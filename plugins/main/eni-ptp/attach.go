@@ -11,6 +11,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/enichain/enichain/core/cnierr"
+	"github.com/enichain/enichain/core/conntrack"
 	"github.com/enichain/enichain/core/delegate"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/netconf"
@@ -258,7 +259,7 @@ func (c *call) forgetRules(ips []netip.Addr) error {
 func (c *call) undo(inside *netstate.Handle, ips []netip.Addr) error {
 	err := errors.Join(c.forgetRules(ips), forgetInside(inside, c.args.IfName, ips), c.host.RemoveLink(c.names.Veth))
 	if _, e := c.host.LinkByName(c.names.Veth); err == nil || errors.Is(e, netstate.ErrNoLink) {
-		err = errors.Join(err, c.releaseAddress())
+		err = errors.Join(err, conntrack.Flush(ips...), c.releaseAddress())
 	}
 	if err != nil {
 		return fmt.Errorf("and undo it: %w", err)

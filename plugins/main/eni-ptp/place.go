@@ -55,6 +55,10 @@ func (c *call) locate(ips []netip.Addr) (placement, error) {
 	if slices.Equal(c.taken.ips(), ips) {
 		return c.taken, nil
 	}
+	return c.locateInStore(ips)
+}
+
+func (c *call) locateInStore(ips []netip.Addr) (p placement, err error) {
 	found, err := c.view(func(tx *store.Tx) error {
 		if err := p.addPrimary(tx); err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/cnierr"
 	"github.com/enichain/enichain/core/delegate"
@@ -24,10 +23,7 @@ func (c *call) translate(result *types100.Result, p placement) error {
 	if c.conf.SNAT == nil {
 		return nil
 	}
-	now, err := c.translation(p)
-	if err != nil {
-		return err
-	}
+	now := c.translation(p)
 	file := stamp.In(c.conf.IPAM.DataDir, "snat-by-ptp-"+layout.Shorten(c.conf.Name, 64))
 	if now != "" && file.Read() == now {
 		return c.host.Apply(layout.State{Rules: c.markRules(p)})
@@ -41,13 +37,26 @@ func (c *call) translate(result *types100.Result, p placement) error {
 		return err
 	}
 	if err := c.runSNAT("ADD", printed); err != nil {
-		return err
+		return cnierr.New(cnierr.IO, fmt.Errorf("set up eni-snat's rules: %w", err), "")
 	}
-	// Whatever eni-snat writes changes the state: where it is the same, all was there.
-	if again, err := c.translation(p); err == nil && again != "" && again == now {
+	if now != "" && c.translationAnew(p) == now { // whatever eni-snat writes changes it: all was there
 		file.Write(now)
 	}
 	return nil
+}
+
+// translationAnew is translation of what the store and the host have now, as eni-snat, which looks for itself, may have found it.
+func (c *call) translationAnew(p placement) string {
+	p, err := c.locateInStore(p.ips())
+	if err != nil {
+		return ""
+	}
+	link, err := c.host.ENILink(p.primary)
+	if err != nil {
+		return ""
+	}
+	c.uplink = link.Device
+	return c.translation(p)
 }
 
 // runSNAT runs a verb of eni-snat's, as if it were behind eni-ptp in the list; result is that of an ADD.
@@ -59,11 +68,17 @@ func (c *call) runSNAT(verb string, result json.RawMessage) error {
 	if err != nil {
 		return cnierr.New(cnierr.Config, err, "")
 	}
-	err = delegate.Plugin{Type: netconf.EniSNAT, Path: c.args.Path, Config: config}.Run(c.ctx, verb)
-	if errors.Is(err, delegate.ErrMissing) {
-		return cnierr.New(cnierr.Config, err, `install eni-snat beside this plugin, or leave "snat" out`)
+	plugin := c.snat()
+	plugin.Config = config
+	err = plugin.Run(c.ctx, verb)
+	if errors.Is(err, delegate.ErrMissing) && verb != "STATUS" { // whose code is the caller's
+		return cnierr.New(cnierr.Config, err, "install eni-snat beside this plugin")
 	}
-	return cnierr.New(cnierr.IO, err, "")
+	return err
+}
+
+func (c *call) snat() delegate.Plugin {
+	return delegate.Plugin{Type: netconf.EniSNAT, Path: c.args.Path}
 }
 
 // section is what of eni-snat's configuration decides what its rules depend on.
@@ -75,43 +90,38 @@ type section struct {
 	NodePort *bool  `json:"nodePort"`
 }
 
-// translation names all that eni-snat's rules for the container depend on, and the state of nftables; "" where that does not tell
-// whether they are there: the backend is another, the primary interface is found in another way than by the store, or the legacy
-// iptables, which has no such number, has tables.
-func (c *call) translation(p placement) (string, error) {
+// translation names all that eni-snat's rules for the container depend on, eni-snat itself too, and the state of nftables; "" where that
+// does not tell whether they are there: the backend is another, the primary interface or its address is found in another way than by the
+// store, or the legacy iptables, which has no such number, has tables.
+func (c *call) translation(p placement) string {
 	var said section
 	if err := json.Unmarshal(c.conf.SNAT, &said); err != nil {
-		return "", nil // which eni-snat will say
+		return "" // which eni-snat will say
 	}
 	switch {
-	case !c.conf.OwnIPAM() || p.primary.ID == "" || c.uplink.Name == "":
-		return "", nil
+	case !c.conf.OwnIPAM() || !p.primary.PrimaryIP.IsValid() || c.uplink.Name == "":
+		return ""
 	case said.DataDir != "" && said.DataDir != c.conf.IPAM.DataDir:
-		return "", nil
+		return ""
 	case said.Primary != "" || said.Backend != "" && said.Backend != netconf.NFTables:
-		return "", nil
+		return ""
 	}
 	var tables []stamp.Table
 	for _, f := range family.All() {
-		legacy, err := legacytables.Of(f)
-		if err != nil || len(legacy) > 0 {
-			return "", err
+		if legacy, err := legacytables.Of(f); err != nil || len(legacy) > 0 {
+			return ""
 		}
 		if slices.Contains(p.families(), f) {
-			tables = append(tables, stamp.Table{Family: protocolOf(f), Name: layout.TableSNAT})
+			tables = append(tables, stamp.Table{Family: f.NFProto(), Name: layout.TableSNAT})
 		}
 	}
-	facts := fmt.Sprintf("%s %s %v %s %v %s %s %s %v", c.conf.Name, c.conf.VethPrefix, p.families(), c.conf.SNAT,
+	facts := fmt.Sprintf("%s %s %s %v %s %v %s %s %s %v", c.snat().Identity(), c.conf.Name, c.conf.VethPrefix, p.families(), c.conf.SNAT,
 		p.node.VPCCIDRs, p.primary.ID, p.primary.MAC, p.primary.PrimaryIP, c.uplink)
-	return stamp.Of(c.ctx, facts, tables...)
-}
-
-// protocolOf is what nftables calls a family.
-func protocolOf(f family.Family) uint8 {
-	if f == family.IPv6 {
-		return unix.NFPROTO_IPV6
+	state, err := stamp.Of(c.ctx, facts, tables...)
+	if err != nil { // eni-snat can say what the kernel lacks
+		c.log.Warn("whether eni-snat's rules are there cannot be seen", "error", err)
 	}
-	return unix.NFPROTO_IPV4
+	return state
 }
 
 // markRules are the policy rules that belong to eni-snat's marks, of each of the container's families.
