@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 	"github.com/enichain/enichain/core/marking"
 	"github.com/enichain/enichain/core/netconf"
@@ -154,7 +155,11 @@ func (c *checkup) kernel(ctx context.Context, net *network, s *snapshot) (links 
 	if net.routing() == netconf.PerENI {
 		c.marking(net, links)
 	}
-	c.marks(ctx, &healer{net: net, host: host}, s)
+	k := &healer{net: net, host: host}
+	c.marks(ctx, k, s)
+	if err := c.rulesets(ctx, k, s); err != nil {
+		return nil, err
+	}
 	for _, sysctl := range wanted.Sysctls {
 		d, err := host.Diff(layout.State{Sysctls: []layout.Sysctl{sysctl}})
 		switch {
@@ -200,6 +205,31 @@ func (c *checkup) marks(ctx context.Context, k *healer, s *snapshot) {
 	case count > 0:
 		c.bad("what %d containers send leaves by the wrong ENI: enictl repair marks it (%s)", count, difference)
 	}
+}
+
+// rulesets looks whether eni-snat's rules are there, where a container of the network is: who has an eni-ptp that does not know "snat" has
+// none.
+func (c *checkup) rulesets(ctx context.Context, k *healer, s *snapshot) error {
+	links, err := k.host.Links()
+	if err != nil {
+		return err
+	}
+	veths := map[family.Family][]string{}
+	for _, a := range s.assigned() {
+		if veth, found := vethOf(*a.Owner, links, k.net); found && a.Owner.Network == k.net.name {
+			veths[family.Of(a.IP)] = append(veths[family.Of(a.IP)], veth.Name)
+		}
+	}
+	for _, f := range family.All() {
+		policy, difference, err := k.diffSNAT(ctx, veths[f], f)
+		switch {
+		case err != nil:
+			c.bad("eni-snat's rules: %v", err)
+		case difference != "":
+			c.bad("eni-snat's rules, %s: %s: the next ADD, or enictl repair, puts it right", policy, difference)
+		}
+	}
+	return nil
 }
 
 // eniLink is the link of an ENI.

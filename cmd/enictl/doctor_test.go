@@ -38,6 +38,21 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
+// Rules of eni-snat that somebody removed, or that nobody made, are missed where a container needs them, and repaired.
+func TestDoctorMissesEniSNATsRules(t *testing.T) {
+	t.Parallel()
+	n := newLabNode(t, "aws")
+	has(t, n.ctl(0, "doctor"), "ok    eni-snat can use nftables")
+	for _, lost := range []string{"nft flush ruleset", "ip rule del pref 1024"} {
+		if _, err := n.Output(t.Context(), nil, "sh", "-c", lost); err != nil {
+			t.Fatal(err)
+		}
+		has(t, n.ctl(1, "doctor"), "BAD   eni-snat's rules, SNAT of network enichain: ", "enictl repair, puts it right")
+		n.ctl(0, "repair")
+		n.ctl(0, "doctor")
+	}
+}
+
 func TestDoctorMissesBinaries(t *testing.T) {
 	t.Parallel()
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {

@@ -205,24 +205,28 @@ func (k *healer) healSource(what string, want layout.Attachment, node netip.Addr
 
 // healSNAT puts the network's rulesets of a family right, where a container needs them.
 func (k *healer) healSNAT(ctx context.Context, veths []string, f family.Family) error {
-	if k.net.snat == nil || len(veths) == 0 {
-		return nil
-	}
-	policy, err := snat.Resolve(ctx, k.host, k.net.snat, veths, f)
-	if err != nil {
-		return fmt.Errorf("resolve %s: %w", policy, err)
-	}
-	d, err := snat.Check(ctx, k.host, policy)
-	if err != nil {
-		return fmt.Errorf("check %s: %w", policy, err)
-	}
-	if d == "" {
-		return nil
+	policy, d, err := k.diffSNAT(ctx, veths, f)
+	if err != nil || d == "" {
+		return err
 	}
 	return k.put(policy.String(), d, func() error {
 		_, err := snat.Apply(ctx, k.host, policy)
 		return err
 	})
+}
+
+// diffSNAT says in what the network's rulesets of a family differ from what the containers with these veths need.
+func (k *healer) diffSNAT(ctx context.Context, veths []string, f family.Family) (p snat.Policy, difference string, err error) {
+	if k.net.snat == nil || len(veths) == 0 {
+		return p, "", nil
+	}
+	if p, err = snat.Resolve(ctx, k.host, k.net.snat, veths, f); err != nil {
+		return p, "", fmt.Errorf("resolve %s: %w", p, err)
+	}
+	if difference, err = snat.Check(ctx, k.host, p); err != nil {
+		err = fmt.Errorf("check %s: %w", p, err)
+	}
+	return p, difference, err
 }
 
 // removeLeftovers removes our rules of addresses that are no container's and no ENI's, and of numbers whose table leads nowhere.

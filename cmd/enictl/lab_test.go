@@ -23,7 +23,7 @@ import (
 )
 
 const labConflist = `{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "enichain", "plugins": [
-	{"type": "eni-ptp"%s, "ipam": {"type": "eni-ipam", "cloud": "%s", "manage": "all", "firstDeviceIndex": 1}}, {"type": "eni-snat"}]}`
+	{"type": "eni-ptp"%s, "ipam": {"type": "eni-ipam", "cloud": "%s", "manage": "all", "firstDeviceIndex": 1}, "snat": {}}]}`
 
 // labNode is a node of the lab with a container on its second ENI.
 type labNode struct {

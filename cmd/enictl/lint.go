@@ -78,7 +78,7 @@ func inspect(list *conflist) []finding {
 		return []finding{{"", err.Error()}}
 	}
 	if head.Plugins == nil {
-		return []finding{{"", `"plugins" is missing: this is one plugin's configuration, and eni-snat needs a list`}}
+		return []finding{{"", `"plugins" is missing: this is one plugin's configuration, and runtimes take lists`}}
 	}
 	findings := unknownFields("", list.raw, fieldsOf(listFields{}))
 	findings = append(findings, inspectHead(head)...)

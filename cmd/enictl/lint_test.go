@@ -96,7 +96,7 @@ func TestLint(t *testing.T) {
 		{"another's", head + `{"type": "bridge", "ipam": {"type": "host-local"}}]}`, []string{`no plugin's "ipam" is eni-ipam`}},
 		{
 			"one plugin", `{"cniVersion": "1.0.0", "name": "net", "type": "eni-ptp", ` + ipam + `}`,
-			[]string{`"plugins" is missing: this is one plugin's configuration, and eni-snat needs a list`},
+			[]string{`"plugins" is missing: this is one plugin's configuration, and runtimes take lists`},
 		},
 		{"no type", head + `{` + ipam + `}]}`, []string{`plugins[0]: "type" is missing`}},
 	}

@@ -93,7 +93,7 @@ func TestRepairIPTables(t *testing.T) {
 	}
 	for _, v := range xtablestest.Variants() {
 		path := "PATH=" + xtablestest.Dir(t, v) + ":$PATH "
-		shell(`sed -i 's/"type": "eni-snat"[^}]*/"type": "eni-snat", "backend": "iptables"/' $NETCONFPATH/*.conflist`)
+		shell(`sed -i 's/"snat": {}/"snat": {"backend": "iptables"}/' $NETCONFPATH/*.conflist`)
 		has(t, shell(path+"/opt/cni/bin/enictl repair"), "repaired SNAT of network enichain: chain ENI-PRE-enichain of iptables' table mangle is missing")
 		has(t, shell(path+"/opt/cni/bin/enictl repair"), "the kernel is as the store says\n")
 		if tables := shell("nft list tables"); strings.Contains(tables, "enichain") {

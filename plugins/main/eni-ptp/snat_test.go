@@ -104,7 +104,7 @@ func (n translated) live(t *testing.T) bool {
 // settle makes ADDs until eni-snat has nothing left to write, and eni-ptp knows.
 func (n translated) settle(t *testing.T) {
 	t.Helper()
-	if !n.live(t) || !n.live(t) {
+	if first, second := n.live(t), n.live(t); !first || !second {
 		t.Fatal("eni-snat is not started where nothing is known")
 	}
 	if n.live(t) {

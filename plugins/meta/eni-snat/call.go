@@ -32,7 +32,7 @@ const (
 	textHint   = `"backend": "iptables" needs iptables 1.4.11 or newer with iptables-restore (of IPv6, ip6tables with ip6tables-restore) in PATH or /usr/sbin, the kernel's mangle and nat tables with conntrack, connmark, mark, addrtype and comment, and CAP_NET_ADMIN and CAP_NET_RAW on the host; "nftables" needs no program`
 	filterHint = `iptables-legacy, or ip6tables-legacy, drops what the host forwards, and only its program can let containers' packets pass: install it, or say "forward": false and see to it yourself`
 	lockHint   = "another program changes iptables' rules all the time, or hangs: see who holds /run/xtables.lock"
-	factsHint  = `put eni-snat into a conflist with eni-ipam and the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
+	factsHint  = `put eni-snat behind, or into, an eni-ptp over eni-ipam with the same "dataDir", or give "vpcCIDRs", "primary", "primaryIP" and "containerInterfaces"`
 )
 
 // call is one ADD or CHECK.
