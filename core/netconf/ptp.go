@@ -79,10 +79,10 @@ func (p *PTP) Validate() error {
 		return fmt.Errorf(`"vethPrefix" is %q: it must be one to three letters from a to z, because 12 digits follow`, p.VethPrefix)
 	case p.Routing != PerPod && p.Routing != PerENI:
 		return fmt.Errorf(`"routing" is %q: it must be %q or %q`, p.Routing, PerPod, PerENI)
-	case p.SNAT != nil && p.SNAT[0] != '{':
-		return fmt.Errorf(`"snat" is %s: an object is wanted, with what docs/eni-snat.md lists; {} has the defaults`, p.SNAT)
 	case p.Marking != Auto && p.Marking != TCX && p.Marking != NFTables:
 		return fmt.Errorf(`"marking" is %q: it must be %q, %q or %q`, p.Marking, Auto, TCX, NFTables)
+	case p.SNAT != nil && p.SNAT[0] != '{':
+		return fmt.Errorf(`"snat" is %s: an object is wanted, with what docs/eni-snat.md lists; {} has the defaults`, p.SNAT)
 	}
 	_, err := p.Destinations()
 	return err

@@ -13,8 +13,8 @@ import (
 
 // Apply brings the kernel to the state, in the state's order. It may be repeated, and run by several processes at once.
 // Routes replace those of the same destination and table; rules are added to those that are there (see RemoveRules and
-// RemoveStaleRules). Sysctls are written only where they differ, by a
-// thread that is in the namespace.
+// RemoveStaleRules). Sysctls are written only where they differ, by a thread that is
+// in the namespace.
 func (h *Handle) Apply(s layout.State) error {
 	steps := []func() error{
 		func() error { return each("set sysctl", s.Sysctls, h.setSysctl) },

@@ -31,8 +31,8 @@ type Handle struct {
 // Here returns the handle of the calling thread's namespace.
 func Here() (*Handle, error) { return open(netns.None()) }
 
-// At returns the handle of another namespace. Only sysctls cannot be reached by it: /proc/sys/net follows
-// the thread, which has to be there.
+// At returns the handle of another namespace. Only sysctls cannot be reached by it: /proc/sys/net follows the
+// thread, which has to be there.
 func At(ns *sandbox.Netns) (*Handle, error) { return open(netns.NsHandle(ns.FD())) }
 
 func open(ns netns.NsHandle) (*Handle, error) {

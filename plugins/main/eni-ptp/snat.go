@@ -23,10 +23,14 @@ func (c *call) translate(result *types100.Result, p placement) error {
 	if c.conf.SNAT == nil {
 		return nil
 	}
-	now := c.translation(p)
+	var said section
+	if err := json.Unmarshal(c.conf.SNAT, &said); err != nil {
+		return c.runSNAT("ADD", nil) // which says what is wrong
+	}
+	now := c.translation(said, p)
 	file := stamp.In(c.conf.IPAM.DataDir, "snat-by-ptp-"+layout.Shorten(c.conf.Name, 64))
 	if now != "" && file.Read() == now {
-		return c.host.Apply(layout.State{Rules: c.markRules(p)})
+		return c.host.Apply(layout.State{Rules: said.markRules(p.families())})
 	}
 	versioned, err := result.GetAsVersion(c.conf.CNIVersion)
 	if err != nil {
@@ -39,14 +43,14 @@ func (c *call) translate(result *types100.Result, p placement) error {
 	if err := c.runSNAT("ADD", printed); err != nil {
 		return cnierr.New(cnierr.IO, fmt.Errorf("set up eni-snat's rules: %w", err), "")
 	}
-	if now != "" && c.translationAnew(p) == now { // whatever eni-snat writes changes it: all was there
+	if now != "" && c.translationAnew(said, p) == now { // whatever eni-snat writes changes it: all was there
 		file.Write(now)
 	}
 	return nil
 }
 
 // translationAnew is translation of what the store and the host have now, as eni-snat, which looks for itself, may have found it.
-func (c *call) translationAnew(p placement) string {
+func (c *call) translationAnew(said section, p placement) string {
 	p, err := c.locateInStore(p.ips())
 	if err != nil {
 		return ""
@@ -56,7 +60,7 @@ func (c *call) translationAnew(p placement) string {
 		return ""
 	}
 	c.uplink = link.Device
-	return c.translation(p)
+	return c.translation(said, p)
 }
 
 // runSNAT runs a verb of eni-snat's, as if it were behind eni-ptp in the list; result is that of an ADD.
@@ -93,11 +97,7 @@ type section struct {
 // translation names all that eni-snat's rules for the container depend on, eni-snat itself too, and the state of nftables; "" where that
 // does not tell whether they are there: the backend is another, the primary interface or its address is found in another way than by the
 // store, or the legacy iptables, which has no such number, has tables.
-func (c *call) translation(p placement) string {
-	var said section
-	if err := json.Unmarshal(c.conf.SNAT, &said); err != nil {
-		return "" // which eni-snat will say
-	}
+func (c *call) translation(said section, p placement) string {
 	switch {
 	case !c.conf.OwnIPAM() || !p.primary.PrimaryIP.IsValid() || c.uplink.Name == "":
 		return ""
@@ -124,16 +124,12 @@ func (c *call) translation(p placement) string {
 	return state
 }
 
-// markRules are the policy rules that belong to eni-snat's marks, of each of the container's families.
-func (c *call) markRules(p placement) []layout.Rule {
-	var said section
-	if err := json.Unmarshal(c.conf.SNAT, &said); err != nil {
-		return nil
-	}
+// markRules are the policy rules that belong to eni-snat's marks, of each of the families.
+func (s section) markRules(families []family.Family) []layout.Rule {
 	on := func(field *bool) bool { return field == nil || *field }
 	var rules []layout.Rule
-	for _, f := range p.families() {
-		if on(said.NodePort) || on(said.SNAT) && f == family.IPv4 {
+	for _, f := range families {
+		if on(s.NodePort) || on(s.SNAT) && f == family.IPv4 {
 			rules = append(rules, layout.MarkRule(f))
 		}
 	}

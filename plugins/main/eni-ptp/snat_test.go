@@ -268,12 +268,11 @@ func TestMarkRulesAreThePolicys(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := snat.Policy{Family: f, SNAT: *conf.SNAT && f == family.IPv4, NodePort: *conf.NodePort}.State().Rules
-			ip := netip.MustParseAddr("10.0.0.1")
-			if f == family.IPv6 {
-				ip = netip.MustParseAddr("fd00::1")
+			var own section
+			if err := json.Unmarshal([]byte(said), &own); err != nil {
+				t.Fatal(err)
 			}
-			c := &call{conf: &netconf.PTP{SNAT: json.RawMessage(said)}}
-			got := c.markRules(placement{addresses: []layout.Address{{IP: ip}}})
+			got := own.markRules([]family.Family{f})
 			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b layout.Rule) bool { return a == b })); diff != "" {
 				t.Errorf("%s, %s (-policy +eni-ptp):\n%s", f, said, diff)
 			}
