@@ -183,17 +183,9 @@ func (n *network) read(p *types.NetConf, raw []byte) (err error) {
 			}
 		}
 	}
-	switch p.Type {
-	case netconf.EniSNAT:
-		n.snat, err = netconf.ParseSNAT(raw)
-	case "eni-ptp":
-		section, err := netconf.SNATOf(raw, nil)
-		if err != nil || section == nil {
-			return err
-		}
-		if n.snat, err = netconf.ParseSNAT(section); err != nil {
-			return fmt.Errorf("snat: %w", err)
-		}
+	found, err := netconf.SNATIn(p.Type, raw)
+	if found != nil {
+		n.snat = found
 	}
 	return err
 }

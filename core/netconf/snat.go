@@ -70,6 +70,25 @@ func SNATOf(ptp []byte, result json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
+// SNATIn returns eni-snat's configuration that a plugin of a list has: eni-snat's own, or that within an eni-ptp; nil where it has none.
+func SNATIn(kind string, plugin json.RawMessage) (*SNAT, error) {
+	switch kind {
+	case EniSNAT:
+		return ParseSNAT(plugin)
+	case "eni-ptp":
+		within, err := SNATOf(plugin, nil)
+		if err != nil || within == nil {
+			return nil, err
+		}
+		c, err := ParseSNAT(within)
+		if err != nil {
+			return nil, fmt.Errorf("snat: %w", err)
+		}
+		return c, nil
+	}
+	return nil, nil
+}
+
 // complete fills in the defaults and checks what needs nothing but the configuration.
 func (c *SNAT) complete() error {
 	if c.DataDir == "" {

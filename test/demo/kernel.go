@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -190,17 +189,8 @@ func (d *demo) list(title string, lines []string) {
 // translation is eni-snat's configuration, behind eni-ptp in the list or within its own; nil where there is none.
 func (d *demo) translation() (*netconf.SNAT, error) {
 	for _, p := range d.network.Plugins {
-		raw := json.RawMessage(p.Bytes)
-		if p.Network.Type == "eni-ptp" {
-			var err error
-			if raw, err = netconf.SNATOf(raw, nil); err != nil {
-				return nil, err
-			}
-		} else if p.Network.Type != netconf.EniSNAT {
-			raw = nil
-		}
-		if raw != nil {
-			return netconf.ParseSNAT(raw)
+		if conf, err := netconf.SNATIn(p.Network.Type, p.Bytes); conf != nil || err != nil {
+			return conf, err
 		}
 	}
 	return nil, nil
