@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/nlsock"
 )
 
 // entry is a connection: its ends, and those of its replies.
@@ -53,12 +54,18 @@ func left(t *testing.T) map[string]bool {
 	return all
 }
 
-// flushOld is flush on a kernel before Linux 6.12, to which the filter of a request means nothing.
-func flushOld(ip netip.Addr) error {
-	if ip.Is6() {
-		return flush(ip)
-	}
-	return flushBy(ip, unfiltered)
+// ways are by the kernel, by a kernel before Linux 6.12, to which the filter of a request means nothing, and by a list alone.
+var ways = map[string]func(netip.Addr) error{
+	"by the kernel":    func(ip netip.Addr) error { return Flush(ip) },
+	"by an old kernel": func(ip netip.Addr) error { return flush([]netip.Addr{ip}, unfiltered) },
+	"listed": func(ip netip.Addr) error {
+		conn, err := nlsock.Dial(unix.NETLINK_NETFILTER, 0)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return flushListed(conn, []netip.Addr{ip})
+	},
 }
 
 // Connections that the address began or answers go, however they are translated; others stay. Kernels that do not look for
@@ -76,7 +83,7 @@ func TestFlush(t *testing.T) {
 		{"10.0.0.105", "10.0.0.99", "10.0.0.99", "10.0.0.105"}, // longer
 		{"fd00::50", "fd00::99", "fd00::99", "fd00::50"},
 	}
-	for name, flush := range map[string]func(netip.Addr) error{"by the kernel": flush, "listed": flushListed, "by an old kernel": flushOld} {
+	for name, flush := range ways {
 		t.Run(name, func(t *testing.T) {
 			nstest.New(t).Do(func() error {
 				if err := add(entries); err != nil {
@@ -101,6 +108,20 @@ func TestFlush(t *testing.T) {
 	}
 }
 
+// Whatever the kernel's list has is read or refused, without a crash.
+func FuzzDecode(f *testing.F) {
+	tuple := nlsock.Body{}.Bytes(unix.NLA_F_NESTED|tupleIP, nlsock.Body{}.Bytes(ipV4Src, []byte{10, 0, 0, 5}))
+	f.Add([]byte(nfgenmsg(unix.AF_INET).Bytes(unix.NLA_F_NESTED|original, tuple).Bytes(unix.NLA_F_NESTED|reply, tuple).Bytes(id, []byte{1, 2, 3, 4}).Bytes(zone, []byte{0, 7})))
+	f.Add([]byte(nfgenmsg(unix.AF_INET6).Bytes(original, tuple[:7])))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		c, err := decode(body)
+		if err == nil && len(c.names) > len(body) {
+			t.Errorf("%v gave %d octets that name it", body, len(c.names))
+		}
+	})
+}
+
 // BenchmarkFlush is what a DEL pays on a node with so many connections, by either way.
 func BenchmarkFlush(b *testing.B) {
 	for _, connections := range []int{0, 1_000, 250_000} {
@@ -114,7 +135,8 @@ func BenchmarkFlush(b *testing.B) {
 			return add(many)
 		})
 		ip := netip.MustParseAddr("10.9.9.9")
-		for name, flush := range map[string]func(netip.Addr) error{"kernel": flush, "listed": flushListed} {
+		for _, name := range []string{"by the kernel", "listed"} {
+			flush := ways[name]
 			b.Run(fmt.Sprint(name, "/", connections), func(b *testing.B) {
 				ns.Do(func() error {
 					for b.Loop() {

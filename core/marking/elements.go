@@ -52,7 +52,7 @@ func setElement(ctx context.Context, a layout.Address, anew bool, all Numbered) 
 		}
 		return nil
 	}
-	add := t.element(unix.NFT_MSG_NEWSETELEM, netlink.Create, element{a.IP, a.Number})
+	add := t.element(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, element{a.IP, a.Number})
 	remove := t.element(unix.NFT_MSG_DELSETELEM, 0, element{ip: a.IP})
 	messages := []nfnetlink.Message{add}
 	if anew {
@@ -98,7 +98,7 @@ func (t table) others(than netip.Addr, all Numbered) ([]nfnetlink.Message, error
 	}
 	var messages []nfnetlink.Message
 	for some := range slices.Chunk(elements, atOnce) {
-		messages = append(messages, t.element(unix.NFT_MSG_NEWSETELEM, netlink.Create, some...))
+		messages = append(messages, t.element(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, some...))
 	}
 	return messages, nil
 }
@@ -117,7 +117,7 @@ func (t table) remove(ctx context.Context, ips ...netip.Addr) error {
 }
 
 // element is a message about some; their numbers are needed only where they are made.
-func (t table) element(kind uint16, flags netlink.HeaderFlags, elements ...element) nfnetlink.Message {
+func (t table) element(kind uint16, flags uint16, elements ...element) nfnetlink.Message {
 	return t.message(kind, flags, func(e *netlink.AttributeEncoder) {
 		e.String(unix.NFTA_SET_ELEM_LIST_TABLE, Table)
 		e.String(unix.NFTA_SET_ELEM_LIST_SET, mapName)
@@ -246,7 +246,7 @@ func Unused(ctx context.Context, serves func(netip.Addr) bool) ([]netip.Addr, er
 
 // elements are all of the map.
 func (t table) elements(ctx context.Context) ([]element, error) {
-	answers, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETSETELEM, netlink.Dump, func(e *netlink.AttributeEncoder) {
+	answers, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, func(e *netlink.AttributeEncoder) {
 		e.String(unix.NFTA_SET_ELEM_LIST_TABLE, Table)
 		e.String(unix.NFTA_SET_ELEM_LIST_SET, mapName)
 	}))

@@ -91,7 +91,7 @@ func TestProgramsAreShared(t *testing.T) {
 		}
 		for _, name := range []string{"poda", "podb"} {
 			w.want(name, of(2, 0), netconf.TCX, "")
-			if err := w.h.RemoveLink(name); err != nil {
+			if err := w.h.RemoveLink(layout.Device{Name: name}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -51,7 +51,7 @@ func (t table) String() string {
 func (t table) family() uint8 { return family.Family(t).NFProto() }
 
 // message is one about the table.
-func (t table) message(kind uint16, flags netlink.HeaderFlags, put nfnetlink.Attributes) nfnetlink.Message {
+func (t table) message(kind uint16, flags uint16, put nfnetlink.Attributes) nfnetlink.Message {
 	return nfnetlink.Message{Kind: kind, Flags: flags, Family: t.family(), Put: put}
 }
 
@@ -128,9 +128,9 @@ func value(v []byte) nfnetlink.Attributes {
 // whole makes the family's table as it is to be, and leaves the elements of its map.
 func (t table) whole() []nfnetlink.Message {
 	return []nfnetlink.Message{
-		nfnetlink.Table(unix.NFT_MSG_NEWTABLE, netlink.Create, t.family(), Table),
-		t.message(unix.NFT_MSG_NEWSET, netlink.Create, t.putMap),
-		t.message(unix.NFT_MSG_NEWCHAIN, netlink.Create, func(e *netlink.AttributeEncoder) {
+		nfnetlink.Table(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family(), Table),
+		t.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, t.putMap),
+		t.message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, func(e *netlink.AttributeEncoder) {
 			e.String(unix.NFTA_CHAIN_TABLE, Table)
 			e.String(unix.NFTA_CHAIN_NAME, chainName)
 			nfnetlink.Nested(e, unix.NFTA_CHAIN_HOOK, func(e *netlink.AttributeEncoder) {
@@ -141,7 +141,7 @@ func (t table) whole() []nfnetlink.Message {
 			e.String(unix.NFTA_CHAIN_TYPE, "filter")
 		}),
 		t.message(unix.NFT_MSG_DELRULE, 0, inChain),
-		t.message(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, func(e *netlink.AttributeEncoder) {
+		t.message(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, func(e *netlink.AttributeEncoder) {
 			inChain(e)
 			nfnetlink.Nested(e, unix.NFTA_RULE_EXPRESSIONS, t.putCode)
 		}),
@@ -178,7 +178,7 @@ func (t table) putCode(e *netlink.AttributeEncoder) {
 
 // hasRule says whether the chain has the rule, and no other.
 func (t table) hasRule(ctx context.Context) (bool, error) {
-	rules, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETRULE, netlink.Dump, inChain))
+	rules, err := nfnetlink.Ask(ctx, t.message(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, inChain))
 	if err != nil {
 		return false, fmt.Errorf("read the rule of %s: %w", t, err)
 	}

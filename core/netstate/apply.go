@@ -4,150 +4,144 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/nlsock"
 )
 
 // Apply brings the kernel to the state, in the state's order. It may be repeated, and run by several processes at once.
 // Routes replace those of the same destination and table; rules are added to those that are there (see RemoveRules and
-// RemoveStaleRules). Sysctls are written only where they differ, by a thread that is
-// in the namespace.
+// RemoveStaleRules). Sysctls are written only where they differ, by a thread that is in the namespace. Where it fails, some
+// of what comes later in the state may be there already: it is sent at once.
 func (h *Handle) Apply(s layout.State) error {
-	steps := []func() error{
-		func() error { return each("set sysctl", s.Sysctls, h.setSysctl) },
-		func() error { return each("set link", s.Links, h.setLink) },
-		func() error { return each("add address", s.Addrs, h.setAddr) },
-		func() error { return each("set neighbour", s.Neighs, h.setNeigh) },
-		func() error { return each("add route", s.Routes, h.setRoute) },
-		func() error { return each("remove route", s.Absent, h.removeRoute) },
-		func() error { return each("add rule", s.Rules, h.addRule) },
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return err
+	for _, v := range s.Sysctls {
+		if err := h.setSysctl(v); err != nil {
+			return fmt.Errorf("set sysctl %s: %w", v, err)
 		}
 	}
-	return nil
-}
-
-// each calls set for each value, until one fails.
-func each[T fmt.Stringer](what string, values []T, set func(T) error) error {
-	for _, v := range values {
-		if err := set(v); err != nil {
-			return fmt.Errorf("%s %s: %w", what, v, err)
-		}
-	}
-	return nil
-}
-
-func (h *Handle) setLink(l layout.Link) error {
-	link := deviceLink(l.Device)
-	if l.MTU != 0 {
-		if err := h.nl.LinkSetMTU(link, l.MTU); err != nil {
-			return err
-		}
-	}
-	return h.nl.LinkSetUp(link)
-}
-
-func (h *Handle) setAddr(a layout.Addr) error {
-	want := &netlink.Addr{IPNet: ipNet(a.Prefix)}
-	if a.Prefix.Addr().Is6() {
-		want.Flags = unix.IFA_F_NODAD
-	}
-	if err := h.nl.AddrAdd(deviceLink(a.Dev), want); err != nil && !errors.Is(err, unix.EEXIST) {
+	var b batch
+	each(&b, "set link", s.Links, raiseLink)
+	each(&b, "add address", s.Addrs, addAddr, unix.EEXIST)
+	if err := h.soleAddrs(&b, s.Addrs); err != nil {
 		return err
 	}
-	if !a.Sole {
-		return nil
+	each(&b, "set neighbour", s.Neighs, replaceNeigh)
+	each(&b, "add route", s.Routes, replaceRoute)
+	if len(s.Absent) > 0 {
+		if err := h.send(&b); err != nil {
+			return err
+		}
 	}
-	foreign, err := h.foreignAddrs(a)
+	for _, v := range s.Absent {
+		if err := h.removeRoute(v); err != nil {
+			return fmt.Errorf("remove route %s: %w", v, err)
+		}
+	}
+	// One that differs in its protocol alone is as good as ours, and the kernel does not take a second.
+	each(&b, "add rule", s.Rules, addRule, unix.EEXIST)
+	return h.send(&b)
+}
+
+// batch is changes that are to be sent at once.
+type batch struct {
+	requests []nlsock.Request
+	errors   []func(error) error // what is made of a refusal; nil where it is none after all
+}
+
+// each adds a change for each of the values. A refusal that is one of fine is none.
+func each[T fmt.Stringer](b *batch, what string, values []T, change func(T) nlsock.Request, fine ...unix.Errno) {
+	for _, v := range values {
+		b.requests = append(b.requests, change(v))
+		b.errors = append(b.errors, func(err error) error {
+			for _, errno := range fine {
+				if errors.Is(err, errno) {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s %s: %w", what, v, err)
+		})
+	}
+}
+
+// send has the kernel carry out what is in the batch, and empties it. The error is that of the first change that failed.
+func (h *Handle) send(b *batch) error {
+	answers, err := h.nl.Exchange(b.requests...)
 	if err != nil {
 		return err
 	}
-	for _, f := range foreign {
-		// A secondary address may go with its primary (promote_secondaries=0).
-		if err := h.nl.AddrDel(deviceLink(a.Dev), &f); err != nil && !gone(err) {
-			return fmt.Errorf("remove %s: %w", f.IPNet, err)
+	for i, a := range answers {
+		if a.Err == nil {
+			continue
+		}
+		if err := b.errors[i](a.Err); err != nil {
+			return err
+		}
+	}
+	*b = batch{}
+	return nil
+}
+
+func addAddr(a layout.Addr) nlsock.Request {
+	return changeAddr(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, address{Prefix: a.Prefix, index: a.Dev.Index, peer: a.Prefix.Addr()})
+}
+
+// soleAddrs takes other addresses away where one may be the only one, once that is there.
+func (h *Handle) soleAddrs(b *batch, addrs []layout.Addr) error {
+	for _, a := range addrs {
+		if !a.Sole {
+			continue
+		}
+		if err := h.send(b); err != nil {
+			return err
+		}
+		foreign, err := h.foreignAddrs(a)
+		if err != nil {
+			return err
+		}
+		for _, f := range foreign {
+			// A secondary address may go with its primary (promote_secondaries=0).
+			if err := h.change(changeAddr(unix.RTM_DELADDR, 0, f)); err != nil && !gone(err) {
+				return fmt.Errorf("add address %s: remove %s: %w", a, f.Prefix, err)
+			}
 		}
 	}
 	return nil
 }
 
 // foreignAddrs returns the device's other addresses of the same family; of IPv6, link-local ones are the kernel's own.
-func (h *Handle) foreignAddrs(a layout.Addr) ([]netlink.Addr, error) {
-	all, err := h.addrs(a.Dev, family.Of(a.Prefix.Addr()))
+func (h *Handle) foreignAddrs(a layout.Addr) ([]address, error) {
+	all, err := h.addrs(a.Dev.Index, afOf(family.Of(a.Prefix.Addr())))
 	if err != nil {
 		return nil, err
 	}
-	var foreign []netlink.Addr
+	var foreign []address
 	for _, got := range all {
-		p := prefix(got.IPNet)
-		if p != a.Prefix && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
+		if got.Prefix != a.Prefix && (got.Addr().Is4() || !got.Addr().IsLinkLocalUnicast()) {
 			foreign = append(foreign, got)
 		}
 	}
 	return foreign, nil
 }
 
-func (h *Handle) addrs(dev layout.Device, f family.Family) ([]netlink.Addr, error) {
-	return dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(deviceLink(dev), afOf(f)) })
-}
-
-func (h *Handle) setNeigh(n layout.Neigh) error {
-	return h.nl.NeighSet(&netlink.Neigh{
-		LinkIndex: n.Dev.Index, Family: afOf(family.Of(n.IP)), State: netlink.NUD_PERMANENT, IP: ip(n.IP), HardwareAddr: n.MAC,
+// addrs returns a device's addresses of a family, or those of all devices and of all families; 0 is all.
+func (h *Handle) addrs(index, af int) ([]address, error) {
+	all, err := list(h, "addresses", addrsOf(af, index), func(body []byte) (address, bool, error) {
+		a, err := decodeAddr(body)
+		if err != nil {
+			return a, false, err
+		}
+		wanted := (af == unix.AF_UNSPEC || int(body[0]) == af) && (index == 0 || a.index == index)
+		return a, wanted && a.IsValid(), nil
 	})
-}
-
-func (h *Handle) setRoute(r layout.Route) error { return h.nl.RouteReplace(kernelRoute(r)) }
-
-func kernelRoute(r layout.Route) *netlink.Route {
-	k := &netlink.Route{
-		Dst: ipNet(r.Dst), Gw: ip(r.Via), LinkIndex: r.Dev.Index, Table: r.Table, Src: ip(r.Src),
-		Scope: netlink.SCOPE_UNIVERSE, Protocol: layout.Protocol,
+	if errors.Is(err, unix.ENODEV) { // which has no address
+		return nil, nil
 	}
-	if !r.Via.IsValid() {
-		k.Scope = netlink.SCOPE_LINK
-	}
-	return k
-}
-
-// addRule adds a rule behind those of the same preference. One that differs in its protocol alone is as good as ours,
-// and the kernel does not take a second.
-func (h *Handle) addRule(r layout.Rule) error {
-	if err := h.nl.RuleAdd(kernelRule(r)); err != nil && !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	return nil
+	return all, err
 }
 
 // EnsureRule adds one rule, unless it is there.
 func (h *Handle) EnsureRule(r layout.Rule) error {
 	return h.Apply(layout.State{Rules: []layout.Rule{r}})
-}
-
-func kernelRule(r layout.Rule) *netlink.Rule {
-	k := netlink.NewRule()
-	k.Priority = r.Pref
-	k.Family = afOf(r.Family())
-	k.Table = r.Table
-	k.Protocol = layout.Protocol
-	k.Src, k.Dst, k.OifName = ipNet(r.From), ipNet(r.To), r.Out
-	if r.Goto != 0 {
-		k.Goto = r.Goto
-	}
-	if r.Mark != 0 {
-		k.Mark = r.Mark
-		mask := r.MarkMask()
-		k.Mask = &mask
-	}
-	return k
-}
-
-func deviceLink(d layout.Device) netlink.Link {
-	return &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: d.Index, Name: d.Name}}
 }

@@ -2,20 +2,20 @@ package netstate
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"net"
+	"time"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/nlsock"
 	"github.com/enichain/enichain/core/store"
 )
 
-// AwaitENILink returns the ENI's link, and where the namespace does not have it yet waits until ctx ends for the kernel to
+// AwaitENILink returns the ENI's link, and where the namespace does not have it yet waits until the deadline for the kernel to
 // say that it has: an ENI that the cloud calls attached shows up here a little later. It is for the calling thread's
 // namespace.
-func (h *Handle) AwaitENILink(ctx context.Context, eni store.ENI) (Link, error) {
+func (h *Handle) AwaitENILink(deadline time.Time, eni store.ENI) (Link, error) {
 	link, err := h.ENILink(eni)
 	if !errors.Is(err, ErrNoLink) {
 		return link, err
@@ -24,37 +24,23 @@ func (h *Handle) AwaitENILink(ctx context.Context, eni store.ENI) (Link, error) 
 	if parseErr != nil {
 		return link, err // by name only: nothing that comes and goes
 	}
-	updates, done := make(chan netlink.LinkUpdate), make(chan struct{})
-	if err := netlink.LinkSubscribe(updates, done); err != nil {
-		return Link{}, fmt.Errorf("watch the links: %w", err)
+	news, newsErr := nlsock.Dial(unix.NETLINK_ROUTE, unix.RTMGRP_LINK)
+	if newsErr != nil {
+		return Link{}, newsErr
 	}
-	defer func() {
-		close(done)
-		for range updates { // until the reader has ended
-		}
-	}()
+	defer news.Close()
 	for {
 		// After the subscription, so that nothing falls between the two.
 		link, err = h.ENILink(eni)
 		if !errors.Is(err, ErrNoLink) {
 			return link, err
 		}
-		if !await(ctx, updates, mac) {
-			return Link{}, err
-		}
-	}
-}
-
-// await waits for news of a link with the MAC; false says that there will be none, or none in time.
-func await(ctx context.Context, updates <-chan netlink.LinkUpdate, mac net.HardwareAddr) bool {
-	for {
-		select {
-		case u, ok := <-updates:
-			if !ok || bytes.Equal(u.Attrs().HardwareAddr, mac) {
-				return ok
-			}
-		case <-ctx.Done():
-			return false
+		heard, newsErr := news.Await(deadline, func(body []byte) bool {
+			l, err := decodeLink(body)
+			return err == nil && bytes.Equal(l.MAC, mac)
+		})
+		if !heard {
+			return Link{}, errors.Join(err, newsErr)
 		}
 	}
 }

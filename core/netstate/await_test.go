@@ -1,10 +1,10 @@
 package netstate_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,17 +36,17 @@ func TestAwaitENILink(t *testing.T) {
 			return err
 		}
 		defer h.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-		defer cancel()
-		if _, err := h.AwaitENILink(ctx, store.ENI{ID: "eni-7", MAC: mac}); !errors.Is(err, netstate.ErrNoLink) {
+		if _, err := h.AwaitENILink(time.Now().Add(30*time.Millisecond), store.ENI{ID: "eni-7", MAC: mac}); !errors.Is(err, netstate.ErrNoLink) {
 			return fmt.Errorf("a link that never comes: %w", err)
 		}
-		go func() { // ends with the last link
+		var plugged sync.WaitGroup
+		defer plugged.Wait()
+		plugged.Go(func() {
 			time.Sleep(20 * time.Millisecond)
 			plug("other", "02:00:00:00:00:08")
 			plug("renamed0", mac)
-		}()
-		link, err := h.AwaitENILink(t.Context(), store.ENI{ID: "eni-7", MAC: mac})
+		})
+		link, err := h.AwaitENILink(time.Now().Add(time.Minute), store.ENI{ID: "eni-7", MAC: mac})
 		if err == nil && link.Name != "renamed0" {
 			err = fmt.Errorf("found %s", link.Name)
 		}

@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
 )
@@ -58,11 +56,11 @@ func (h *Handle) diffLink(l layout.Link) (string, error) {
 }
 
 func (h *Handle) diffAddr(a layout.Addr) (string, error) {
-	all, err := h.addrs(a.Dev, family.Of(a.Prefix.Addr()))
+	all, err := h.addrs(a.Dev.Index, afOf(family.Of(a.Prefix.Addr())))
 	if err != nil {
 		return "", err
 	}
-	if !slices.ContainsFunc(all, func(got netlink.Addr) bool { return prefix(got.IPNet) == a.Prefix }) {
+	if !slices.ContainsFunc(all, func(got address) bool { return got.Prefix == a.Prefix }) {
 		return fmt.Sprintf("address %s is missing on %s", a.Prefix, a.Dev.Name), nil
 	}
 	if !a.Sole {
@@ -72,23 +70,31 @@ func (h *Handle) diffAddr(a layout.Addr) (string, error) {
 	if err != nil || len(foreign) == 0 {
 		return "", err
 	}
-	return fmt.Sprintf("address %s is on %s, which may have %s alone", foreign[0].IPNet, a.Dev.Name, a.Prefix), nil
+	return fmt.Sprintf("address %s is on %s, which may have %s alone", foreign[0].Prefix, a.Dev.Name, a.Prefix), nil
 }
 
 func (h *Handle) diffNeigh(n layout.Neigh) (string, error) {
-	all, err := dump("neighbours", func() ([]netlink.Neigh, error) { return h.nl.NeighList(n.Dev.Index, afOf(family.Of(n.IP))) })
+	all, err := h.neighs(n.Dev.Index, afOf(family.Of(n.IP)))
 	if err != nil {
 		return "", err
 	}
 	for _, got := range all {
-		if addr(got.IP) == n.IP && got.State&netlink.NUD_PERMANENT != 0 {
-			if !bytes.Equal(got.HardwareAddr, n.MAC) {
-				return fmt.Sprintf("neighbour %s dev %s has lladdr %s, not %s", n.IP, n.Dev.Name, got.HardwareAddr, n.MAC), nil
+		if got.IP == n.IP && got.permanent {
+			if !bytes.Equal(got.MAC, n.MAC) {
+				return fmt.Sprintf("neighbour %s dev %s has lladdr %s, not %s", n.IP, n.Dev.Name, got.MAC, n.MAC), nil
 			}
 			return "", nil
 		}
 	}
 	return fmt.Sprintf("neighbour %q is missing", n), nil
+}
+
+// neighs returns a device's neighbours of a family.
+func (h *Handle) neighs(index, af int) ([]neighbour, error) {
+	return list(h, "neighbours", neighsOf(af, index), func(body []byte) (neighbour, bool, error) {
+		n, err := decodeNeigh(body)
+		return n, err == nil && int(body[0]) == af && n.Dev.Index == index, err
+	})
 }
 
 // diffRoute looks for the route in its table. One wanted without a source address may have any.
@@ -98,11 +104,11 @@ func (h *Handle) diffRoute(want layout.Route) (string, error) {
 		return "", err
 	}
 	for _, got := range routes {
-		if routePrefix(got) != want.Dst || addr(got.Gw) != want.Via {
+		if got.Dst != want.Dst || got.Via != want.Via {
 			continue
 		}
-		if src := addr(got.Src); want.Src.IsValid() && src != want.Src {
-			return fmt.Sprintf("route %q has src %s, not %s", want, describe(src), want.Src), nil
+		if want.Src.IsValid() && got.Src != want.Src {
+			return fmt.Sprintf("route %q has src %s, not %s", want, describe(got.Src), want.Src), nil
 		}
 		return "", nil
 	}
@@ -114,7 +120,7 @@ func (h *Handle) diffAbsent(unwanted layout.Route) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if slices.ContainsFunc(routes, func(got netlink.Route) bool { return routePrefix(got) == unwanted.Dst }) {
+	if slices.ContainsFunc(routes, func(got route) bool { return got.Dst == unwanted.Dst }) {
 		return fmt.Sprintf("route %q is there and must not be", unwanted), nil
 	}
 	return "", nil

@@ -7,11 +7,10 @@ import (
 	"net"
 	"strings"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/nlsock"
 	"github.com/enichain/enichain/core/sandbox"
 	"github.com/enichain/enichain/core/store"
 )
@@ -33,48 +32,39 @@ type Link struct {
 	NSID   int // the peer's namespace, as this one numbers it; negative where they are the same
 }
 
-func linkOf(k netlink.Link) Link {
-	a := k.Attrs()
-	return Link{
-		Device: layout.Device{Index: a.Index, Name: a.Name},
-		Kind:   k.Type(), MAC: a.HardwareAddr, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0, Alias: a.Alias, Group: int(a.Group),
-		Master: a.MasterIndex, Peer: a.ParentIndex, NSID: a.NetNsID,
-	}
-}
-
 // LinkByName returns a link; the error is ErrNoLink where there is none.
 func (h *Handle) LinkByName(name string) (Link, error) {
-	return oneLink(name, func() (netlink.Link, error) { return h.nl.LinkByName(name) })
+	body, err := h.nl.Do(linkNamed(name))
+	return oneLink(name, body, err)
 }
 
 // LinkByIndex returns a link; the error is ErrNoLink where there is none.
 func (h *Handle) LinkByIndex(index int) (Link, error) {
-	return oneLink(fmt.Sprint("number ", index), func() (netlink.Link, error) { return h.nl.LinkByIndex(index) })
+	body, err := h.nl.Do(linkNumbered(index))
+	return oneLink(fmt.Sprint("number ", index), body, err)
 }
 
-func oneLink(what string, get func() (netlink.Link, error)) (Link, error) {
-	k, err := get()
-	var missing netlink.LinkNotFoundError
-	switch {
-	case errors.As(err, &missing), gone(err):
+// oneLink reads the answer to a question for a link.
+func oneLink(what string, body []byte, err error) (Link, error) {
+	if gone(err) {
 		return Link{}, fmt.Errorf("link %s: %w", what, ErrNoLink)
-	case err != nil:
+	}
+	var l Link
+	if err == nil {
+		l, err = decodeLink(body)
+	}
+	if err != nil {
 		return Link{}, fmt.Errorf("link %s: %w", what, err)
 	}
-	return linkOf(k), nil
+	return l, nil
 }
 
 // Links returns all links.
 func (h *Handle) Links() ([]Link, error) {
-	all, err := dump("links", h.nl.LinkList)
-	if err != nil {
-		return nil, err
-	}
-	links := make([]Link, len(all))
-	for i, k := range all {
-		links[i] = linkOf(k)
-	}
-	return links, nil
+	return list(h, "links", allLinks(), func(body []byte) (Link, bool, error) {
+		l, err := decodeLink(body)
+		return l, true, err
+	})
 }
 
 // ENILink returns the ENI's link: by its MAC, or by its name where it has none. The index in the store is tried first,
@@ -139,22 +129,22 @@ type Veth struct {
 }
 
 // AddVeth makes the pair, each end in its place from the start: to move one between namespaces would cost an RCU
-// barrier. Nothing is left where it fails. Both ends are down.
+// barrier. Nothing is left where the kernel refuses it. Both ends are down.
 func (h *Handle) AddVeth(v Veth) (Link, error) {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.HardwareAddr, attrs.MTU = v.Name, v.MAC, v.MTU
-	pair := netlink.NewVeth(attrs)
-	pair.PeerName, pair.PeerHardwareAddr, pair.PeerNamespace = v.Peer, v.PeerMAC, netlink.NsFd(v.PeerIn.FD())
-	if err := h.nl.LinkAdd(pair); err != nil {
-		return Link{}, fmt.Errorf("create veth %s with peer %s: %w", v.Name, v.Peer, err)
-	}
-	made, err := h.LinkByName(v.Name)
-	if err == nil && v.Alias != "" {
-		// The kernel does not take it at creation (rtnl_create_link).
-		err = h.nl.LinkSetAlias(deviceLink(made.Device), v.Alias)
+	answers, err := h.nl.Exchange(addVeth(v), linkNamed(v.Name))
+	if err == nil {
+		err = answers[0].Err
 	}
 	if err != nil {
-		return Link{}, errors.Join(fmt.Errorf("create veth %s: %w", v.Name, err), h.RemoveLink(v.Name))
+		return Link{}, fmt.Errorf("create veth %s with peer %s: %w", v.Name, v.Peer, err)
+	}
+	made, err := oneLink(v.Name, answers[1].Body, answers[1].Err)
+	if err == nil && v.Alias != "" {
+		// The kernel does not take it at creation (rtnl_create_link), and to send it along, by the name, could give it to another's.
+		err = h.change(changeLink(ifinfo(made.Index, 0, 0).Bytes(unix.IFLA_IFALIAS, []byte(v.Alias))))
+	}
+	if err != nil {
+		return Link{}, errors.Join(fmt.Errorf("create veth %s: %w", v.Name, err), h.RemoveLink(layout.Device{Name: v.Name}))
 	}
 	made.Alias = v.Alias
 	return made, nil
@@ -162,7 +152,7 @@ func (h *Handle) AddVeth(v Veth) (Link, error) {
 
 // SetGroup puts a link into a group.
 func (h *Handle) SetGroup(dev layout.Device, group int) error {
-	if err := h.nl.LinkSetGroup(deviceLink(dev), group); err != nil {
+	if err := h.change(changeLink(ifinfo(dev.Index, 0, 0).Uint32(unix.IFLA_GROUP, uint32(group)))); err != nil {
 		return fmt.Errorf("put link %s into group %d: %w", dev.Name, group, err)
 	}
 	return nil
@@ -170,29 +160,39 @@ func (h *Handle) SetGroup(dev layout.Device, group int) error {
 
 // IsPair says whether veth, of this namespace, and peer, of ns, are the two ends of one pair.
 func (h *Handle) IsPair(veth, peer Link, ns *sandbox.Netns) (bool, error) {
-	if veth.Kind != "veth" || peer.Kind != "veth" || veth.Peer != peer.Index {
+	if peer.Kind != "veth" || veth.Peer != peer.Index {
 		return false, nil
 	}
-	id, err := h.nl.GetNetNsIdByFd(ns.FD())
-	if err != nil {
-		return false, fmt.Errorf("number of the container's namespace: %w", err)
-	}
-	return id >= 0 && id == veth.NSID, nil
+	return h.LeadsTo(veth, ns)
 }
 
-// PeerLives says whether a veth's peer is in another namespace that somebody is in, or holds open. One that nobody does is
-// dead soon, and before the kernel takes its links away. The veth is of the calling thread's namespace.
-func PeerLives(veth Link) (bool, error) {
+// LeadsTo says whether a link is a veth whose other end is in ns.
+func (h *Handle) LeadsTo(veth Link, ns *sandbox.Netns) (bool, error) {
 	if veth.Kind != "veth" || veth.NSID < 0 {
 		return false, nil
 	}
-	ask := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
-	peer := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	peer.Index = int32(veth.Peer)
-	ask.AddData(peer)
-	ask.AddData(nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(veth.NSID))))
-	_, err := ask.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	body, err := h.nl.Do(numberOf(ns.FD()))
+	var id int
+	if err == nil {
+		id, err = decodeNumber(body)
+	}
+	if err != nil {
+		return false, fmt.Errorf("number of the container's namespace: %w", err)
+	}
+	return id == veth.NSID, nil
+}
+
+// PeerLives says whether a veth's peer is in another namespace that somebody is in, or holds open. One that nobody does is
+// dead soon, and before the kernel takes its links away.
+func (h *Handle) PeerLives(veth Link) (bool, error) {
+	if veth.Kind != "veth" || veth.NSID < 0 {
+		return false, nil
+	}
+	_, err := h.nl.Do(peerOf(veth))
+	var refusal *nlsock.Error
 	switch {
+	case errors.As(err, &refusal) && refusal.Words != "" && !strings.Contains(refusal.Words, "namespace"):
+		return false, fmt.Errorf("look up the peer of %s: %w", veth.Name, err) // a kernel that does not like the question says nothing of the peer
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV): // no such namespace (net/core/rtnetlink.c, rtnl_get_net_ns_capable), or no such link in it
 		return false, nil
 	case err != nil:
@@ -201,17 +201,11 @@ func PeerLives(veth Link) (bool, error) {
 	return true, nil
 }
 
-// RemoveLink removes a link, and with a veth its peer. One that is gone already is no error.
-func (h *Handle) RemoveLink(name string) error {
-	l, err := h.LinkByName(name)
-	if errors.Is(err, ErrNoLink) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := h.nl.LinkDel(deviceLink(l.Device)); err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("remove link %s: %w", name, err)
+// RemoveLink removes a link, and with a veth its peer: by its index, or by its name where that is 0. One that is gone already is no
+// error.
+func (h *Handle) RemoveLink(dev layout.Device) error {
+	if err := h.change(removeLink(dev)); err != nil && !gone(err) {
+		return fmt.Errorf("remove link %s: %w", dev.Name, err)
 	}
 	return nil
 }

@@ -1,46 +1,41 @@
 // Package netstate brings the kernel to the state that package layout describes, compares the two, and takes it away
-// again. It works on one network namespace by a netlink handle and never switches threads between namespaces. Every
-// dump goes through one wrapper, which repeats an interrupted one and otherwise fails: half a list is no list.
+// again. It works on one network namespace by one rtnetlink socket, and sends what it can at once. Every dump goes through one
+// function, which repeats an interrupted one and otherwise fails: half a list is no list.
 package netstate
 
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
-	"github.com/enichain/enichain/core/netconf"
+	"github.com/enichain/enichain/core/nlsock"
 	"github.com/enichain/enichain/core/sandbox"
 )
 
-// dumpAttempts bounds the repetition of an interrupted dump. A dump is interrupted when the table changes between two
-// of its messages, so that only a storm of changes to a long table interrupts several in a row.
-const dumpAttempts = 32
-
 // Handle is one network namespace. It is for one goroutine.
 type Handle struct {
-	nl       *netlink.Handle
+	nl       *nlsock.Conn
 	settings settings
 }
 
 // Here returns the handle of the calling thread's namespace.
-func Here() (*Handle, error) { return open(netns.None()) }
+func Here() (*Handle, error) {
+	nl, err := nlsock.Dial(unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Handle{nl: nl, settings: settings{}}, nil
+}
 
 // At returns the handle of another namespace. Only sysctls cannot be reached by it: /proc/sys/net follows the
 // thread, which has to be there.
-func At(ns *sandbox.Netns) (*Handle, error) { return open(netns.NsHandle(ns.FD())) }
-
-func open(ns netns.NsHandle) (*Handle, error) {
-	nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open rtnetlink: %w", err)
+func At(ns *sandbox.Netns) (h *Handle, err error) {
+	if e := ns.Do(func() error { h, err = Here(); return nil }); e != nil {
+		return nil, e
 	}
-	return &Handle{nl: nl, settings: settings{}}, nil
+	return h, err
 }
 
 // Close releases the handle.
@@ -49,19 +44,19 @@ func (h *Handle) Close() {
 	h.settings.close()
 }
 
-// dump calls list until it was not interrupted.
-func dump[T any](what string, list func() ([]T, error)) ([]T, error) {
-	var err error
-	for range dumpAttempts {
-		var got []T
-		if got, err = list(); err == nil {
-			return got, nil
-		}
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
+// list returns what a dump has.
+func list[T any](h *Handle, what string, r nlsock.Request, decode func(body []byte) (T, bool, error)) ([]T, error) {
+	all, err := nlsock.List(h.nl, r, decode)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
 	}
-	return nil, fmt.Errorf("list %s: %w", what, err)
+	return all, nil
+}
+
+// change has the kernel carry out one request.
+func (h *Handle) change(r nlsock.Request) error {
+	_, err := h.nl.Do(r)
+	return err
 }
 
 // gone says whether an error of a removal means that there was nothing to remove.
@@ -77,35 +72,7 @@ func gone(err error) bool {
 // afOf returns the kernel's number of a family.
 func afOf(f family.Family) int {
 	if f == family.IPv6 {
-		return netlink.FAMILY_V6
+		return unix.AF_INET6
 	}
-	return netlink.FAMILY_V4
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	if !p.IsValid() {
-		return nil
-	}
-	n := netconf.IPNet(p)
-	return &n
-}
-
-func ip(a netip.Addr) net.IP {
-	if !a.IsValid() {
-		return nil
-	}
-	return a.AsSlice()
-}
-
-func addr(ip net.IP) netip.Addr {
-	a, _ := netip.AddrFromSlice(ip)
-	return a.Unmap()
-}
-
-// prefix returns the zero Prefix for nil.
-func prefix(n *net.IPNet) netip.Prefix {
-	if n == nil {
-		return netip.Prefix{}
-	}
-	return netconf.Prefix(*n)
+	return unix.AF_INET
 }

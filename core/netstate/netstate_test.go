@@ -1,6 +1,7 @@
 package netstate_test
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -496,6 +497,33 @@ func delRoute(t *testing.T, l netlink.Link, table int, dst string) {
 	}))
 }
 
+// A route of one type of service is removed too, which the kernel finds by that alone.
+func TestAbsentOfAService(t *testing.T) {
+	in(t, func(h *netstate.Handle) error {
+		eth1, err := netlink.LinkByName("eth1")
+		if err != nil {
+			return err
+		}
+		dst := netip.MustParsePrefix("10.8.0.4/32")
+		if err := errors.Join(netlink.LinkSetUp(eth1), netlink.RouteAdd(&netlink.Route{
+			LinkIndex: eth1.Attrs().Index, Table: 5, Dst: network(t, dst.String()), Tos: 0x10, Scope: netlink.SCOPE_LINK,
+		})); err != nil {
+			return err
+		}
+		unwanted := layout.State{Absent: []layout.Route{{Dst: dst, Dev: layout.Device{Index: eth1.Attrs().Index, Name: "eth1"}, Table: 5}}}
+		if d, err := h.Diff(unwanted); d == "" || err != nil {
+			t.Errorf("while it is there: %q, %v", d, err)
+		}
+		if err := h.Apply(unwanted); err != nil {
+			return err
+		}
+		if d, err := h.Diff(unwanted); d != "" || err != nil {
+			t.Errorf("once removed: %q, %v", d, err)
+		}
+		return nil
+	})
+}
+
 // A link may go between being found and being asked about: a container's namespace ends when it likes.
 // A namespace dies when nobody is in it or holds it open.
 func TestPeerLives(t *testing.T) {
@@ -518,12 +546,12 @@ func TestPeerLives(t *testing.T) {
 			return err
 		}
 		there.Close()
-		if lives, err := netstate.PeerLives(veth); !lives || err != nil {
+		if lives, err := h.PeerLives(veth); !lives || err != nil {
 			t.Errorf("while it is held open: it lives: %v, error %v", lives, err)
 		}
 		_ = ns.Close()
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // the kernel lets go of it in its own time
-			lives, err := netstate.PeerLives(veth)
+			lives, err := h.PeerLives(veth)
 			if !lives && err == nil {
 				break
 			}
@@ -536,7 +564,7 @@ func TestPeerLives(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if lives, err := netstate.PeerLives(lo); lives || err != nil {
+		if lives, err := h.PeerLives(lo); lives || err != nil {
 			t.Errorf("of no veth: it lives: %v, error %v", lives, err)
 		}
 		return nil

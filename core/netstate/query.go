@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
@@ -23,44 +22,7 @@ type Rule struct {
 }
 
 // Rules returns all rules of IPv4 and IPv6, those of each family in the order in which the kernel tries them.
-func (h *Handle) Rules() ([]Rule, error) {
-	all, err := dump("rules", func() ([]netlink.Rule, error) { return h.nl.RuleList(netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, err
-	}
-	rules := make([]Rule, 0, len(all))
-	for _, k := range all {
-		if k.Family != netlink.FAMILY_V4 && k.Family != netlink.FAMILY_V6 { // multicast routing has rules too
-			continue
-		}
-		rules = append(rules, Rule{
-			Rule: layout.Rule{
-				Pref: k.Priority, From: prefix(k.Src), To: prefix(k.Dst), Mark: k.Mark, Out: k.OifName, Table: k.Table,
-				IPv6: k.Family == netlink.FAMILY_V6,
-				Goto: max(k.Goto, 0),
-				Mask: maskOf(k),
-			},
-			Ours:  k.Protocol == layout.Protocol,
-			Plain: plain(k),
-		})
-	}
-	return rules, nil
-}
-
-// plain says whether a rule has nothing that a layout.Rule lacks.
-func plain(k netlink.Rule) bool {
-	return !k.Invert && k.Tos == 0 && k.TunID == 0 && k.IifName == "" &&
-		k.SuppressPrefixlen < 0 && k.SuppressIfgroup < 0 && k.IPProto == 0 && k.Sport == nil && k.Dport == nil &&
-		k.UIDRange == nil && (k.Mask == nil || *k.Mask == k.Mark || k.Mark != 0)
-}
-
-// maskOf returns the Mask of a layout.Rule.
-func maskOf(k netlink.Rule) uint32 {
-	if k.Mask == nil || *k.Mask == k.Mark {
-		return 0
-	}
-	return *k.Mask
-}
+func (h *Handle) Rules() ([]Rule, error) { return list(h, "rules", allRules(), decodeRule) }
 
 func sameSelector(a, b layout.Rule) bool {
 	return a.Pref == b.Pref && a.From == b.From && a.To == b.To && a.Mark == b.Mark && a.MarkMask() == b.MarkMask() && a.Out == b.Out && a.Family() == b.Family()
@@ -79,8 +41,8 @@ func (h *Handle) RouteIn(table int, dst netip.Prefix) (layout.Route, bool, error
 		return layout.Route{}, false, err
 	}
 	for _, r := range all {
-		if routePrefix(r) == dst {
-			return layout.Route{Dst: dst, Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: table, Src: addr(r.Src)}, true, nil
+		if r.Dst == dst {
+			return r.Route, true, nil
 		}
 	}
 	return layout.Route{}, false, nil
@@ -94,19 +56,19 @@ func (h *Handle) BySource() (layout.State, error) {
 	if err != nil {
 		return s, err
 	}
-	all, err := dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	all, err := h.addrs(0, unix.AF_UNSPEC)
 	if err != nil {
 		return s, err
 	}
 	devices := map[int]bool{}
 	for _, a := range all {
-		from := layout.Host(addr(a.IP))
+		from := layout.Host(a.Addr())
 		ruled := slices.ContainsFunc(rules, func(r Rule) bool { return r.Pref == layout.PrefFromContainer && r.From == from })
 		if from.Addr().IsLoopback() || from.Addr().IsLinkLocalUnicast() || ruled {
 			continue
 		}
-		devices[a.LinkIndex] = true
-		s.Rules = append(s.Rules, layout.Rule{Pref: layout.PrefFromContainer, From: from, Table: layout.TableInside + a.LinkIndex})
+		devices[a.index] = true
+		s.Rules = append(s.Rules, layout.Rule{Pref: layout.PrefFromContainer, From: from, Table: layout.TableInside + a.index})
 	}
 	for _, f := range family.All() {
 		main, err := h.routes(layout.TableMain, layout.Device{}, f)
@@ -114,10 +76,10 @@ func (h *Handle) BySource() (layout.State, error) {
 			return s, err
 		}
 		for _, r := range main {
-			if devices[r.LinkIndex] && r.Type == unix.RTN_UNICAST {
-				s.Routes = append(s.Routes, layout.Route{
-					Dst: routePrefix(r), Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: layout.TableInside + r.LinkIndex, Src: addr(r.Src),
-				})
+			if devices[r.Dev.Index] && r.kind == unix.RTN_UNICAST {
+				apart := r.Route
+				apart.Table = layout.TableInside + r.Dev.Index
+				s.Routes = append(s.Routes, apart)
 			}
 		}
 	}
@@ -136,17 +98,18 @@ func (h *Handle) SourceTo(to netip.Addr) (netip.Addr, error) {
 // lookup asks the kernel; with match it answers the table's route, without, what becomes of the packet. The device in
 // the answer has no name.
 func (h *Handle) lookup(l layout.Lookup, match bool) (layout.Route, bool, error) {
-	got, err := h.nl.RouteGetWithOptions(ip(l.To), &netlink.RouteGetOptions{SrcAddr: ip(l.From), Mark: l.Mark, FIBMatch: match})
-	switch {
-	case err == nil && len(got) > 0:
-		r := got[0]
-		return layout.Route{
-			Dst: routePrefix(r), Via: addr(r.Gw), Dev: layout.Device{Index: r.LinkIndex}, Table: r.Table, Src: addr(r.Src),
-		}, true, nil
-	case err == nil, unreachable(err):
+	body, err := h.nl.Do(routeTo(l, match))
+	if unreachable(err) {
 		return layout.Route{}, false, nil
 	}
-	return layout.Route{}, false, fmt.Errorf("%s: %w", l, err)
+	var r route
+	if err == nil {
+		r, err = decodeRoute(body)
+	}
+	if err != nil {
+		return layout.Route{}, false, fmt.Errorf("%s: %w", l, err)
+	}
+	return r.Route, true, nil
 }
 
 // unreachable says whether a lookup's error is an answer: no route, or a source address that is not the host's.
@@ -161,13 +124,13 @@ func unreachable(err error) bool {
 
 // Addresses returns the addresses of all links, by the link's index, in the order in which the kernel has them.
 func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
-	all, err := dump("addresses", func() ([]netlink.Addr, error) { return h.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	all, err := h.addrs(0, unix.AF_UNSPEC)
 	if err != nil {
 		return nil, err
 	}
 	out := make(map[int][]netip.Addr)
 	for _, a := range all {
-		out[a.LinkIndex] = append(out[a.LinkIndex], addr(a.IP))
+		out[a.index] = append(out[a.index], a.Addr())
 	}
 	return out, nil
 }
@@ -175,34 +138,35 @@ func (h *Handle) Addresses() (map[int][]netip.Addr, error) {
 // HostRoutes returns the single addresses that are routed by the device, in any of the layouts: what a host veth leads to.
 func (h *Handle) HostRoutes(dev layout.Device) ([]netip.Addr, error) {
 	var ips []netip.Addr
-	for _, table := range []int{layout.TableMain, layout.TablePods} {
-		routed, err := h.singles(table, dev)
+	for _, f := range family.All() {
+		routes, err := h.routes(anyTable, dev, f)
 		if gone(err) { // the device has gone since it was found, and its routes with it
 			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		for _, ip := range routed {
-			if !slices.Contains(ips, ip) {
-				ips = append(ips, ip)
+		for _, r := range routes {
+			ours := r.Table == layout.TableMain || r.Table == layout.TablePods
+			if ours && r.Dst.IsSingleIP() && !slices.Contains(ips, r.Dst.Addr()) {
+				ips = append(ips, r.Dst.Addr())
 			}
 		}
 	}
 	return ips, nil
 }
 
-// singles returns the single addresses that a table routes by a device, or by all where the device is none.
-func (h *Handle) singles(table int, dev layout.Device) ([]netip.Addr, error) {
+// singles returns the single addresses that a table routes.
+func (h *Handle) singles(table int) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	for _, f := range family.All() {
-		routes, err := h.routes(table, dev, f)
+		routes, err := h.routes(table, layout.Device{}, f)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range routes {
-			if p := routePrefix(r); p.IsSingleIP() {
-				ips = append(ips, p.Addr())
+			if r.Dst.IsSingleIP() {
+				ips = append(ips, r.Dst.Addr())
 			}
 		}
 	}
@@ -238,7 +202,7 @@ func (h *Handle) RoutingOf(c layout.Attachment) (netconf.Routing, error) {
 
 // Routed returns the single addresses that a table routes.
 func (h *Handle) Routed(table int) (map[netip.Addr]bool, error) {
-	ips, err := h.singles(table, layout.Device{})
+	ips, err := h.singles(table)
 	routed := make(map[netip.Addr]bool, len(ips))
 	for _, ip := range ips {
 		routed[ip] = true

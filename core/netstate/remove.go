@@ -5,32 +5,43 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/nlsock"
 )
 
 // RemoveRules removes all of our rules with the preference and the selector of each of the rules, whatever table they
 // point to: an earlier owner's too. Rules of another protocol stay. It says how many went.
 func (h *Handle) RemoveRules(rules ...layout.Rule) (int, error) {
-	n := 0
 	for _, r := range rules {
 		if !r.From.IsValid() && !r.To.IsValid() && r.Mark == 0 && r.Out == "" {
-			return n, fmt.Errorf("remove rule %d: it selects no packets, so that all of ours there would go", r.Pref)
+			return 0, fmt.Errorf("remove rule %d: it selects no packets, so that all of ours there would go", r.Pref)
 		}
-		r.Table = 0 // matches any (net/core/fib_rules.c, rule_find)
-		for {
-			err := h.nl.RuleDel(kernelRule(r))
-			if gone(err) {
-				break
-			}
-			if err != nil {
+	}
+	n := 0
+	for len(rules) > 0 {
+		requests := make([]nlsock.Request, len(rules))
+		for i, r := range rules {
+			r.Table = 0 // any
+			requests[i] = deleteRule(r)
+		}
+		answers, err := h.nl.Exchange(requests...)
+		if err != nil {
+			return n, fmt.Errorf("remove rules: %w", err)
+		}
+		var more []layout.Rule // of which one went, so that there may be another
+		for i, r := range rules {
+			switch err := answers[i].Err; {
+			case err == nil:
+				n++
+				more = append(more, r)
+			case !gone(err):
 				return n, fmt.Errorf("remove rule %d of %s: %w", r.Pref, selector(r), err)
 			}
-			n++
 		}
+		rules = more
 	}
 	return n, nil
 }
@@ -47,7 +58,7 @@ func (h *Handle) RemoveStaleRules(rules ...layout.Rule) error {
 			if !got.Ours || !sameSelector(got.Rule, want) || got.Table == want.Table {
 				continue
 			}
-			if err := h.nl.RuleDel(kernelRule(got.Rule)); err != nil && !gone(err) {
+			if err := h.change(deleteRule(got.Rule)); err != nil && !gone(err) {
 				return fmt.Errorf("remove stale rule %s: %w", got.Rule, err)
 			}
 		}
@@ -62,7 +73,12 @@ func (h *Handle) RemoveOwn(c layout.Attachment) error {
 	if _, err := h.RemoveRules(own.Rules...); err != nil {
 		return err
 	}
-	return each("remove route", own.Routes, h.removeRoute)
+	for _, r := range own.Routes {
+		if err := h.removeRoute(r); err != nil {
+			return fmt.Errorf("remove route %s: %w", r, err)
+		}
+	}
+	return nil
 }
 
 // FindOwn names the first route or rule that is a container's own on the host in a layout, whatever table the rule points to;
@@ -102,45 +118,31 @@ func (h *Handle) removeRoute(r layout.Route) error {
 		return err
 	}
 	for _, got := range routes {
-		if routePrefix(got) != r.Dst {
+		if got.Dst != r.Dst {
 			continue
 		}
-		if err := h.nl.RouteDel(&got); err != nil && !gone(err) {
+		if err := h.change(deleteRoute(got)); err != nil && !gone(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-// routes returns a table's routes by a device, or by all where the device is none.
-func (h *Handle) routes(table int, dev layout.Device, f family.Family) ([]netlink.Route, error) {
-	// With strict checking the kernel filters by table and device itself. It refuses the netlink package's dumps of other
-	// things then, and kernels before 4.20 do not know it.
-	if h.nl.SetStrictCheck(true) == nil {
-		defer func() { _ = h.nl.SetStrictCheck(false) }()
-	}
-	filter, mask := &netlink.Route{Table: table, LinkIndex: dev.Index}, netlink.RT_FILTER_TABLE
-	if dev.Index != 0 {
-		mask |= netlink.RT_FILTER_OIF
-	}
-	return dump("routes", func() ([]netlink.Route, error) {
-		all, err := h.nl.RouteListFiltered(afOf(f), filter, mask)
-		if errors.Is(err, unix.ENOENT) { // there was never a route in the table
-			return nil, nil
-		}
-		return all, err
-	})
-}
+// anyTable is a table of routes.
+const anyTable = 0
 
-// routePrefix returns a route's destination; the kernel leaves out that of a default route.
-func routePrefix(r netlink.Route) netip.Prefix {
-	if r.Dst == nil {
-		if r.Family == netlink.FAMILY_V6 {
-			return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-		}
-		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+// routes returns a table's routes by a device, or by all where the device is none. The kernel leaves out others' itself, but before
+// Linux 4.20.
+func (h *Handle) routes(table int, dev layout.Device, f family.Family) ([]route, error) {
+	all, err := list(h, "routes", routesBy(afOf(f), table, dev.Index), func(body []byte) (route, bool, error) {
+		r, err := decodeRoute(body)
+		wanted := r.family == afOf(f) && (table == anyTable || r.Table == table) && (dev.Index == 0 || r.Dev.Index == dev.Index)
+		return r, wanted && !r.cloned, err
+	})
+	if errors.Is(err, unix.ENOENT) { // there was never a route in the table
+		return nil, nil
 	}
-	return prefix(r.Dst)
+	return all, err
 }
 
 // selector returns the part of a rule that says which packets it is for.

@@ -85,18 +85,29 @@ func (n *Netns) Close() error {
 	return unix.Close(fd)
 }
 
-// Do runs f in the namespace, on a thread of its own that ends with it.
+// Do runs f in the namespace, on a thread that goes back afterwards, or ends where it cannot.
 func (n *Netns) Do(f func() error) error {
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: no other goroutine may find itself there
-		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter network namespace %s: %w", n.path, err)
-			return
-		}
-		done <- f()
-	}()
+	go func() { done <- n.visit(f) }()
 	return <-done
+}
+
+func (n *Netns) visit(f func() error) error {
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the thread's network namespace: %w", err)
+	}
+	defer unix.Close(home)
+	runtime.LockOSThread() // and unlocked only back home: no other goroutine may find itself there
+	if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace %s: %w", n.path, err)
+	}
+	err = f()
+	if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
 }
 
 // IsOurs says whether the namespace is the one that the calling thread is in.

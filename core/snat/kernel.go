@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -12,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/family"
-	"github.com/enichain/enichain/core/nfnetlink"
 )
 
 // tries bounds how often a change is tried that another process's change got in the way of.
@@ -73,10 +73,22 @@ func readyTable(ctx context.Context) error {
 	return nil
 }
 
+// patience bounds one exchange with the kernel, which answers at once or, where a module is missing, not at all.
+const patience = 10 * time.Second
+
+// deadline is when an exchange that begins now has to be over.
+func deadline(ctx context.Context) time.Time {
+	latest := time.Now().Add(patience)
+	if d, ok := ctx.Deadline(); ok && d.Before(latest) {
+		return d
+	}
+	return latest
+}
+
 // dial returns a connection, in the network namespace of the calling thread, whose exchanges end with the context. It is
 // for one transaction: after a failed one the library may leave answers unread.
 func dial(ctx context.Context) (*nftables.Conn, error) {
-	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(nfnetlink.Deadline(ctx)) }))
+	return nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetDeadline(deadline(ctx)) }))
 }
 
 // outdated says whether a transaction failed because the table was no longer as it was read, or because the kernel

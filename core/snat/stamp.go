@@ -18,7 +18,7 @@ func Ensure(ctx context.Context, h *netstate.Handle, p Policy, dir string) (chan
 	if p.Backend == netconf.IPTables {
 		return Apply(ctx, h, p)
 	}
-	now, err := stampOf(ctx, p)
+	now, err := stampOf(p)
 	if err != nil {
 		return false, err
 	}
@@ -56,7 +56,7 @@ func (p Policy) stampIn(dir string) stamp.File {
 }
 
 // stampOf names the policy, and the state in which it is in place.
-func stampOf(ctx context.Context, p Policy) (string, error) {
+func stampOf(p Policy) (string, error) {
 	type fields Policy // without its words
-	return stamp.Of(ctx, fmt.Sprintf("%+v", fields(p)), stamp.Table{Family: uint8(tableOf(p.Family).Family), Name: Table})
+	return stamp.Of(fmt.Sprintf("%+v", fields(p)), stamp.Table{Family: uint8(tableOf(p.Family).Family), Name: Table})
 }

@@ -39,7 +39,7 @@ func stamped(t *testing.T, h *netstate.Handle, p Policy) (dir string) {
 // holds says whether the folder's stamp is that of the policy, now and here.
 func holds(t *testing.T, p Policy, dir string) bool {
 	t.Helper()
-	now, err := stampOf(t.Context(), p)
+	now, err := stampOf(p)
 	if err != nil || now == "" {
 		t.Fatalf("the stamp of %s is %q, %v", p, now, err)
 	}

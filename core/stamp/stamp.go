@@ -3,7 +3,6 @@
 package stamp
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/about"
@@ -30,8 +28,8 @@ type Table struct {
 // Of names the facts on which something depends, the code that put it in place, the state of nftables in the calling thread's network
 // namespace, and which of the tables are there: the numbers begin anew where the kernel's module was unloaded meanwhile. It is ""
 // where the kernel does not tell one namespace from another (before Linux 5.14).
-func Of(ctx context.Context, facts string, tables ...Table) (string, error) {
-	state, err := stateOf(ctx, tables)
+func Of(facts string, tables ...Table) (string, error) {
+	state, err := stateOf(tables)
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		return "", nil
 	}
@@ -45,43 +43,38 @@ func Of(ctx context.Context, facts string, tables ...Table) (string, error) {
 	return fmt.Sprintf("%s %s %x", bootID, state, sha256.Sum256([]byte(about.Version+" "+facts))), nil
 }
 
-func stateOf(ctx context.Context, tables []Table) (string, error) {
-	conn, err := nfnetlink.Dial(ctx)
+func stateOf(tables []Table) (string, error) {
+	conn, err := nfnetlink.Dial()
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = conn.Close() }()
-	cookie, err := namespaceCookie(conn)
+	defer conn.Close()
+	cookie, err := conn.Cookie()
+	if err != nil {
+		return "", err
+	}
+	questions := []nfnetlink.Message{{Kind: unix.NFT_MSG_GETGEN}}
+	for _, t := range tables {
+		questions = append(questions, nfnetlink.Table(unix.NFT_MSG_GETTABLE, 0, t.Family, t.Name))
+	}
+	answers, err := nfnetlink.AskAll(conn, questions...)
 	if err != nil {
 		return "", err
 	}
 	there := make([]bool, len(tables))
-	for i, t := range tables {
-		_, err = nfnetlink.AskBy(conn, nfnetlink.Table(unix.NFT_MSG_GETTABLE, 0, t.Family, t.Name))
-		if there[i] = err == nil; err != nil && !errors.Is(err, unix.ENOENT) {
-			return "", err
+	for i, a := range answers[1:] {
+		if there[i] = a.Err == nil; a.Err != nil && !errors.Is(a.Err, unix.ENOENT) {
+			return "", a.Err
 		}
 	}
-	answers, err := nfnetlink.AskBy(conn, nfnetlink.Message{Kind: unix.NFT_MSG_GETGEN})
-	if err != nil {
-		return "", err
+	if answers[0].Err != nil {
+		return "", answers[0].Err
 	}
-	for _, a := range answers {
-		if number := a[unix.NFTA_GEN_ID]; len(number) == 4 {
-			return fmt.Sprintf("%d/%d/%v", cookie, binary.BigEndian.Uint32(number), there), nil
-		}
+	number := answers[0].Attributes[unix.NFTA_GEN_ID]
+	if len(number) != 4 {
+		return "", errors.New("the kernel's answer has no number")
 	}
-	return "", errors.New("the kernel's answer has no number")
-}
-
-// namespaceCookie is the number of a socket's network namespace, which no other has or had since the machine was started.
-func namespaceCookie(conn *netlink.Conn) (cookie uint64, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	failed := raw.Control(func(fd uintptr) { cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE) })
-	return cookie, errors.Join(failed, err)
+	return fmt.Sprintf("%d/%d/%v", cookie, binary.BigEndian.Uint32(number), there), nil
 }
 
 // File keeps a stamp.

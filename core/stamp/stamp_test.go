@@ -17,7 +17,7 @@ func TestOf(t *testing.T) {
 	tables := []Table{{unix.NFPROTO_IPV4, "one"}, {unix.NFPROTO_IPV6, "one"}}
 	of := func(facts string, tables ...Table) (stamp string) {
 		t.Helper()
-		one.Do(func() (err error) { stamp, err = Of(t.Context(), facts, tables...); return err })
+		one.Do(func() (err error) { stamp, err = Of(facts, tables...); return err })
 		return stamp
 	}
 	nft := func(args ...string) {

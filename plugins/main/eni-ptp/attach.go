@@ -119,7 +119,7 @@ func (c *call) earlierPair(inside []netstate.Link, ns *sandbox.Netns) (pair, err
 			"choose another CNI_IFNAME, or remove the interface")
 	}
 	if !missing {
-		return pair{}, c.host.RemoveLink(c.names.Veth)
+		return pair{}, c.host.RemoveLink(veth.Device)
 	}
 	return pair{}, nil
 }
@@ -247,17 +247,17 @@ func (c *call) makePair(inside *netstate.Handle, ns *sandbox.Netns, mac net.Hard
 }
 
 func (c *call) forgetRules(ips []netip.Addr) error {
+	var rules []layout.Rule
 	for _, ip := range ips {
-		if _, err := c.host.RemoveRules(netstate.ForAddress(ip)...); err != nil {
-			return err
-		}
+		rules = append(rules, netstate.ForAddress(ip)...)
 	}
-	return nil
+	_, err := c.host.RemoveRules(rules...)
+	return err
 }
 
 // undo takes away what attach made. The address is kept where its veth would not go.
 func (c *call) undo(inside *netstate.Handle, ips []netip.Addr) error {
-	err := errors.Join(c.forgetRules(ips), forgetInside(inside, c.args.IfName, ips), c.host.RemoveLink(c.names.Veth))
+	err := errors.Join(c.forgetRules(ips), forgetInside(inside, c.args.IfName, ips), c.host.RemoveLink(layout.Device{Name: c.names.Veth}))
 	if _, e := c.host.LinkByName(c.names.Veth); err == nil || errors.Is(e, netstate.ErrNoLink) {
 		err = errors.Join(err, conntrack.Flush(ips...), c.releaseAddress())
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -38,6 +39,8 @@ type call struct {
 	host  *netstate.Handle
 	log   *slog.Logger
 
+	ipamRequest func() (*netconf.IPAMRequest, bool) // readIPAMRequest, once
+
 	taken  placement     // of the addresses that were taken without eni-ipam
 	uplink layout.Device // of the primary ENI, where that was prepared
 	logErr error         // why there is none
@@ -66,6 +69,7 @@ func begin(args *skel.CmdArgs) (*call, func(), error) {
 
 		logErr: logErr,
 	}
+	c.ipamRequest = sync.OnceValues(c.readIPAMRequest)
 	return c, func() { host.Close(); _ = file.Close() }, nil
 }
 

@@ -23,8 +23,9 @@ type attachment struct {
 }
 
 // detach takes an attachment's rules, veth and connections away, whatever is left of them. It tries each step; remains
-// says that the veth is still there, so that its address may not be another's yet.
-func (c *call) detach(a attachment) (remains bool, err error) {
+// says that the veth is still there, so that its address may not be another's yet. The rules go before the veth, by which whoever
+// repeats it after a kill finds them. What can be done while the kernel removes the veth is meanwhile.
+func (c *call) detach(a attachment, meanwhile func()) (remains bool, err error) {
 	veth, err := c.host.LinkByName(a.veth)
 	if err != nil && !errors.Is(err, netstate.ErrNoLink) {
 		return true, err
@@ -33,16 +34,35 @@ func (c *call) detach(a attachment) (remains bool, err error) {
 	if err == nil {
 		err = errors.Join(c.forgetRules(ips), c.leaveSandbox(a, veth, ips))
 	}
-	if e := c.host.RemoveLink(a.veth); e != nil {
+	removed := startRemoval(veth)
+	meanwhile()
+	if e := <-removed; e != nil {
 		_, e2 := c.host.LinkByName(a.veth)
 		remains = !errors.Is(e2, netstate.ErrNoLink)
 		err = errors.Join(err, e)
 	}
-	if e := conntrack.Flush(ips...); e != nil {
-		err = errors.Join(err, e)
-	}
+	err = errors.Join(err, conntrack.Flush(ips...))
 	c.log.Info("detached", "addresses", ips, "veth", a.veth, "error", err)
 	return remains, err
+}
+
+// startRemoval removes a veth, if it is there, and answers when that is done: the kernel waits until every processor has forgotten it
+// (netdev_run_todo, net/core/dev.c).
+func startRemoval(veth netstate.Link) <-chan error {
+	done := make(chan error, 1)
+	if veth.Index == 0 {
+		done <- nil
+		return done
+	}
+	go func() {
+		own, err := netstate.Here()
+		if err == nil {
+			err = own.RemoveLink(veth.Device)
+			own.Close()
+		}
+		done <- err
+	}()
+	return done
 }
 
 // addressesToClear returns the addresses whose rules are the attachment's. The store's word is proof. Without it, an
@@ -144,7 +164,7 @@ func (c *call) collect(found map[store.Owner]trace, live map[netconf.Attachment]
 		if f.sandbox != nil {
 			a.netns = f.sandbox.Netns
 		}
-		if _, err := c.detach(a); err != nil {
+		if _, err := c.detach(a, func() {}); err != nil {
 			errs = append(errs, fmt.Errorf("detach %s: %w", owner, err))
 		}
 	}
@@ -156,13 +176,13 @@ func attachmentOf(o store.Owner) netconf.Attachment {
 }
 
 // notDead returns those of the attachments that are not provably dead.
-func notDead(found map[store.Owner]trace) (map[netconf.Attachment]bool, error) {
+func (c *call) notDead(found map[store.Owner]trace) (map[netconf.Attachment]bool, error) {
 	live := make(map[netconf.Attachment]bool)
 	for owner, f := range found {
 		alive := f.sandbox == nil || sandbox.Alive(f.sandbox.Netns, f.sandbox.NetnsInode)
 		if !alive { // by its path, which may be in another mount namespace
 			var err error
-			if alive, err = netstate.PeerLives(f.link); err != nil {
+			if alive, err = c.host.PeerLives(f.link); err != nil {
 				return nil, err
 			}
 		}

@@ -384,31 +384,37 @@ func gCOverHostLocalOn(t *testing.T, v variant) {
 	}
 }
 
+// killedAt runs a plugin, which is killed with -9 at a message to the kernel's network; ended says that it had no such message.
+func (n *node) killedAt(t *testing.T, step int, verb, id, ifName, netns string, conf map[string]any) (ended bool) {
+	t.Helper()
+	bin := os.Getenv(binEnv)
+	input, err := json.Marshal(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=sendto",
+		"-e", fmt.Sprintf("inject=sendto:signal=SIGKILL:when=%d", step), filepath.Join(bin, "eni-ptp"))
+	cmd.Env = []string{
+		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + id, "CNI_NETNS=" + netns, "CNI_IFNAME=" + ifName, "CNI_PATH=" + bin,
+		"PATH=" + os.Getenv("PATH"),
+	}
+	cmd.Stdin = strings.NewReader(string(input))
+	n.Do(func() error { err = cmd.Run(); return nil })
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
 // kill -9 at each message to the kernel's network: the DEL that follows brings host and store back to where they were.
 func TestKilledAtEachStep(t *testing.T) { onEach(t, killedAtEachStepOn) }
 
 func killedAtEachStepOn(t *testing.T, v variant) {
 	n := preparedOf(t, v)
 	before := n.everything(t)
-	bin := os.Getenv(binEnv)
 	for step := 1; ; step++ {
 		ns := nstest.New(t)
-		conf, err := json.Marshal(n.conf("eni-1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=sendto",
-			"-e", fmt.Sprintf("inject=sendto:signal=SIGKILL:when=%d", step), filepath.Join(bin, "eni-ptp"))
-		cmd.Env = []string{
-			"CNI_COMMAND=ADD", "CNI_CONTAINERID=a", "CNI_NETNS=" + ns.Path(), "CNI_IFNAME=eth0", "CNI_PATH=" + bin,
-			"PATH=" + os.Getenv("PATH"),
-		}
-		cmd.Stdin = strings.NewReader(string(conf))
-		var failed error
-		n.Do(func() error { failed = cmd.Run(); return nil })
-		if exit := (*exec.ExitError)(nil); failed != nil && !errors.As(failed, &exit) {
-			t.Fatal(failed)
-		}
+		ended := n.killedAt(t, step, "ADD", "a", "eth0", ns.Path(), n.conf("eni-1"))
 		succeed(t, n.NS, plugin{verb: "DEL", id: "a", netns: ns.Path(), conf: n.conf("eni-1")})
 		if diff := cmp.Diff(before, n.everything(t)); diff != "" {
 			t.Errorf("killed at step %d: left on the host (-before +after):\n%s", step, diff)
@@ -416,10 +422,68 @@ func killedAtEachStepOn(t *testing.T, v variant) {
 		if owned := n.owned(t); len(owned) > 0 {
 			t.Errorf("killed at step %d: left in the store: %v", step, owned)
 		}
-		if failed == nil {
-			if step < 15 {
-				t.Errorf("an ADD sends only %d messages: this test shows nothing", step-1)
+		if ended {
+			if step < 12 {
+				t.Errorf("an ADD sends only %d times: this test shows nothing", step-1)
 			}
+			break
+		}
+	}
+}
+
+// A DEL that is killed leaves nothing behind the next DEL, or behind a GC, which knows an attachment over host-local by its veth alone;
+// nor in a container that lives on.
+func TestDelKilledAtEachStep(t *testing.T) {
+	for _, ipam := range []string{"eni-ipam", "host-local"} {
+		t.Run(ipam, func(t *testing.T) {
+			n := prepared(t)
+			conf := n.conf("eni-1")
+			if ipam == "host-local" {
+				conf = hostLocal(t)
+			}
+			before := n.everything(t)
+			for step := 1; ; step++ {
+				ns, id := nstest.New(t), fmt.Sprint("a", step) // host-local, which has no GC, keeps its address
+				result := add(t, n.NS, plugin{id: id, netns: ns.Path(), conf: conf})
+				ended := n.killedAt(t, step, "DEL", id, "eth0", ns.Path(), with(conf, map[string]any{"prevResult": result}))
+				if step%2 == 0 {
+					succeed(t, n.NS, plugin{verb: "DEL", id: id, netns: ns.Path(), conf: conf})
+				} else {
+					succeed(t, n.NS, plugin{verb: "GC", conf: with(conf, map[string]any{"cni.dev/valid-attachments": []any{}})})
+				}
+				if diff := cmp.Diff(before, n.everything(t)); diff != "" {
+					t.Errorf("killed at step %d: left on the host (-before +after):\n%s", step, diff)
+				}
+				if ended && step > 6 {
+					break
+				}
+			}
+		})
+	}
+}
+
+// What a killed DEL leaves in a container that lives on goes with the next DEL.
+func TestSecondDelKilledAtEachStep(t *testing.T) {
+	n := prepared(t)
+	for step := 1; ; step++ {
+		c := attachTwice(t, n, n.conf("eni-1"), n.conf("eni-2"))
+		before := rules(t, c.NS)
+		second := c.second
+		ended := n.killedAt(t, step, "DEL", second.id, second.ifName, second.netns, second.conf)
+		second.verb = "DEL"
+		succeed(t, n.NS, second)
+		for _, rule := range rules(t, c.NS) {
+			if strings.Contains(rule, "net1") || strings.Contains(rule, c.result.IPs[0].Address.IP.String()) {
+				t.Errorf("killed at step %d: %q is left of %v", step, rule, before)
+			}
+		}
+		first := c.first
+		first.verb = "DEL"
+		succeed(t, n.NS, first)
+		if len(before) == 0 {
+			t.Error("the second interface has no rules in the container: this test shows nothing")
+		}
+		if ended {
 			break
 		}
 	}

@@ -67,8 +67,8 @@ func (c *call) releaseFree() (done bool) {
 	return c.inStore(func(tx *store.Tx) error { return pool.Release(tx, c.owner) })
 }
 
-// ipamRequest is the configuration as eni-ipam reads it; false where it is not ours to carry out.
-func (c *call) ipamRequest() (*netconf.IPAMRequest, bool) {
+// readIPAMRequest reads the configuration as eni-ipam does; false where it is not ours to carry out.
+func (c *call) readIPAMRequest() (*netconf.IPAMRequest, bool) {
 	if !c.conf.OwnIPAM() {
 		return nil, false
 	}

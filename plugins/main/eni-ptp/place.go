@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -211,9 +210,7 @@ const linkWait = 20 * time.Second
 
 // awaitLink waits for the link of an ENI that was just made.
 func (c *call) awaitLink(eni store.ENI) error {
-	ctx, cancel := context.WithTimeout(c.ctx, min(linkWait, time.Duration(c.conf.IPAM.Timeout)))
-	defer cancel()
-	_, err := c.host.AwaitENILink(ctx, eni)
+	_, err := c.host.AwaitENILink(time.Now().Add(min(linkWait, time.Duration(c.conf.IPAM.Timeout))), eni)
 	if err != nil {
 		return fmt.Errorf("find the link of %s: %w", eni.ID, err)
 	}

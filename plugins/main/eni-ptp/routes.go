@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -124,7 +123,12 @@ func keepApart(inside *netstate.Handle, a layout.Attachment) error {
 	if err != nil {
 		return err
 	}
-	return inside.Apply(apart)
+	rules := apart.Rules
+	apart.Rules = nil
+	if err := inside.Apply(apart); err != nil { // no rule to a table that is not whole: it is not ours alone to undo
+		return err
+	}
+	return inside.Apply(layout.State{Rules: rules})
 }
 
 // waysOf reads from a result what ADD chose: only routes of main are in it.
@@ -159,8 +163,8 @@ func forgetInside(inside *netstate.Handle, ifName string, ips []netip.Addr) erro
 	return nil
 }
 
-// leaveSandbox is forgetInside for an attachment that goes, if its container is still there: veth's peer proves that the
-// namespace at the path is its own, and not that of a later container. A path that cannot be opened is no obstacle.
+// leaveSandbox is forgetInside for an attachment that goes, if its container is still there: the veth leads to it, so that the
+// namespace at the path is no later container's. A path that cannot be opened is no obstacle.
 func (c *call) leaveSandbox(a attachment, veth netstate.Link, ips []netip.Addr) error {
 	if veth.Index == 0 {
 		return nil
@@ -171,20 +175,13 @@ func (c *call) leaveSandbox(a attachment, veth netstate.Link, ips []netip.Addr) 
 		return nil
 	}
 	defer ns.Close()
+	if same, err := c.host.LeadsTo(veth, ns); err != nil || !same {
+		return err
+	}
 	inside, err := netstate.At(ns)
 	if err != nil {
 		return err
 	}
 	defer inside.Close()
-	peer, err := inside.LinkByName(a.owner.IfName)
-	if errors.Is(err, netstate.ErrNoLink) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if same, err := c.host.IsPair(veth, peer, ns); err != nil || !same {
-		return err
-	}
 	return forgetInside(inside, a.owner.IfName, ips)
 }

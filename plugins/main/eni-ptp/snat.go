@@ -117,7 +117,7 @@ func (c *call) translation(said section, p placement) string {
 	}
 	facts := fmt.Sprintf("%s %s %s %v %s %v %s %s %s %v", c.snat().Identity(), c.conf.Name, c.conf.VethPrefix, p.families(), c.conf.SNAT,
 		p.node.VPCCIDRs, p.primary.ID, p.primary.MAC, p.primary.PrimaryIP, c.uplink)
-	state, err := stamp.Of(c.ctx, facts, tables...)
+	state, err := stamp.Of(facts, tables...)
 	if err != nil { // eni-snat can say what the kernel lacks
 		c.log.Warn("whether eni-snat's rules are there cannot be seen", "error", err)
 	}

@@ -44,7 +44,8 @@ func cmdDel(args *skel.CmdArgs) error {
 		return err
 	}
 	defer done()
-	remains, err := c.detach(attachment{owner: c.owner, veth: c.names.Veth, netns: args.Netns, reported: c.reported()})
+	remains, err := c.detach(attachment{owner: c.owner, veth: c.names.Veth, netns: args.Netns, reported: c.reported()},
+		func() { c.ipamRequest() }) // read once, and wanted for the address
 	if !remains {
 		// Last, so that nobody gets the address while it is wired; in any case, so that it is not lost.
 		err = errors.Join(err, c.releaseAddress())
@@ -112,7 +113,7 @@ func (c *call) collectAll(valid map[netconf.Attachment]bool, given bool) error {
 		return errors.Join(err, c.collect(found, valid), ipam.Run(c.ctx, "GC"))
 	}
 	if err == nil {
-		valid, err = notDead(found)
+		valid, err = c.notDead(found)
 	}
 	if err == nil && c.conf.OwnIPAM() { // which may not see the namespaces either
 		ipam.Config, err = netconf.WithLive(ipam.Config, slices.Collect(maps.Keys(valid)))
