@@ -46,7 +46,7 @@ func (b *bench) footprints(ctx context.Context, node *lab.Node, stands []*stand)
 				b.delStarts = total.Processes
 			}
 		}
-		if err := s.peaks(ctx, peaks); err != nil {
+		if err := b.peaks(ctx, s, peaks); err != nil {
 			return fmt.Errorf("%s: look at the memory: %w", s.name, err)
 		}
 	}
@@ -55,14 +55,15 @@ func (b *bench) footprints(ctx context.Context, node *lab.Node, stands []*stand)
 		return err
 	}
 	defer idle.close()
-	if err := idle.peaks(ctx, peaks); err != nil {
+	if err := b.peaks(ctx, idle, peaks); err != nil {
 		return fmt.Errorf("%s: look at the memory: %w", idle.name, err)
 	}
 	return b.weigh(peaks)
 }
 
-// peaks notes the peak memory of each program that runs in the course of a container's life, in KiB.
-func (s *stand) peaks(ctx context.Context, peaks map[string]int) error {
+// peaks notes the peak memory of each program that runs in the course of a container's life, in KiB, and the pages that they touched
+// first in each verb.
+func (b *bench) peaks(ctx context.Context, s *stand, peaks map[string]int) error {
 	const log = "/run/peak.log"
 	s.runtime.Wrap("/opt/cni/bin/peak", log)
 	defer s.runtime.Wrap()
@@ -70,23 +71,44 @@ func (s *stand) peaks(ctx context.Context, peaks map[string]int) error {
 		if err := v.call(); err != nil {
 			return err
 		}
-	}
-	var text []byte
-	if err := s.node.Do(func() (err error) {
-		text, err = os.ReadFile(log)
-		return errors.Join(err, os.Remove(log))
-	}); err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
-		var name string
-		var peak int
-		if _, err := fmt.Sscan(line, &name, &peak); err != nil {
-			return fmt.Errorf("read %q: %w", line, err)
+		var text []byte
+		if err := s.node.Do(func() (err error) {
+			text, err = os.ReadFile(log)
+			return errors.Join(err, os.Remove(log))
+		}); err != nil {
+			return err
 		}
-		peaks[name] = max(peaks[name], peak)
+		faults := 0
+		for pid, p := range lastOf(string(text)) {
+			if p.name == "" {
+				return fmt.Errorf("process %d in %q has no name", pid, text)
+			}
+			peaks[p.name] = max(peaks[p.name], p.peak)
+			faults += p.faults
+		}
+		b.add(point{touched, s.name + " " + v.name, 0}, float64(faults))
 	}
 	return nil
+}
+
+// ended is what a process had when it ended, by command peak.
+type ended struct {
+	name         string
+	peak, faults int
+}
+
+// lastOf returns what command peak said last of each process.
+func lastOf(text string) map[int]ended {
+	last := map[int]ended{}
+	for line := range strings.Lines(text) {
+		var pid int
+		var e ended
+		if _, err := fmt.Sscan(line, &e.name, &pid, &e.peak, &e.faults); err != nil {
+			e = ended{}
+		}
+		last[pid] = e
+	}
+	return last
 }
 
 // weigh lists the programs that were built, and the others that they ran.

@@ -49,6 +49,7 @@ const (
 	connects   what = "connections per second"
 	start      what = "start, ms"
 	faults     what = "page faults of a start"
+	touched    what = "page faults of a call"
 	pageFault  what = "first touch of a page, µs"
 )
 

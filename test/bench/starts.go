@@ -13,7 +13,7 @@ import (
 )
 
 // started are the programs whose bare start is measured: the one that does nothing, ours, and the peers' that are linked alike.
-func started() []string { return []string{idle, "eni-ptp", "eni-snat", "ptp", "host-local"} }
+func started() []string { return []string{idle, mainPlugin, "eni-snat", "ptp", "host-local"} }
 
 // idle is the program that does nothing.
 const idle = "nothing"
@@ -74,14 +74,14 @@ func (r *Results) startTable() *table {
 func (r *Results) profileTable() *table {
 	t := &table{
 		title: "Where the time goes",
-		note: fmt.Sprintf("Of a warm ADD and DEL of enichain, with %d containers on the node: ms, and the share. What stands above the last row but one is the kernel's, or is "+
-			"spent before a plugin's first line: no change of what the plugins do takes it away.", r.Few),
+		note: fmt.Sprintf("Of a warm ADD and DEL of enichain, with %d containers on the node: ms, and the share. What the first three rows have is the kernel's, or is "+
+			"spent before a plugin's first line: no change of what the plugins do takes it away. What is below that a DEL does in part while the kernel deletes the link, so that its rows may add up to more than all. The pages are those beyond the start's (%s in an ADD, %s in a DEL), at what one costs on this machine: memory and code that a process needs for the first time.",
+			r.Few, figure(r.pages("ADD")), figure(r.pages("DEL"))),
 		head: []string{"part", "ADD", "of it", "DEL", "of it"},
 	}
-	beyond := func(program string) float64 {
-		return r.median(point{start, program, 0}) - r.median(point{start, idle, 0})
-	}
 	bare := bareName(r.delStarts)
+	linked := r.median(point{start, mainPlugin, 0}) - r.median(point{start, idle, 0})
+	perPage := r.median(point{pageFault, "", 0}) / 1000
 	totals := [2]float64{r.median(point{add, ours, 0}), r.median(point{del, ours, 0})}
 	rest := totals
 	row := func(part string, of [2]float64) {
@@ -96,8 +96,9 @@ func (r *Results) profileTable() *table {
 		of   [2]float64
 	}{
 		{bare, [2]float64{r.median(point{add, bare, 0}), r.median(point{del, bare, 0})}},
-		{"the start of eni-ptp beyond that: what is linked", [2]float64{beyond("eni-ptp"), beyond("eni-ptp")}},
+		{"the start of eni-ptp beyond that: what is linked", [2]float64{linked, linked}},
 		{"the link in the kernel, made or deleted", [2]float64{r.median(point{add, linkCreation, 0}), r.median(point{del, linkDeletion, 0})}},
+		{"pages that are touched first", [2]float64{r.pages("ADD") * perPage, r.pages("DEL") * perPage}},
 	} {
 		row(part.name, part.of)
 		for i := range rest {
@@ -107,4 +108,12 @@ func (r *Results) profileTable() *table {
 	row("the rest: configuration, store, rules, marks, the result", rest)
 	row("all", totals)
 	return t
+}
+
+// mainPlugin is the program that a warm call of ours consists of.
+const mainPlugin = "eni-ptp"
+
+// pages are those that a verb of ours touches first, beyond those of its start.
+func (r *Results) pages(verb string) float64 {
+	return r.median(point{touched, ours + " " + verb, 0}) - r.median(point{faults, mainPlugin, 0})
 }

@@ -124,11 +124,12 @@ func (r *Results) coldTable() *table {
 
 func (r *Results) effortTable() *table {
 	t := &table{
-		title: "What a call does", note: "Counted with strace, with all that the plugins start. A test holds enichain's to it.",
-		head: []string{"chain", "verb", "processes", "sends to netlink", "messages in them", "files opened for writing"},
+		title: "What a call does", note: "Counted with strace, with all that the plugins start; the pages are the processes' minor page faults. A test holds enichain's to all but the pages.",
+		head: []string{"chain", "verb", "processes", "sends to netlink", "messages in them", "files opened for writing", "pages touched first"},
 	}
 	for _, e := range r.efforts {
-		t.row(e.chain, e.verb, fmt.Sprint(e.Processes), fmt.Sprint(e.Sends), fmt.Sprint(e.Messages), fmt.Sprint(len(e.Files)))
+		t.row(e.chain, e.verb, fmt.Sprint(e.Processes), fmt.Sprint(e.Sends), fmt.Sprint(e.Messages), fmt.Sprint(len(e.Files)),
+			figure(r.median(point{touched, e.chain + " " + e.verb, 0})))
 	}
 	return t
 }

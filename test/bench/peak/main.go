@@ -1,5 +1,5 @@
-// Command peak runs a program and appends the peak memory of it, and of each program that it runs, to a file: a line
-// "name kB" for each that ends. It reads VmHWM (proc_pid_status(5)) when they end, by ptrace(2): ru_maxrss of a process would count
+// Command peak runs a program and appends the peak memory of it, and of each program that it runs, to a file, and how many pages it
+// touched first: a line "name PID kB faults" for each thread that ends, of which a process's last has all. It reads VmHWM (proc_pid_status(5)) when they end, by ptrace(2): ru_maxrss of a process would count
 // what its starter had in memory, since both share it until the execve (kernel, fs/exec.c, exec_mmap), and the largest of
 // its children's.
 package main
@@ -96,21 +96,42 @@ func exitStatus(ws unix.WaitStatus) int {
 	return ws.ExitStatus()
 }
 
-// note writes down the peak of a thread's process.
+// note writes down the peak and the page faults of a thread's process.
 func note(tid int, out *os.File) error {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 	if err != nil {
 		return err
 	}
 	var name string
-	var peak int
+	var pid, peak int
 	for line := range bytes.Lines(text) {
 		_, _ = fmt.Sscanf(string(line), "Name: %s", &name)
+		_, _ = fmt.Sscanf(string(line), "Tgid: %d", &pid)
 		_, _ = fmt.Sscanf(string(line), "VmHWM: %d kB", &peak)
 	}
 	if peak == 0 {
 		return nil // another thread of it has already ended the process's memory
 	}
-	_, err = fmt.Fprintf(out, "%s %d\n", name, peak)
+	faults, err := minorFaults(pid)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s %d %d %d\n", name, pid, peak, faults)
 	return err
+}
+
+// minorFaults returns a process's of all its threads (minflt, proc_pid_stat(5)).
+func minorFaults(pid int) (n int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, behind, _ := bytes.Cut(text, []byte(") ")) // the name
+	const before = 7                              // state to flags
+	fields := bytes.Fields(behind)
+	if len(fields) <= before {
+		return 0, fmt.Errorf("read %q: %w", text, unix.EBADMSG)
+	}
+	_, err = fmt.Sscan(string(fields[before]), &n)
+	return n, err
 }
