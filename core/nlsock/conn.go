@@ -260,7 +260,7 @@ func (c *Conn) Await(deadline time.Time, wanted func(body []byte) bool) (bool, e
 // drain reads what is left of an exchange that failed: a socket that has no room for its answers gets none of the next either, and one
 // with a dump unread makes no other.
 func (c *Conn) drain() {
-	for range attempts {
+	for range 16 * atOnce { // more than the buffer takes
 		if _, err := c.receive(); errors.Is(err, unix.EAGAIN) {
 			return
 		}
