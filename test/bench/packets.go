@@ -41,11 +41,14 @@ const (
 )
 
 // router is the limit: the same containers and the same nodes without any rule. ruled is the same with one that no packet meets, which
-// is what policy routing costs at the least.
+// is what policy routing costs at the least, and tracked is that with connections tracked besides, as whatever translates any does.
 const (
-	router = "plain router"
-	ruled  = "plain router, one idle rule"
+	router  = "plain router"
+	ruled   = "plain router, one idle rule"
+	tracked = "plain router, one idle rule, conntrack"
 )
+
+func plains() []string { return []string{router, ruled, tracked} }
 
 // carried names what carries packets, in the record.
 func carried(by, where string) string { return by + ", " + where }
@@ -91,17 +94,22 @@ func (b *bench) packets(ctx context.Context) (err error) {
 
 // routers are the paths of the plain routers.
 func (b *bench) routers(ctx context.Context) ([]*path, error) {
-	l, err := b.up(ctx, lab.Options{Name: "router", Nodes: 4, ENIs: 1})
+	l, err := b.up(ctx, lab.Options{Name: "router", Nodes: 2 * len(plains()), ENIs: 1})
 	if err != nil {
 		return nil, err
 	}
 	var paths []*path
-	for i, name := range []string{router, ruled} {
-		near, far := l.Nodes[2*i], l.Nodes[2*i+1]
-		more, err := plainPaths(l, name, near, far)
+	for i, name := range plains() {
+		nodes := l.Nodes[2*i : 2*i+2]
+		more, err := plainPaths(l, name, nodes[0], nodes[1])
 		paths = append(paths, more...)
-		if err == nil && name == ruled {
-			err = errors.Join(addIdleRule(near), addIdleRule(far))
+		for _, n := range nodes {
+			if name != router {
+				err = errors.Join(err, addIdleRule(n))
+			}
+			if name == tracked {
+				err = errors.Join(err, trackConnections(ctx, n))
+			}
 		}
 		if err != nil {
 			return paths, fmt.Errorf("%s: %w", name, err)

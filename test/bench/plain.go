@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -46,6 +47,15 @@ func addIdleRule(n *lab.Node) error {
 	r.Src = &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(32, 32)}
 	if err := h.RuleAdd(r); err != nil {
 		return fmt.Errorf("add a rule: %w", err)
+	}
+	return nil
+}
+
+// trackConnections has a node track connections, by a rule of nftables that asks for their state and does nothing with it.
+func trackConnections(ctx context.Context, n *lab.Node) error {
+	_, err := n.Output(ctx, nil, "nft", "add table ip idle; add chain ip idle idle { type filter hook prerouting priority 0; }; add rule ip idle idle ct state invalid")
+	if err != nil {
+		return fmt.Errorf("track connections: %w", err)
 	}
 	return nil
 }

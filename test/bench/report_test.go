@@ -58,6 +58,7 @@ func made() *Results {
 		for _, quantity := range []what{packets, roundTrip, connects} {
 			put(point{quantity, carried(router, where), 0}, 100)
 			put(point{quantity, carried(ruled, where), 0}, 95)
+			put(point{quantity, carried(tracked, where), 0}, 70)
 			for _, name := range r.carriers() {
 				for _, count := range r.Containers {
 					put(point{quantity, carried(name, where), count}, 100-float64(count)/50)

@@ -166,7 +166,7 @@ func (r *Results) packetTable(quantity what, where string) *table {
 		t.head = append(t.head, fmt.Sprint(count))
 	}
 	limit := point{quantity, carried(router, where), 0}
-	for _, name := range []string{router, ruled} {
+	for _, name := range plains() {
 		t.row(name, r.beside(point{quantity, carried(name, where), 0}, limit))
 	}
 	for _, name := range r.carriers() {
