@@ -11,6 +11,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/enichain/enichain/core/nfnetlink"
 	"github.com/enichain/enichain/core/nlsock"
 )
 
@@ -28,7 +29,7 @@ func flush(ips []netip.Addr, request func(direction uint16, ip netip.Addr) nlsoc
 	if len(ips) == 0 {
 		return nil
 	}
-	conn, err := nlsock.Dial(unix.NETLINK_NETFILTER, 0)
+	conn, err := nfnetlink.Dial()
 	if absent(err) {
 		return nil
 	}
@@ -83,9 +84,6 @@ const (
 	bySources = 1  // CTA_FILTER_FLAG(CTA_IP_SRC)
 )
 
-// nfgenmsg is what stands before the attributes (include/uapi/linux/netfilter/nfnetlink.h).
-func nfgenmsg(af byte) nlsock.Body { return nlsock.Body{af, unix.NFNETLINK_V0, 0, 0} }
-
 // sources is the request to forget the connections whose packets of a direction come from the address, of IPv4. It deletes
 // all that pass the filter (ctnetlink_flush_conntrack, net/netfilter/nf_conntrack_netlink.c).
 func sources(direction uint16, ip netip.Addr) nlsock.Request {
@@ -105,7 +103,7 @@ func sources(direction uint16, ip netip.Addr) nlsock.Request {
 // unfiltered is sources as a kernel reads it that knows no filter here.
 func unfiltered(direction uint16, ip netip.Addr) nlsock.Request {
 	tuple := nlsock.Body{}.Bytes(unix.NLA_F_NESTED|tupleIP, nlsock.Body{}.Bytes(ipV4Src, ip.AsSlice()))
-	return nlsock.Request{Kind: deleteMessage, Body: nfgenmsg(unix.AF_INET).Bytes(unix.NLA_F_NESTED|direction, tuple)}
+	return nlsock.Request{Kind: deleteMessage, Body: nfnetlink.Header(unix.AF_INET, 0).Bytes(unix.NLA_F_NESTED|direction, tuple)}
 }
 
 // attempts bounds the repetition of a dump that was interrupted by changes of the table.
@@ -134,10 +132,10 @@ func flushListed(conn *nlsock.Conn, ips []netip.Addr) error {
 // flushFamily forgets what it sees, be the list incomplete.
 func flushFamily(conn *nlsock.Conn, af byte, ips []netip.Addr) error {
 	var doomed []nlsock.Request
-	err := conn.Dump(nlsock.Request{Kind: getMessages, Body: nfgenmsg(af)}, func(body []byte) error {
+	err := conn.Dump(nlsock.Request{Kind: getMessages, Body: nfnetlink.Header(af, 0)}, func(body []byte) error {
 		c, err := decode(body)
 		if err == nil && (slices.Contains(ips, c.from) || slices.Contains(ips, c.answers)) {
-			doomed = append(doomed, nlsock.Request{Kind: deleteMessage, Body: append(nfgenmsg(af), c.names...)})
+			doomed = append(doomed, nlsock.Request{Kind: deleteMessage, Body: append(nfnetlink.Header(af, 0), c.names...)})
 		}
 		return err
 	})
@@ -158,25 +156,18 @@ type connection struct {
 }
 
 func decode(body []byte) (c connection, err error) {
-	if len(body) < len(nfgenmsg(0)) {
-		return c, unix.EBADMSG
-	}
-	attributes, err := netlink.NewAttributeDecoder(body[len(nfgenmsg(0)):])
-	if err != nil {
-		return c, err
-	}
-	for attributes.Next() {
-		switch kind := attributes.Type(); kind {
+	err = nlsock.Attributes(body, nfnetlink.HeaderSize, func(a *netlink.AttributeDecoder) {
+		switch kind := a.Type(); kind {
 		case original:
-			attributes.Nested(source(&c.from))
-			c.names = c.names.Bytes(unix.NLA_F_NESTED|kind, attributes.Bytes())
+			a.Nested(source(&c.from))
+			c.names = c.names.Bytes(unix.NLA_F_NESTED|kind, a.Bytes())
 		case reply:
-			attributes.Nested(source(&c.answers))
+			a.Nested(source(&c.answers))
 		case id, zone:
-			c.names = c.names.Bytes(kind, attributes.Bytes())
+			c.names = c.names.Bytes(kind, a.Bytes())
 		}
-	}
-	return c, attributes.Err()
+	})
+	return c, err
 }
 
 // source reads the source address of a tuple.

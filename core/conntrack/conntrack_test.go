@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/netstate/nstest"
+	"github.com/enichain/enichain/core/nfnetlink"
 	"github.com/enichain/enichain/core/nlsock"
 )
 
@@ -59,7 +60,7 @@ var ways = map[string]func(netip.Addr) error{
 	"by the kernel":    func(ip netip.Addr) error { return Flush(ip) },
 	"by an old kernel": func(ip netip.Addr) error { return flush([]netip.Addr{ip}, unfiltered) },
 	"listed": func(ip netip.Addr) error {
-		conn, err := nlsock.Dial(unix.NETLINK_NETFILTER, 0)
+		conn, err := nfnetlink.Dial()
 		if err != nil {
 			return err
 		}
@@ -111,8 +112,8 @@ func TestFlush(t *testing.T) {
 // Whatever the kernel's list has is read or refused, without a crash.
 func FuzzDecode(f *testing.F) {
 	tuple := nlsock.Body{}.Bytes(unix.NLA_F_NESTED|tupleIP, nlsock.Body{}.Bytes(ipV4Src, []byte{10, 0, 0, 5}))
-	f.Add([]byte(nfgenmsg(unix.AF_INET).Bytes(unix.NLA_F_NESTED|original, tuple).Bytes(unix.NLA_F_NESTED|reply, tuple).Bytes(id, []byte{1, 2, 3, 4}).Bytes(zone, []byte{0, 7})))
-	f.Add([]byte(nfgenmsg(unix.AF_INET6).Bytes(original, tuple[:7])))
+	f.Add([]byte(nfnetlink.Header(unix.AF_INET, 0).Bytes(unix.NLA_F_NESTED|original, tuple).Bytes(unix.NLA_F_NESTED|reply, tuple).Bytes(id, []byte{1, 2, 3, 4}).Bytes(zone, []byte{0, 7})))
+	f.Add([]byte(nfnetlink.Header(unix.AF_INET6, 0).Bytes(original, tuple[:7])))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c, err := decode(body)

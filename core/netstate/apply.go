@@ -55,10 +55,8 @@ func each[T fmt.Stringer](b *batch, what string, values []T, change func(T) nlso
 	for _, v := range values {
 		b.requests = append(b.requests, change(v))
 		b.errors = append(b.errors, func(err error) error {
-			for _, errno := range fine {
-				if errors.Is(err, errno) {
-					return nil
-				}
+			if isOneOf(err, fine...) {
+				return nil
 			}
 			return fmt.Errorf("%s %s: %w", what, v, err)
 		})

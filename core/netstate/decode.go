@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/enichain/enichain/core/layout"
+	"github.com/enichain/enichain/core/nlsock"
 )
 
 // What x/sys does not name (include/uapi/linux/fib_rules.h).
@@ -22,21 +23,6 @@ const (
 	none = 0xffffffff // of a suppressor
 )
 
-// attributesOf calls take for each attribute behind a message's fixed part, of which the message has to have all.
-func attributesOf(body []byte, fixed int, take func(*netlink.AttributeDecoder)) error {
-	if len(body) < fixed {
-		return fmt.Errorf("%d octets where %d stand at least: %w", len(body), fixed, unix.EBADMSG)
-	}
-	attributes, err := netlink.NewAttributeDecoder(body[fixed:])
-	if err != nil {
-		return err
-	}
-	for attributes.Next() {
-		take(attributes)
-	}
-	return attributes.Err()
-}
-
 // ipOf reads an address; the zero Addr stands for one that is none.
 func ipOf(a *netlink.AttributeDecoder) netip.Addr {
 	ip, _ := netip.AddrFromSlice(a.Bytes())
@@ -46,7 +32,7 @@ func ipOf(a *netlink.AttributeDecoder) netip.Addr {
 // decodeLink reads a message about a link, RTM_NEWLINK.
 func decodeLink(body []byte) (Link, error) {
 	l := Link{Kind: "device", NSID: -1}
-	err := attributesOf(body, unix.SizeofIfInfomsg, func(a *netlink.AttributeDecoder) {
+	err := nlsock.Attributes(body, unix.SizeofIfInfomsg, func(a *netlink.AttributeDecoder) {
 		switch a.Type() {
 		case unix.IFLA_IFNAME:
 			l.Name = a.String()
@@ -96,7 +82,7 @@ func macOf(value []byte) net.HardwareAddr {
 // decodeNumber reads how a namespace is numbered, RTM_NEWNSID; negative where it is not.
 func decodeNumber(body []byte) (int, error) {
 	number := unix.NETNSA_NSID_NOT_ASSIGNED
-	err := attributesOf(body, 4, func(a *netlink.AttributeDecoder) { // struct rtgenmsg, aligned
+	err := nlsock.Attributes(body, 4, func(a *netlink.AttributeDecoder) { // struct rtgenmsg, aligned
 		if a.Type() == unix.NETNSA_NSID {
 			number = int(a.Int32())
 		}
@@ -113,7 +99,7 @@ type address struct {
 
 func decodeAddr(body []byte) (address, error) {
 	var local, far netip.Addr
-	err := attributesOf(body, unix.SizeofIfAddrmsg, func(a *netlink.AttributeDecoder) {
+	err := nlsock.Attributes(body, unix.SizeofIfAddrmsg, func(a *netlink.AttributeDecoder) {
 		switch a.Type() {
 		case unix.IFA_LOCAL:
 			local = ipOf(a)
@@ -138,7 +124,7 @@ type neighbour struct {
 
 func decodeNeigh(body []byte) (neighbour, error) {
 	var n neighbour
-	err := attributesOf(body, unix.SizeofNdMsg, func(a *netlink.AttributeDecoder) {
+	err := nlsock.Attributes(body, unix.SizeofNdMsg, func(a *netlink.AttributeDecoder) {
 		switch a.Type() {
 		case unix.NDA_DST:
 			n.IP = ipOf(a)
@@ -168,7 +154,7 @@ type route struct {
 func decodeRoute(body []byte) (route, error) {
 	var r route
 	var dst netip.Addr
-	err := attributesOf(body, unix.SizeofRtMsg, func(a *netlink.AttributeDecoder) {
+	err := nlsock.Attributes(body, unix.SizeofRtMsg, func(a *netlink.AttributeDecoder) {
 		switch a.Type() {
 		case unix.RTA_DST:
 			dst = ipOf(a)
@@ -206,7 +192,7 @@ func decodeRoute(body []byte) (route, error) {
 func decodeRule(body []byte) (r Rule, found bool, err error) {
 	r.Plain = true
 	var from, to netip.Addr
-	err = attributesOf(body, unix.SizeofRtMsg, func(a *netlink.AttributeDecoder) {
+	err = nlsock.Attributes(body, unix.SizeofRtMsg, func(a *netlink.AttributeDecoder) {
 		switch a.Type() {
 		case unix.FRA_SRC:
 			from = ipOf(a)

@@ -213,6 +213,11 @@ func replaceRoute(r layout.Route) nlsock.Request {
 	if !r.Via.IsValid() {
 		m.scope = unix.RT_SCOPE_LINK
 	}
+	return nlsock.Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Body: m.of(r)}
+}
+
+// of appends what a route has beyond the fixed part.
+func (m rtmsg) of(r layout.Route) nlsock.Body {
 	body := m.encode().Bytes(unix.RTA_DST, r.Dst.Addr().AsSlice())
 	if r.Via.IsValid() {
 		body = body.Bytes(unix.RTA_GATEWAY, r.Via.AsSlice())
@@ -220,8 +225,7 @@ func replaceRoute(r layout.Route) nlsock.Request {
 	if r.Src.IsValid() {
 		body = body.Bytes(unix.RTA_PREFSRC, r.Src.AsSlice())
 	}
-	body = body.Uint32(unix.RTA_OIF, uint32(r.Dev.Index)).Uint32(unix.RTA_TABLE, uint32(r.Table))
-	return nlsock.Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Body: body}
+	return body.Uint32(unix.RTA_OIF, uint32(r.Dev.Index)).Uint32(unix.RTA_TABLE, uint32(r.Table))
 }
 
 // deleteRoute removes a route that the kernel listed.
@@ -229,17 +233,7 @@ func deleteRoute(r route) nlsock.Request {
 	m := rtmsg{
 		family: r.family, dstBits: r.Dst.Bits(), tos: r.tos, table: r.Table, protocol: r.protocol, scope: r.scope, kind: r.kind,
 	}
-	body := m.encode()
-	if r.Dst.Bits() > 0 {
-		body = body.Bytes(unix.RTA_DST, r.Dst.Addr().AsSlice())
-	}
-	if r.Via.IsValid() {
-		body = body.Bytes(unix.RTA_GATEWAY, r.Via.AsSlice())
-	}
-	if r.Src.IsValid() {
-		body = body.Bytes(unix.RTA_PREFSRC, r.Src.AsSlice())
-	}
-	body = body.Uint32(unix.RTA_OIF, uint32(r.Dev.Index)).Uint32(unix.RTA_TABLE, uint32(r.Table))
+	body := m.of(r.Route)
 	if r.metric != 0 {
 		body = body.Uint32(unix.RTA_PRIORITY, r.metric)
 	}

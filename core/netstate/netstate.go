@@ -6,6 +6,7 @@ package netstate
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -61,12 +62,11 @@ func (h *Handle) change(r nlsock.Request) error {
 
 // gone says whether an error of a removal means that there was nothing to remove.
 func gone(err error) bool {
-	for _, errno := range []error{unix.ENOENT, unix.ESRCH, unix.ENODEV, unix.EADDRNOTAVAIL} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	return isOneOf(err, unix.ENOENT, unix.ESRCH, unix.ENODEV, unix.EADDRNOTAVAIL)
+}
+
+func isOneOf(err error, errnos ...unix.Errno) bool {
+	return slices.ContainsFunc(errnos, func(errno unix.Errno) bool { return errors.Is(err, errno) })
 }
 
 // afOf returns the kernel's number of a family.

@@ -1,7 +1,6 @@
 package netstate
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -114,12 +113,7 @@ func (h *Handle) lookup(l layout.Lookup, match bool) (layout.Route, bool, error)
 
 // unreachable says whether a lookup's error is an answer: no route, or a source address that is not the host's.
 func unreachable(err error) bool {
-	for _, errno := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	return isOneOf(err, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP)
 }
 
 // Addresses returns the addresses of all links, by the link's index, in the order in which the kernel has them.

@@ -28,11 +28,19 @@ func (m Message) encode() (nlsock.Request, error) {
 	return packet(unix.NFNL_SUBSYS_NFTABLES<<8|m.Kind, m.Flags, m.Family, 0, data), err
 }
 
-// packet is a message of nfnetlink: struct nfgenmsg stands before its attributes.
+// HeaderSize is that of Header.
+const HeaderSize = 4
+
+// Header is struct nfgenmsg, which stands before the attributes (include/uapi/linux/netfilter/nfnetlink.h).
+func Header(family uint8, resource uint16) nlsock.Body {
+	return nlsock.Body{family, unix.NFNETLINK_V0, byte(resource >> 8), byte(resource)}
+}
+
+// packet is a message of nfnetlink.
 func packet(kind, flags uint16, family uint8, resource uint16, data []byte) nlsock.Request {
 	return nlsock.Request{
 		Kind: kind, Flags: flags,
-		Body: append(nlsock.Body{family, unix.NFNETLINK_V0, byte(resource >> 8), byte(resource)}, data...),
+		Body: append(Header(family, resource), data...),
 	}
 }
 
@@ -150,5 +158,7 @@ func AskAll(conn *nlsock.Conn, messages ...Message) ([]Answer, error) {
 	return answers, nil
 }
 
-// decodeBody reads a message of the kernel's, struct nfgenmsg and attributes.
-func decodeBody(body []byte) (map[uint16][]byte, error) { return Decode(body[min(len(body), 4):]) }
+// decodeBody reads a message of the kernel's, Header and attributes.
+func decodeBody(body []byte) (map[uint16][]byte, error) {
+	return Decode(body[min(len(body), HeaderSize):])
+}

@@ -93,6 +93,21 @@ func (e *Error) Error() string {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
+// Attributes calls take for each attribute behind a message's fixed part, of which the body has to have all.
+func Attributes(body []byte, fixed int, take func(*netlink.AttributeDecoder)) error {
+	if len(body) < fixed {
+		return fmt.Errorf("%d octets where %d stand at least: %w", len(body), fixed, unix.EBADMSG)
+	}
+	attributes, err := netlink.NewAttributeDecoder(body[fixed:])
+	if err != nil {
+		return err
+	}
+	for attributes.Next() {
+		take(attributes)
+	}
+	return attributes.Err()
+}
+
 // verdict reads the body of NLMSG_ERROR and NLMSG_DONE: a negative errno, or 0, and of an error the header of the request and
 // attributes (struct nlmsgerr, include/uapi/linux/netlink.h).
 func (m message) verdict() error {
