@@ -39,9 +39,10 @@ type ENI struct {
 	// FreePrefixes are its prefixes all of whose addresses are free, and Scattered the free addresses of its other prefixes,
 	// which cannot go back.
 	FreePrefixes, Scattered int
-	// Ours says that we made it, and so may delete it; Idle is how long nothing has happened to its addresses.
-	Ours bool
-	Idle time.Duration
+	// Ours says that we made it, and so may delete it, unless another family needs it; Idle is how long nothing has happened
+	// to its addresses.
+	Ours, Needed bool
+	Idle         time.Duration
 }
 
 // State is the pool of one family of addresses at a moment.
@@ -106,10 +107,10 @@ func Want(p Policy, s State) int {
 // Enough says whether the pool lacks nothing. Where it does, the operator's limit may still have it want nothing.
 func Enough(p Policy, s State) bool { return s.Free()-s.Waiting >= p.Min }
 
-// Grow says how to add what the pool lacks. The fullest ENIs are filled first, so that the fewest are used, and another
-// is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a batch opens
-// other ENI. Prefixes are rounded up to, but not beyond the operator's limit, up to which single addresses serve. It
-// returns nothing where nothing is lacking, or nowhere is a place.
+// Grow says how to add what the pool lacks. ENIs that stay anyway are filled first, then the fullest, so that the fewest are
+// used, and another is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a
+// batch opens no other ENI. Prefixes are rounded up to, but not beyond the operator's limit, up to which single addresses
+// serve. It returns nothing where nothing is lacking, or nowhere is a place.
 func Grow(p Policy, s State) []Step {
 	g := growth{want: Want(p, s), allowed: math.MaxInt, size: s.prefixSize()}
 	must := min(g.want, s.Waiting-s.Free()+p.Min)
@@ -117,7 +118,7 @@ func Grow(p Policy, s State) []Step {
 		g.allowed = p.MaxAddresses - s.total()
 	}
 	fullest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
-		return cmp.Or(cmp.Compare(b.Assigned, a.Assigned), cmp.Compare(b.Slots, a.Slots), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
+		return cmp.Or(oursFirst(b, a), cmp.Compare(b.Assigned, a.Assigned), cmp.Compare(b.Slots, a.Slots), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
 	})
 	for _, e := range fullest {
 		if g.planned >= must {
@@ -193,15 +194,16 @@ type Shrinkage struct {
 }
 
 // Shrink says what the pool has too much of: more than Max free addresses, which go down to Target; ENIs of ours first
-// that have been empty for long enough, then addresses and prefixes of the emptiest ENIs. An empty ENI goes as long as the
-// others have Target free, or Min and places for the rest: else two ENIs could each keep what one has room for, for ever.
-// Whoever waits is served before. What is cooling is never touched, and a prefix of which one address is not free stays.
+// that have been empty for long enough, then addresses and prefixes of those of ours, the emptiest first, then of those that
+// stay: what is free there draws the next containers away from ours. An empty ENI goes as long as the others have Target free,
+// or Min and places for the rest: else two ENIs could each keep what one has room for, for ever. Whoever waits is served before.
+// What is cooling is never touched, and a prefix of which one address is not free stays.
 func Shrink(p Policy, s State) Shrinkage {
 	var out Shrinkage
 	free := s.Free() - s.Waiting
 	keep := max(p.Target, p.Min)
 	emptiest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
-		return cmp.Or(cmp.Compare(a.Assigned, b.Assigned), foreignLast(a, b), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
+		return cmp.Or(oursFirst(a, b), cmp.Compare(a.Assigned, b.Assigned), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
 	})
 	gone := map[string]bool{}
 	for _, e := range emptiest {
@@ -233,8 +235,8 @@ func Shrink(p Policy, s State) Shrinkage {
 	return out
 }
 
-// foreignLast orders those that may be deleted before those that may not.
-func foreignLast(a, b ENI) int {
+// oursFirst orders those that may be deleted before those that may not.
+func oursFirst(a, b ENI) int {
 	switch {
 	case a.Ours == b.Ours:
 		return 0
@@ -258,5 +260,5 @@ func (s State) places(but ENI, gone map[string]bool) int {
 
 // deletable says whether nothing of the ENI is in use, and has not been for a while.
 func (e ENI) deletable(p Policy) bool {
-	return e.Ours && e.Assigned == 0 && e.Cooling == 0 && e.Releasing == 0 && e.Idle >= p.ENIIdle
+	return e.Ours && !e.Needed && e.Assigned == 0 && e.Cooling == 0 && e.Releasing == 0 && e.Idle >= p.ENIIdle
 }

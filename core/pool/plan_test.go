@@ -14,6 +14,12 @@ func eni(id string, index, free, assigned int) ENI {
 	return ENI{ID: id, DeviceIndex: index, Slots: 1 + free + assigned, Limit: 10, Free: free, Assigned: assigned}
 }
 
+// ours is an ENI that may be deleted once it has been idle for long enough.
+func ours(e ENI, idle time.Duration) ENI {
+	e.Ours, e.Idle = true, idle
+	return e
+}
+
 func TestGrow(t *testing.T) {
 	a, b, full := eni("a", 0, 0, 0), eni("b", 1, 0, 3), eni("c", 2, 0, 9)
 	unknown := ENI{ID: "d", Slots: 30, Assigned: 29}
@@ -27,6 +33,12 @@ func TestGrow(t *testing.T) {
 	}{
 		{"a batch for one", Policy{Batch: 4}, State{Waiting: 1, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 4}}},
 		{"the rest of a batch opens no other ENI", Policy{Batch: 8}, State{Waiting: 1, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 6}}},
+		{
+			"what stays anyway before what could go back",
+			Policy{Batch: 8},
+			State{Waiting: 1, ENIs: []ENI{eni("a", 0, 0, 4), ours(eni("b", 1, 0, 6), 0)}},
+			[]Step{{ENI: "a", Count: 5}},
+		},
 		{"many wait", Policy{Batch: 8}, State{Waiting: 12, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 6}, {ENI: "a", Count: 6}}},
 		{"more wait than there is room", Policy{Batch: 8}, State{Waiting: 64, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 6}, {ENI: "a", Count: 9}}},
 		{"all are full", Policy{Batch: 8}, State{Waiting: 1, ENIs: []ENI{full}}, nil},
@@ -97,9 +109,10 @@ func TestGrow(t *testing.T) {
 }
 
 func TestShrink(t *testing.T) {
-	ours := func(e ENI, idle time.Duration) ENI { e.Ours, e.Idle = true, idle; return e }
 	p := Policy{Min: 1, Target: 4, Max: 8, ENIIdle: time.Minute}
 	cooling := ours(ENI{ID: "b", DeviceIndex: 1, Free: 5, Cooling: 1, Slots: 7}, time.Hour)
+	needed := ours(eni("b", 1, 9, 0), time.Hour)
+	needed.Needed = true
 	// prefixed has prefixes that are free, prefixes with 15 free, and free addresses of none.
 	prefixed := func(whole, used, single int) ENI {
 		return ENI{
@@ -162,6 +175,16 @@ func TestShrink(t *testing.T) {
 			Policy{Target: 4, Max: 8, Prefixes: true},
 			State{ENIs: []ENI{prefixed(1, 0, 9)}},
 			Shrinkage{Release: []Step{{"a", 9, false}}},
+		},
+		{
+			"what may be deleted is emptied first, though it be the fuller", p,
+			State{ENIs: []ENI{eni("a", 0, 5, 1), ours(eni("b", 1, 4, 5), 0)}},
+			Shrinkage{Release: []Step{{ENI: "b", Count: 4}, {ENI: "a", Count: 1}}},
+		},
+		{
+			"not one that another family needs", p,
+			State{ENIs: []ENI{eni("a", 0, 5, 3), needed}},
+			Shrinkage{Release: []Step{{ENI: "b", Count: 9}, {ENI: "a", Count: 1}}},
 		},
 		{"another's ENI is never deleted", p, State{ENIs: []ENI{eni("a", 0, 5, 3), eni("b", 1, 3, 0)}}, Shrinkage{}},
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -96,9 +97,9 @@ func (tx *Tx) addSeen(eni string, prefix netip.Prefix, ip netip.Addr, staleness 
 }
 
 // Take gives the owner a free address of the family: of the ENI of which it has one of the other family, where that has one
-// free, else of the fullest of the ENIs that allowed admits, and there of the fullest prefix, so that the others empty out;
-// among equals the one that has been free for longest. An owner that holds one already gets that again, with its sandbox,
-// which may be a new one. It returns ErrExhausted where none is free.
+// free, else of those that allowed admits the ones that stay before those that we made, then the fullest, and there of the
+// fullest prefix, so that what can go back empties out; among equals the one that has been free for longest. An owner that
+// holds one already gets that again, with its sandbox, which may be a new one. It returns ErrExhausted where none is free.
 func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, allowed func(ENI) bool) (Address, error) {
 	held, err := tx.AddressesOf(owner)
 	if err != nil {
@@ -116,7 +117,7 @@ func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, allowed func(E
 		if err != nil {
 			return Address{}, err
 		}
-		ip, err := tx.oldestOfFullest(f, beside, allowed)
+		ip, err := tx.oldestOfBest(f, beside, allowed)
 		if err != nil {
 			return Address{}, err
 		}
@@ -129,13 +130,14 @@ func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, allowed func(E
 	}
 }
 
-// oldestOfFullest returns the address that Take gives; the zero Addr where none is free.
-func (tx *Tx) oldestOfFullest(f family.Family, beside string, allowed func(ENI) bool) (netip.Addr, error) {
+// oldestOfBest returns the address that Take gives; the zero Addr where none is free.
+func (tx *Tx) oldestOfBest(f family.Family, beside string, allowed func(ENI) bool) (netip.Addr, error) {
 	enis, err := tx.ENIs()
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	best, fullest := netip.Addr{}, -1
+	var best ENI
+	found, fullest := netip.Addr{}, 0
 	for _, e := range enis {
 		ip, err := tx.nextFree(e.ID, f)
 		if err != nil {
@@ -151,11 +153,22 @@ func (tx *Tx) oldestOfFullest(f family.Family, beside string, allowed func(ENI) 
 		if err != nil {
 			return netip.Addr{}, err
 		}
-		if n.Assigned > fullest {
-			best, fullest = ip, n.Assigned
+		if !found.IsValid() || cmp.Or(oursLast(e, best), cmp.Compare(fullest, n.Assigned), cmp.Compare(e.DeviceIndex, best.DeviceIndex)) < 0 {
+			best, found, fullest = e, ip, n.Assigned
 		}
 	}
-	return best, nil
+	return found, nil
+}
+
+// oursLast orders ENIs that may go back behind those that stay.
+func oursLast(a, b ENI) int {
+	switch {
+	case a.Ours == b.Ours:
+		return 0
+	case a.Ours:
+		return 1
+	}
+	return -1
 }
 
 // TakeThis gives the owner the address that it asks for, which must be free, or cooling and either rested or the same

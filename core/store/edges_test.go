@@ -186,3 +186,32 @@ func TestNumbersOfENIs(t *testing.T) {
 		return err
 	})
 }
+
+// What stays anyway is filled before what could go back, whatever the cloud calls it, so that the latter empties out.
+func TestWhatCanGoBackEmptiesOut(t *testing.T) {
+	s := At(ramDir(t))
+	update(t, s, func(tx *Tx) error {
+		return errors.Join(
+			tx.PutENI(ENI{ID: "eni-z", Primary: true, Table: 254}),
+			tx.PutENI(ENI{ID: "eni-b", DeviceIndex: 1, Table: 2, Ours: true}),
+			tx.PutENI(ENI{ID: "eni-a", DeviceIndex: 2, Table: 3, Ours: true}),
+			tx.AddAddresses("eni-a", ips("10.0.2.10", 2)), tx.AddAddresses("eni-b", ips("10.0.1.10", 4)))
+	})
+	from := func(i int) string { return take(t, s, owner(i)).ENI }
+	if got := from(1); got != "eni-b" {
+		t.Errorf("among equals %s, want the one of the lower device index", got)
+	}
+	update(t, s, func(tx *Tx) error {
+		_, err := tx.TakeThis(netip.MustParseAddr("10.0.2.10"), owner(2), Sandbox{})
+		return errors.Join(err, tx.AddAddresses("eni-z", ips("10.0.0.10", 1)))
+	})
+	if got := from(3); got != "eni-z" {
+		t.Errorf("from %s, want the primary ENI, which stays", got)
+	}
+	if got := from(4); got != "eni-b" {
+		t.Errorf("from %s, want eni-b", got)
+	}
+	if got := from(5); got != "eni-b" {
+		t.Errorf("from %s, want eni-b, which is the fullest", got)
+	}
+}

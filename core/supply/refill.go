@@ -54,7 +54,7 @@ func (s *Supply) shrinkage(k *knowledge) shrinkage {
 	for i, f := range s.conf.Families {
 		st := states[i]
 		for n, e := range st.ENIs {
-			st.ENIs[n].Ours = e.Ours && slices.Contains(out.delete, e.ID)
+			st.ENIs[n].Needed = !slices.Contains(out.delete, e.ID)
 		}
 		for _, part := range pool.Shrink(s.policy(f), st).Release {
 			out.release = append(out.release, step{part, f})
