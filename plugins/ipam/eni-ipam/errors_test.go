@@ -99,7 +99,8 @@ func TestErrorsSayAll(t *testing.T) {
 					fault := clouds.Always(c.Fault(s.call, failure))
 					n.Inject(fault)
 					for _, id := range []string{"first", "second"} {
-						_, failed := n.Run("ADD", id, map[string]any{"batch": 1, "timeout": "2s"})
+						// A busy machine needs some of it for the first answer, without which no error can name the cloud's.
+						_, failed := n.Run("ADD", id, map[string]any{"batch": 1, "timeout": "4s"})
 						saysAll(t, failed, codeOfFailure(failure), hintOfFailure(failure), append(s.on(n), s.doing, fault.Code)...)
 					}
 				})
