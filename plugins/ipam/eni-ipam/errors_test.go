@@ -177,7 +177,7 @@ func TestTencentCloudsTaskThatFails(t *testing.T) {
 			s.before(n)
 			before := n.Agree()
 			n.Inject(clouds.Always(vpcsim.Fault{Action: vpcsim.Task, Code: "InternalError", Message: "The task was given up."}))
-			_, failed := n.Run("ADD", "late", map[string]any{"batch": 1, "timeout": "3s"})
+			_, failed := n.Run("ADD", "late", map[string]any{"batch": 1, "timeout": "5s"})
 			saysAll(t, failed, cnierr.TryAgainLater, "retry", append(s.on(n), s.doing, "the task failed", "InternalError", "given up")...)
 			n.ClearFaults()
 			n.Add("late", map[string]any{"batch": 1})

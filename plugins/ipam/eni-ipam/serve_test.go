@@ -177,7 +177,7 @@ func TestAnAddressThatComesFreeWhileAnotherGrows(t *testing.T) {
 		if _, failed := node.Run("DEL", "c0", map[string]any{"cooldown": "500ms"}); failed != nil {
 			t.Fatal(failed)
 		}
-		node.Add("c1", map[string]any{"timeout": "2s"})
+		node.Add("c1", map[string]any{"timeout": "10s"})
 	})
 }
 
@@ -208,7 +208,7 @@ func TestASilentAPIIsNamed(t *testing.T) {
 	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
 		node := up(t, c, c.Medium, "10.0.0.0/24")
 		node.Inject(vpcsim.Fault{Delay: 10 * time.Second, Times: -1})
-		_, failed := node.Run("ADD", "c1", map[string]any{"timeout": "1500ms"})
+		_, failed := node.Run("ADD", "c1", map[string]any{"timeout": "3s"})
 		if failed == nil || failed.Code != cnierr.TryAgainLater || !strings.Contains(failed.Msg, node.API.URL) {
 			t.Errorf("%+v, want code 11 and the API's endpoint %s", failed, node.API.URL)
 		}
