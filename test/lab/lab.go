@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"regexp"
 	"runtime"
@@ -52,7 +51,7 @@ type Lab struct {
 
 	provider provider
 	fabric   *fabric
-	servers  []*http.Server
+	services services
 }
 
 // Up builds a lab. Root is needed, and Linux 5.10 or newer.
@@ -201,12 +200,10 @@ func (l *Lab) Spoofers() ([]Spoofer, error) { return l.fabric.spoofers() }
 // Down removes the lab. The kernel takes namespaces down when the last process in them has ended, and those are their
 // starters' to end. Down may be called again.
 func (l *Lab) Down() error {
-	var errs []error
-	for _, s := range l.servers {
-		errs = append(errs, s.Close())
-	}
-	l.servers = nil
+	errs := []error{l.services.close()}
 	if l.VPC != nil {
+		l.VPC.GiveUp() // which calls may wait for
+		l.services.await()
 		l.VPC.Close()
 	}
 	if l.fabric != nil {

@@ -219,12 +219,17 @@ func (v *VPC) Wait() {
 	v.fabric.wait()
 }
 
-// Close gives up what is still to be done. It is needed only where there are delays.
-func (v *VPC) Close() {
+// GiveUp gives up what is still to be done, where there are delays. It does not wait.
+func (v *VPC) GiveUp() {
 	v.closing.Do(func() {
 		close(v.closed)
 		v.fabric.close()
 	})
+}
+
+// Close gives up what is still to be done, and waits for what is being done. It is needed only where there are delays.
+func (v *VPC) Close() {
+	v.GiveUp()
 	v.Wait()
 }
 
