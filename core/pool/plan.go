@@ -39,8 +39,10 @@ type ENI struct {
 	// FreePrefixes are its prefixes all of whose addresses are free, and Scattered the free addresses of its other prefixes,
 	// which cannot go back.
 	FreePrefixes, Scattered int
-	// Ours says that we made it, and so may delete it, unless another family needs it; Idle is how long nothing has happened
-	// to its addresses.
+	// Stays says that it is there anyway, and serves all that is wanted.
+	Stays bool
+	// Ours says that we made it, and so may delete it, unless it is needed beyond this pool, as by another family; Idle is how
+	// long nothing has happened to its addresses.
 	Ours, Needed bool
 	Idle         time.Duration
 }
@@ -107,10 +109,10 @@ func Want(p Policy, s State) int {
 // Enough says whether the pool lacks nothing. Where it does, the operator's limit may still have it want nothing.
 func Enough(p Policy, s State) bool { return s.Free()-s.Waiting >= p.Min }
 
-// Grow says how to add what the pool lacks. ENIs that stay anyway are filled first, then the fullest, so that the fewest are
-// used, and another is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a
-// batch opens no other ENI. Prefixes are rounded up to, but not beyond the operator's limit, up to which single addresses
-// serve. It returns nothing where nothing is lacking, or nowhere is a place.
+// Grow says how to add what the pool lacks. The fullest ENIs are filled first, so that the fewest are used, and another
+// is made only when those have no place. Where those who wait are served, or Min is reached, the rest of a batch opens no
+// other ENI. Prefixes are rounded up to, but not beyond the operator's limit, up to which single addresses serve. It
+// returns nothing where nothing is lacking, or nowhere is a place.
 func Grow(p Policy, s State) []Step {
 	g := growth{want: Want(p, s), allowed: math.MaxInt, size: s.prefixSize()}
 	must := min(g.want, s.Waiting-s.Free()+p.Min)
@@ -118,7 +120,7 @@ func Grow(p Policy, s State) []Step {
 		g.allowed = p.MaxAddresses - s.total()
 	}
 	fullest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
-		return cmp.Or(oursFirst(b, a), cmp.Compare(b.Assigned, a.Assigned), cmp.Compare(b.Slots, a.Slots), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
+		return cmp.Or(cmp.Compare(b.Assigned, a.Assigned), cmp.Compare(b.Slots, a.Slots), cmp.Compare(a.DeviceIndex, b.DeviceIndex))
 	})
 	for _, e := range fullest {
 		if g.planned >= must {
@@ -194,8 +196,8 @@ type Shrinkage struct {
 }
 
 // Shrink says what the pool has too much of: more than Max free addresses, which go down to Target; ENIs of ours first
-// that have been empty for long enough, then addresses and prefixes of those of ours, the emptiest first, then of those that
-// stay: what is free there draws the next containers away from ours. An empty ENI goes as long as the others have Target free,
+// that have been empty for long enough, then addresses and prefixes of the emptiest ENIs, but of those that stay last: what is
+// free there draws the next containers away from ours. An empty ENI goes as long as the others have Target free,
 // or Min and places for the rest: else two ENIs could each keep what one has room for, for ever. Whoever waits is served before.
 // What is cooling is never touched, and a prefix of which one address is not free stays.
 func Shrink(p Policy, s State) Shrinkage {
@@ -203,7 +205,7 @@ func Shrink(p Policy, s State) Shrinkage {
 	free := s.Free() - s.Waiting
 	keep := max(p.Target, p.Min)
 	emptiest := slices.SortedFunc(slices.Values(s.ENIs), func(a, b ENI) int {
-		return cmp.Or(oursFirst(a, b), cmp.Compare(a.Assigned, b.Assigned), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
+		return cmp.Or(staysLast(a, b), cmp.Compare(a.Assigned, b.Assigned), cmp.Compare(a.Slots, b.Slots), cmp.Compare(b.DeviceIndex, a.DeviceIndex))
 	})
 	gone := map[string]bool{}
 	for _, e := range emptiest {
@@ -235,12 +237,12 @@ func Shrink(p Policy, s State) Shrinkage {
 	return out
 }
 
-// oursFirst orders those that may be deleted before those that may not.
-func oursFirst(a, b ENI) int {
+// staysLast orders those that stay behind the others.
+func staysLast(a, b ENI) int {
 	switch {
-	case a.Ours == b.Ours:
+	case a.Stays == b.Stays:
 		return 0
-	case a.Ours:
+	case b.Stays:
 		return -1
 	}
 	return 1

@@ -11,12 +11,12 @@ import (
 
 // eni is an ENI of ten places with free and assigned addresses.
 func eni(id string, index, free, assigned int) ENI {
-	return ENI{ID: id, DeviceIndex: index, Slots: 1 + free + assigned, Limit: 10, Free: free, Assigned: assigned}
+	return ENI{ID: id, DeviceIndex: index, Slots: 1 + free + assigned, Limit: 10, Free: free, Assigned: assigned, Stays: true}
 }
 
 // ours is an ENI that may be deleted once it has been idle for long enough.
 func ours(e ENI, idle time.Duration) ENI {
-	e.Ours, e.Idle = true, idle
+	e.Stays, e.Ours, e.Idle = false, true, idle
 	return e
 }
 
@@ -33,12 +33,6 @@ func TestGrow(t *testing.T) {
 	}{
 		{"a batch for one", Policy{Batch: 4}, State{Waiting: 1, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 4}}},
 		{"the rest of a batch opens no other ENI", Policy{Batch: 8}, State{Waiting: 1, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 6}}},
-		{
-			"what stays anyway before what could go back",
-			Policy{Batch: 8},
-			State{Waiting: 1, ENIs: []ENI{eni("a", 0, 0, 4), ours(eni("b", 1, 0, 6), 0)}},
-			[]Step{{ENI: "a", Count: 5}},
-		},
 		{"many wait", Policy{Batch: 8}, State{Waiting: 12, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 6}, {ENI: "a", Count: 6}}},
 		{"more wait than there is room", Policy{Batch: 8}, State{Waiting: 64, ENIs: []ENI{a, b, full}}, []Step{{ENI: "b", Count: 6}, {ENI: "a", Count: 9}}},
 		{"all are full", Policy{Batch: 8}, State{Waiting: 1, ENIs: []ENI{full}}, nil},
@@ -209,8 +203,9 @@ func random(rnd *rand.Rand) (Policy, State) {
 	for i := range 1 + rnd.IntN(5) {
 		e := ENI{
 			ID: strconv.Itoa(i), DeviceIndex: i, Limit: s.PerENI, Ours: i > 0 && rnd.IntN(2) == 0, Closed: rnd.IntN(8) == 0,
-			Idle: time.Duration(rnd.IntN(120)) * time.Second, NoPrefixes: rnd.IntN(4) == 0,
+			Idle: time.Duration(rnd.IntN(120)) * time.Second, NoPrefixes: rnd.IntN(4) == 0, Needed: rnd.IntN(4) == 0,
 		}
+		e.Stays = !e.Ours && rnd.IntN(4) > 0
 		places := e.Limit - 1
 		if rnd.IntN(2) == 0 {
 			for range rnd.IntN(places + 1) {
@@ -313,7 +308,7 @@ func TestShrinkHolds(t *testing.T) {
 		after.ENIs = nil
 		for _, e := range s.ENIs {
 			if slices.Contains(out.Delete, e.ID) {
-				if !e.Ours || e.Assigned+e.Cooling+e.Releasing > 0 || e.Idle < p.ENIIdle {
+				if !e.Ours || e.Needed || e.Assigned+e.Cooling+e.Releasing > 0 || e.Idle < p.ENIIdle {
 					t.Fatalf("%+v: deletes %+v", p, e)
 				}
 				continue

@@ -97,10 +97,10 @@ func (tx *Tx) addSeen(eni string, prefix netip.Prefix, ip netip.Addr, staleness 
 }
 
 // Take gives the owner a free address of the family: of the ENI of which it has one of the other family, where that has one
-// free, else of those that allowed admits the ones that stay before those that we made, then the fullest, and there of the
-// fullest prefix, so that what can go back empties out; among equals the one that has been free for longest. An owner that
-// holds one already gets that again, with its sandbox, which may be a new one. It returns ErrExhausted where none is free.
-func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, allowed func(ENI) bool) (Address, error) {
+// free, else of the ENIs of the lowest rank (below 0 are those that it may have none of) the fullest, and there of the fullest
+// prefix, so that the others empty out; among equals the one that has been free for longest. An owner that holds one already
+// gets that again, with its sandbox, which may be a new one. It returns ErrExhausted where none is free.
+func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, rank func(ENI) int) (Address, error) {
 	held, err := tx.AddressesOf(owner)
 	if err != nil {
 		return Address{}, err
@@ -117,33 +117,36 @@ func (tx *Tx) Take(owner Owner, sandbox Sandbox, f family.Family, allowed func(E
 		if err != nil {
 			return Address{}, err
 		}
-		ip, err := tx.oldestOfBest(f, beside, allowed)
+		ip, err := tx.oldestOfBest(f, beside, rank)
 		if err != nil {
 			return Address{}, err
 		}
 		if ip.IsValid() {
 			return tx.assign(ip, owner, sandbox)
 		}
-		if thawed < thawBatch { // else those may have been of ENIs that are not allowed, and more may have rested
+		if thawed < thawBatch { // else those may have been of ENIs that it may have none of, and more may have rested
 			return Address{}, fmt.Errorf("%s: %w", f, ErrExhausted)
 		}
 	}
 }
 
 // oldestOfBest returns the address that Take gives; the zero Addr where none is free.
-func (tx *Tx) oldestOfBest(f family.Family, beside string, allowed func(ENI) bool) (netip.Addr, error) {
+func (tx *Tx) oldestOfBest(f family.Family, beside string, rank func(ENI) int) (netip.Addr, error) {
 	enis, err := tx.ENIs()
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	var best ENI
-	found, fullest := netip.Addr{}, 0
+	best, lowest, fullest := netip.Addr{}, 0, 0
 	for _, e := range enis {
+		r := rank(e)
+		if r < 0 {
+			continue
+		}
 		ip, err := tx.nextFree(e.ID, f)
 		if err != nil {
 			return netip.Addr{}, err
 		}
-		if !ip.IsValid() || !allowed(e) {
+		if !ip.IsValid() {
 			continue
 		}
 		if e.ID == beside {
@@ -153,22 +156,11 @@ func (tx *Tx) oldestOfBest(f family.Family, beside string, allowed func(ENI) boo
 		if err != nil {
 			return netip.Addr{}, err
 		}
-		if !found.IsValid() || cmp.Or(oursLast(e, best), cmp.Compare(fullest, n.Assigned), cmp.Compare(e.DeviceIndex, best.DeviceIndex)) < 0 {
-			best, found, fullest = e, ip, n.Assigned
+		if !best.IsValid() || cmp.Or(cmp.Compare(r, lowest), cmp.Compare(fullest, n.Assigned)) < 0 {
+			best, lowest, fullest = ip, r, n.Assigned
 		}
 	}
-	return found, nil
-}
-
-// oursLast orders ENIs that may go back behind those that stay.
-func oursLast(a, b ENI) int {
-	switch {
-	case a.Ours == b.Ours:
-		return 0
-	case a.Ours:
-		return 1
-	}
-	return -1
+	return best, nil
 }
 
 // TakeThis gives the owner the address that it asks for, which must be free, or cooling and either rested or the same

@@ -87,7 +87,7 @@ func TestARestedAddressCanBeAskedFor(t *testing.T) {
 func TestRestedAddressesOfOtherENIsHideNone(t *testing.T) {
 	s := rested(t, 100) // those of eni-a were released first
 	update(t, s, func(tx *Tx) error {
-		_, err := tx.Take(owner(1000), Sandbox{}, family.IPv4, func(e ENI) bool { return e.ID == "eni-b" })
+		_, err := tx.Take(owner(1000), Sandbox{}, family.IPv4, func(e ENI) int { return map[string]int{"eni-a": -1}[e.ID] })
 		if err != nil {
 			t.Errorf("eni-b has 100 addresses that nobody has: %v", err)
 		}
@@ -187,31 +187,35 @@ func TestNumbersOfENIs(t *testing.T) {
 	})
 }
 
-// What stays anyway is filled before what could go back, whatever the cloud calls it, so that the latter empties out.
-func TestWhatCanGoBackEmptiesOut(t *testing.T) {
+// Of the ENIs of the lowest rank the fullest comes first.
+func TestTakeGoesByRank(t *testing.T) {
 	s := At(ramDir(t))
 	update(t, s, func(tx *Tx) error {
-		return errors.Join(
-			tx.PutENI(ENI{ID: "eni-z", Primary: true, Table: 254}),
-			tx.PutENI(ENI{ID: "eni-b", DeviceIndex: 1, Table: 2, Ours: true}),
-			tx.PutENI(ENI{ID: "eni-a", DeviceIndex: 2, Table: 3, Ours: true}),
-			tx.AddAddresses("eni-a", ips("10.0.2.10", 2)), tx.AddAddresses("eni-b", ips("10.0.1.10", 4)))
+		err := tx.PutENI(ENI{ID: "primary", Primary: true, Table: 254})
+		for i := range 3 {
+			id := fmt.Sprint("eni-", i)
+			err = errors.Join(err, tx.PutENI(ENI{ID: id, DeviceIndex: 1 + i, Table: 2 + i}), tx.AddAddresses(id, ips(fmt.Sprintf("10.0.%d.10", i), 3)))
+		}
+		_, taken := tx.TakeThis(netip.MustParseAddr("10.0.2.10"), owner(0), Sandbox{})
+		return errors.Join(err, taken)
 	})
-	from := func(i int) string { return take(t, s, owner(i)).ENI }
-	if got := from(1); got != "eni-b" {
-		t.Errorf("among equals %s, want the one of the lower device index", got)
+	from := func(i int) (eni string) {
+		update(t, s, func(tx *Tx) error {
+			a, err := tx.Take(owner(i), Sandbox{}, family.IPv4, func(e ENI) int {
+				return map[string]int{"primary": 0, "eni-0": -1, "eni-1": 1, "eni-2": 1}[e.ID]
+			})
+			eni = a.ENI
+			return err
+		})
+		return eni
 	}
-	update(t, s, func(tx *Tx) error {
-		_, err := tx.TakeThis(netip.MustParseAddr("10.0.2.10"), owner(2), Sandbox{})
-		return errors.Join(err, tx.AddAddresses("eni-z", ips("10.0.0.10", 1)))
-	})
-	if got := from(3); got != "eni-z" {
-		t.Errorf("from %s, want the primary ENI, which stays", got)
+	if got := from(1); got != "eni-2" {
+		t.Errorf("from %s, want eni-2, which is the fullest", got)
 	}
-	if got := from(4); got != "eni-b" {
-		t.Errorf("from %s, want eni-b", got)
-	}
-	if got := from(5); got != "eni-b" {
-		t.Errorf("from %s, want eni-b, which is the fullest", got)
+	update(t, s, func(tx *Tx) error { return tx.AddAddresses("primary", ips("10.0.9.10", 1)) })
+	for i, want := range []string{"primary", "eni-2", "eni-1"} {
+		if got := from(2 + i); got != want {
+			t.Errorf("from %s, want %s", got, want)
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/enichain/enichain/core/family"
 )
 
-var anyENI = func(ENI) bool { return true }
+var anyENI = func(ENI) int { return 0 }
 
 func owner(n int) Owner {
 	return Owner{Network: "net", ContainerID: fmt.Sprintf("c%d", n), IfName: "eth0"}

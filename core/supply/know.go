@@ -135,7 +135,7 @@ func (s *Supply) eniState(k *knowledge, f family.Family, e store.ENI) pool.ENI {
 		Closed: rests || k.refused[e.ID] != nil, NoPrefixes: k.node.NoPrefixes || prefixesRest,
 		Free: n.Free, Assigned: n.Assigned, Cooling: n.Cooling, Releasing: n.Releasing,
 		FreePrefixes: n.FreePrefixes, Scattered: n.Scattered,
-		Ours: e.Ours && !e.Primary, Needed: elsewhere, Idle: idle,
+		Stays: s.pool().Stays(e), Ours: e.Ours && !e.Primary, Needed: elsewhere, Idle: idle,
 	}
 	if f == family.IPv6 {
 		st.Limit, st.Closed = e.Limit6, st.Closed || s.withoutIPv6(k, e)

@@ -15,15 +15,18 @@ import (
 // errStale says that the pool changed since it was decided what goes back.
 var errStale = errors.New("the pool has changed")
 
-// spare says whether the pool has something to give back. Many free addresses alone do not tell: they may be of prefixes
-// that are in use.
+// spare says whether the pool has something to give back, what has cooled down included. Many free addresses alone do not tell:
+// they may be of prefixes that are in use.
 func (s *Supply) spare(tx *store.Tx) (bool, error) {
 	if !s.pool().Bounded() {
 		return false, nil
 	}
 	k := &knowledge{}
-	var err error
-	if k.enis, err = tx.ENIs(); err == nil {
+	err := tx.Thaw()
+	if err == nil {
+		k.enis, err = tx.ENIs()
+	}
+	if err == nil {
 		k.counts, err = tx.AllCounts(k.enis)
 	}
 	if err != nil {

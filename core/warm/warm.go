@@ -96,12 +96,29 @@ func (p Pool) Usable(e store.ENI) bool {
 	return e.DeviceIndex >= p.conf.FirstDeviceIndex && !e.Draining && !e.Lost
 }
 
+// Stays says whether the ENI is there anyway, for it is not one that we made, and serves all families of the network: what can
+// be had of it is used first and goes back last, so that ours empty out.
+func (p Pool) Stays(e store.ENI) bool {
+	return (!e.Ours || e.Primary) && (e.Gateway6.IsValid() || !slices.Contains(p.conf.Families, family.IPv6))
+}
+
+// rank orders the ENIs that containers have addresses of, as Take wants it.
+func (p Pool) rank(e store.ENI) int {
+	switch {
+	case !p.Usable(e):
+		return -1
+	case p.Stays(e):
+		return 0
+	}
+	return 1
+}
+
 // takeOne gives the owner an address of the family.
 func (p Pool) takeOne(tx *store.Tx, r Request, f family.Family) error {
 	if ip := r.Wants(f); ip.IsValid() {
 		return p.takeThis(tx, r, ip)
 	}
-	_, err := tx.Take(r.Owner, r.Sandbox, f, p.Usable)
+	_, err := tx.Take(r.Owner, r.Sandbox, f, p.rank)
 	return err
 }
 

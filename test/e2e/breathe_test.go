@@ -56,7 +56,7 @@ func TestAnIdleENIGoesBack(t *testing.T) {
 func anIdleENIGoesBack(t *testing.T, c clouds.Cloud) {
 	l := upLab(t, lab.Options{Cloud: c.Name, ENIs: 1, InstanceType: c.Small.Type})
 	n := l.Nodes[0]
-	breathing := fmt.Sprintf(`, "batch": %d, "cooldown": "0s", "eniIdle": "0s", "warm": {"target": 1, "max": 2}`, c.Small.Each)
+	breathing := fmt.Sprintf(`, "batch": %d, "cooldown": "0s", "eniIdle": "0s", "warm": {"max": 1}`, c.Small.Each)
 	r := onNode(t, n, on(c.Name, fmt.Sprintf(whole, breathing, "")))
 	for i := range c.Small.Each + 1 {
 		if _, err := r.Run(t.Context(), fmt.Sprintf("c%d", i)); err != nil {

@@ -102,10 +102,8 @@ func TestThePoolGivesBackWhatIsTooMuch(t *testing.T) {
 		for i := range containers {
 			node.Add(fmt.Sprint("c", i), breathing)
 		}
-		// The ENI that was made empties out first: the other way round, what is kept warm could end up on it, by the time at
-		// which the pool is looked at.
-		for i := range containers {
-			node.Del(fmt.Sprint("c", containers-1-i), breathing)
+		for i := range containers { // those of the ENI that was made go last
+			node.Del(fmt.Sprint("c", i), breathing)
 		}
 		atRest(t, node)
 		// What cools down is freed by whoever comes next.
@@ -121,6 +119,24 @@ func TestThePoolGivesBackWhatIsTooMuch(t *testing.T) {
 		if left := node.AllENIs(); len(left) != 1 {
 			t.Errorf("%d ENIs are left in the account, want the primary alone", len(left))
 		}
+	})
+}
+
+// The DEL that looks at the pool counts what has cooled down since anybody looked.
+func TestWhatHasCooledDownGoesBack(t *testing.T) {
+	clouds.Each(t, func(t *testing.T, c clouds.Cloud) {
+		node := up(t, c, c.Medium, "10.0.0.0/24")
+		const containers = 6
+		for i := range containers {
+			node.Add(fmt.Sprint("c", i), map[string]any{"batch": containers})
+		}
+		for i := range containers - 1 {
+			node.Del(fmt.Sprint("c", i), map[string]any{"cooldown": "0s"})
+		}
+		node.Del(fmt.Sprint("c", containers-1), map[string]any{"cooldown": "30s", "warm": map[string]int{"target": 1, "max": 2}})
+		atRest(t, node)
+		node.Eventually("1 is free", func(free int, _ []vpcsim.ENI) bool { return free == 1 })
+		node.Agree()
 	})
 }
 

@@ -151,7 +151,7 @@ func rob(ctx context.Context, node *clouds.Node, id string, robbed chan<- string
 	robber := store.Owner{Network: "net", ContainerID: id, IfName: "eth0"}
 	for ctx.Err() == nil {
 		err := node.Store().Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Take(robber, store.Sandbox{}, family.IPv4, func(store.ENI) bool { return true })
+			_, err := tx.Take(robber, store.Sandbox{}, family.IPv4, func(store.ENI) int { return 0 })
 			return err
 		})
 		if err != nil {
@@ -177,7 +177,7 @@ func TestAnAddressThatComesFreeWhileAnotherGrows(t *testing.T) {
 		if _, failed := node.Run("DEL", "c0", map[string]any{"cooldown": "500ms"}); failed != nil {
 			t.Fatal(failed)
 		}
-		node.Add("c1", map[string]any{"timeout": "10s"})
+		node.Add("c1", map[string]any{"timeout": "2s"})
 	})
 }
 

@@ -119,7 +119,12 @@ func standInAdd(r request, args *skel.CmdArgs) error {
 	}
 	if ip == "" {
 		err := store.At(r.IPAM.DataDir).Update(context.Background(), func(tx *store.Tx) error {
-			a, err := tx.Take(r.owner(args), store.Sandbox{Netns: args.Netns}, family.IPv4, func(e store.ENI) bool { return e.ID == r.IPAM.ENI })
+			a, err := tx.Take(r.owner(args), store.Sandbox{Netns: args.Netns}, family.IPv4, func(e store.ENI) int {
+				if e.ID == r.IPAM.ENI {
+					return 0
+				}
+				return -1
+			})
 			ip = a.IP.String()
 			return err
 		})
