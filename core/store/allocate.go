@@ -250,13 +250,19 @@ func (tx *Tx) own(owner Owner, ip netip.Addr) error {
 	return tx.set(bucketOwners, owner.key(), append(ips, ip))
 }
 
-// Thaw frees all addresses whose cool-down is over. Take does so too, but only where nothing else is free.
+// Thaw frees all addresses whose cool-down is over.
 func (tx *Tx) Thaw() error {
 	for {
 		if n, err := tx.thaw(); err != nil || n < thawBatch {
 			return err
 		}
 	}
+}
+
+// ThawSome frees some of them, so that none pays for thousands.
+func (tx *Tx) ThawSome() error {
+	_, err := tx.thaw()
+	return err
 }
 
 // thaw frees addresses whose cool-down is over, thawBatch at most, and says how many.

@@ -22,7 +22,7 @@ func (s *Supply) spare(tx *store.Tx) (bool, error) {
 		return false, nil
 	}
 	k := &knowledge{}
-	err := tx.Thaw()
+	err := tx.ThawSome()
 	if err == nil {
 		k.enis, err = tx.ENIs()
 	}
