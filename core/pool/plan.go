@@ -197,9 +197,9 @@ type Shrinkage struct {
 
 // Shrink says what the pool has too much of: more than Max free addresses, which go down to Target; ENIs of ours first
 // that have been empty for long enough, then addresses and prefixes of the emptiest ENIs, but of those that stay last: what is
-// free there draws the next containers away from ours. An empty ENI goes as long as the others have Target free,
-// or Min and places for the rest: else two ENIs could each keep what one has room for, for ever. Whoever waits is served before.
-// What is cooling is never touched, and a prefix of which one address is not free stays.
+// free there draws the next containers away from ours. An empty ENI goes as long as the others have Target free, or Min and
+// places for the rest: else two ENIs could each keep what one has room for, for ever. Whoever waits is served before. What is
+// cooling is never touched, and a prefix of which one address is not free stays.
 func Shrink(p Policy, s State) Shrinkage {
 	var out Shrinkage
 	free := s.Free() - s.Waiting

@@ -22,7 +22,7 @@ var (
 	ErrNotFree = errors.New("it is not free")
 )
 
-// thawBatch bounds how many cooled addresses one Take makes free, so that none pays for a thousand.
+// thawBatch bounds how many cooled addresses one Take or ThawSome makes free, so that none pays for a thousand.
 const thawBatch = 64
 
 // AddAddresses makes the ENI's new addresses free, as the answer of the call says that added them. One that is known
@@ -259,7 +259,7 @@ func (tx *Tx) Thaw() error {
 	}
 }
 
-// ThawSome frees some of them, so that none pays for thousands.
+// ThawSome frees some of the addresses whose cool-down is over, thawBatch at most.
 func (tx *Tx) ThawSome() error {
 	_, err := tx.thaw()
 	return err

@@ -21,12 +21,12 @@ func (s *Supply) spare(tx *store.Tx) (bool, error) {
 	if !s.pool().Bounded() {
 		return false, nil
 	}
-	k := &knowledge{}
-	err := tx.ThawSome()
-	if err == nil {
-		k.enis, err = tx.ENIs()
+	if err := tx.ThawSome(); err != nil {
+		return false, err
 	}
-	if err == nil {
+	k := &knowledge{}
+	var err error
+	if k.enis, err = tx.ENIs(); err == nil {
 		k.counts, err = tx.AllCounts(k.enis)
 	}
 	if err != nil {

@@ -14,10 +14,9 @@ import (
 
 // services are the cloud's API and metadata service.
 type services struct {
-	servers []*http.Server
-	cancel  []context.CancelFunc
-	gate    sync.RWMutex // held by each call that is being answered
-	shut    bool         // none is answered any more
+	stops []func() error // of each
+	gate  sync.RWMutex   // held by each call that is being answered
+	shut  bool           // none is answered any more
 }
 
 // serve makes the cloud's API and metadata service listen in the router. Nodes are told apart by their addresses, which
@@ -44,7 +43,7 @@ func (s *services) serve(at net.Listener, handler http.Handler) {
 		Handler: s.guarded(handler), BaseContext: func(net.Listener) context.Context { return calls },
 		ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0), // callers see errors
 	}
-	s.servers, s.cancel = append(s.servers, server), append(s.cancel, cancel)
+	s.stops = append(s.stops, func() error { defer cancel(); return server.Close() })
 	go func() { _ = server.Serve(at) }() // ends with close
 }
 
@@ -64,11 +63,10 @@ func (s *services) guarded(handler http.Handler) http.Handler {
 // close ends the calls' connections and contexts. A process that outlives its caller, as a refill does, may be in one.
 func (s *services) close() error {
 	var errs []error
-	for i, server := range s.servers {
-		errs = append(errs, server.Close())
-		s.cancel[i]()
+	for _, stop := range s.stops {
+		errs = append(errs, stop())
 	}
-	s.servers, s.cancel = nil, nil
+	s.stops = nil
 	return errors.Join(errs...)
 }
 
